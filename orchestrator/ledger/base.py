@@ -1,0 +1,46 @@
+"""What the ledger remembers: decisions, feedback, and which expert each embedding collection belongs to.
+
+ledger.record(decision)                        # never waits: written in batches off the request path
+await ledger.feedback(Feedback(decision_id=decision.id, score=1.0))   # durable when it returns
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from orchestrator.types import Decision, Feedback
+
+
+class Ledger(Protocol):
+    async def open(self) -> None:
+        """Create or migrate the database. Raises `ConfigError` when that can't be done."""
+        ...
+
+    def record(self, decision: Decision) -> None:
+        """Queue a finished decision; returns at once."""
+        ...
+
+    async def decision(self, decision_id: str) -> Decision | None:
+        """A decision by its id, those not yet written included."""
+        ...
+
+    async def feedback(self, feedback: Feedback) -> None:
+        """Durable before it returns. Raises `NotFound` for an unknown decision."""
+        ...
+
+    async def collection(self, key_id: str, name: str) -> str | None:
+        """The expert that a collection belongs to, if it exists."""
+        ...
+
+    async def create_collection(self, key_id: str, name: str, expert: str) -> str:
+        """Pin a collection to an expert; returns the one that was there first when two requests race."""
+        ...
+
+    def outcomes(self) -> AsyncIterator[dict[str, Any]]:
+        """Decisions with their rewards, as rows of an outcome file."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued, then close."""
+        ...

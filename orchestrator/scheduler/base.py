@@ -1,0 +1,123 @@
+"""What the pipeline asks of a scheduler: a lease, and what waiting would cost.
+
+    lease = await scheduler.acquire(LeaseRequest(id=query.id, candidates=plan.choices, mu=plan.mu, deadline=query.deadline))
+    try:
+        answer = await expert.answer(Call(..., endpoint=lease.endpoint))
+    finally:
+        scheduler.release(lease, LeaseOutcome(ok=True, latency_s=0.8))
+
+The scheduler owns the only view of queues, leases, waits, memory and health. Binding is late: it chooses among the candidates
+when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py`, the policy inside
+it `rules.py`, health (circuit breakers) `health.py`, and the async driver `driver.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orchestrator.types import Endpoint
+from routers.policy import Choice
+
+State = Literal["remote", "cold", "loading", "ready", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """Who wants a lease. candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s."""
+
+    id: str
+    candidates: tuple[Choice, ...]
+    mu: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use a ready expert once. waits_s: the candidates' expected waits at binding. wait_s: what was waited."""
+
+    id: str
+    expert: str
+    endpoint: Endpoint | None
+    wait_s: float
+    waits_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOutcome:
+    """How a lease ended. ok None: says nothing about the expert's health (the client left, or its request was wrong).
+
+    latency_s: to the first content byte. duration_s: until the lease was released, which is what occupies the expert.
+    """
+
+    ok: bool | None
+    latency_s: float
+    duration_s: float
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertStatus:
+    """One expert as the scheduler sees it now."""
+
+    expert: str
+    state: State
+    leases: int
+    waiting: int
+    expected_wait_s: float
+    breaker: Literal["closed", "open", "half_open"]
+    memory_bytes: int
+    loads: int
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a held request stands: `ahead` others before it, about `estimate_s` seconds to go."""
+
+    expert: str
+    ahead: int
+    estimate_s: float
+
+
+class Scheduler(Protocol):
+    """The interface that `local` and `ray` both have."""
+
+    async def acquire(self, request: LeaseRequest) -> Lease:
+        """Wait for a lease. Cancelling gives the place up.
+
+        Raises `NoCapacity` when no candidate can ever be served now, `RateLimited` when every queue is full,
+        `DeadlineExceeded` at the deadline, `ExpertError(kind="not_loaded")` when the last candidate fails to load.
+        """
+        ...
+
+    def release(self, lease: Lease, outcome: LeaseOutcome) -> None:
+        """Give the lease back, once, and say how it went."""
+        ...
+
+    def waits(self, experts: Iterable[str]) -> dict[str, float]:
+        """Expected seconds until a request that arrives now would be served, per expert."""
+        ...
+
+    def available(self, expert: str) -> bool:
+        """Whether its circuit breaker lets a request through now."""
+        ...
+
+    def position(self, request_id: str) -> Position | None:
+        """Where a request stands that waits; None when it doesn't."""
+        ...
+
+    def status(self) -> tuple[ExpertStatus, ...]: ...
+
+    async def warm(self, expert: str) -> None:
+        """Load the expert's weights if they are not in memory; return when they are."""
+        ...
+
+    async def unload(self, expert: str) -> None:
+        """Drain the expert and free its memory; return when it is free."""
+        ...
+
+    async def close(self) -> None:
+        """Refuse new requests, and stop every server."""
+        ...

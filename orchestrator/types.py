@@ -1,0 +1,189 @@
+"""The nouns shared by gateway, pipeline, experts, scheduler and ledger: frozen, without I/O.
+
+A `Query` is what is routed; a `Call` is what one expert is asked; an `Answer` is what it says; a `Decision` is the record.
+
+    query = Query(kind="chat", model="auto", body={"model": "auto", "messages": [...]}, text="What is 2 + 2?", ...)
+    call = Call(kind=query.kind, body=query.body, deadline=query.deadline)
+
+Not here: anything that parses, sends, waits or stores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["chat", "completion", "embedding", "rerank"]
+Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
+Mode = Literal["one", "cascade", "panel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the id of an API key, never the key. None means no limit."""
+
+    key_id: str = "anonymous"
+    experts: frozenset[str] | None = None
+    policies: frozenset[str] | None = None
+    admin: bool = True
+
+
+ANONYMOUS = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """The optional `switchyard` object of a request body."""
+
+    experts: tuple[str, ...] | None = None
+    max_cost_usd: float | None = None
+    lambda_: float | None = None
+    mu: float | None = None
+    collection: str | None = None
+    session: str | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request to route. `deadline` and `received_at` are `time.monotonic()` seconds.
+
+    body: OpenAI's request body, parsed once, without the `switchyard` object. Never changed in place.
+    text: what is routed (the last user turn, preceded by what of system prompt and history fits).
+    prompt_tokens: an upper estimate. max_tokens: what was asked for, or the default reserve.
+    tool_loop: the last message is a tool's result, so the conversation stays with its expert.
+    """
+
+    id: str
+    kind: Kind
+    model: str
+    body: Mapping[str, Any]
+    text: str
+    prompt_tokens: int
+    max_tokens: int
+    deadline: float
+    received_at: float
+    needs: frozenset[Capability] = frozenset()
+    options: RequestOptions = RequestOptions()
+    caller: Caller = ANONYMOUS
+    session: str | None = None
+    tool_loop: bool = False
+
+    @property
+    def stream(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
+    def remaining_s(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a loaded expert speaks OpenAI's HTTP. `base_url` ends in `/v1`."""
+
+    base_url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One expert's share of a query. `endpoint` is set for experts that hold weights."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+    deadline: float
+    endpoint: Endpoint | None = None
+
+    @property
+    def stream(self) -> bool:
+        return self.body.get("stream") is True
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the expert counted them; filled in while a stream runs. Zero where it said nothing."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an expert says: a whole JSON `body`, or `events` of an SSE stream; exactly one of the two.
+
+    The `model` field inside already carries the expert's name. `events` yields blocks of one or more whole SSE events, the
+    last one ending in `data: [DONE]`; it raises `ExpertError` when the stream breaks, and closing it aborts the expert.
+    """
+
+    body: bytes | None = None
+    events: AsyncGenerator[bytes, None] | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    async def aclose(self) -> None:
+        if self.events is not None:
+            await self.events.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one expert. `outcome` is `ok`, `cancelled` or an `errors.FailureKind`; times are seconds."""
+
+    expert: str
+    outcome: str
+    wait_s: float
+    latency_s: float
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Decision:
+    """The record of one routing; grows while the request runs, and is written to the ledger when it ends.
+
+    scores: expected reward per feasible expert. plan: experts in order of utility. waits_s: expected wait of each expert at
+    binding. propensity: probability with which the bound expert was chosen, given scores and waits (1 without exploration).
+    infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
+    """
+
+    id: str
+    created_at: float
+    kind: Kind
+    model: str
+    policy: str
+    text: str
+    key_id: str
+    session: str | None = None
+    mode: Mode = "one"
+    router: str | None = None
+    artifact: str | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    utilities: dict[str, float] = field(default_factory=dict)
+    plan: tuple[str, ...] = ()
+    infeasible: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    propensity: float = 1.0
+    expert: str | None = None
+    waits_s: dict[str, float] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    overhead_ms: float = 0.0
+    wait_ms: float = 0.0
+    duration_ms: float = 0.0
+    status: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody thought of an answer. `score` is a reward in 0..1; `thumbs` is stored as the score 1 or 0."""
+
+    decision_id: str
+    score: float | None = None
+    comment: str | None = None
+    correction: str | None = None
+    expert: str | None = None
+    key_id: str = "anonymous"
