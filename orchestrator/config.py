@@ -9,9 +9,9 @@ Reading the file, and errors with line numbers, are in `orchestrator/configfile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -96,12 +96,16 @@ class ParameterMap(_Model):
 class ExpertBase(_Model):
     """What every expert has, whatever its backend."""
 
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {"chat": "completion"}
+    """A second kind of request that an expert of a kind can answer: chat servers complete plain text."""
+
     name: Name
+    backend: str
     kind: Kind = "chat"
     description: str = ""
     skills: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset({"streaming"})
     context: Annotated[int, Field(ge=1)] | None = None
     price: Price = Price()
     limits: Limits = Limits()
@@ -117,6 +121,11 @@ class ExpertBase(_Model):
     def holds_weights(self) -> bool:
         """Whether it must be loaded before it can answer."""
         return isinstance(self, ServedBase)
+
+    @property
+    def serves(self) -> frozenset[Kind]:
+        """The kinds of request it can answer."""
+        return frozenset({self.kind, self.also_serves.get(self.kind, self.kind)})
 
 
 class ServedBase(ExpertBase):
@@ -179,7 +188,9 @@ class CommandSpec(ServedBase):
 
 
 class OnnxSpec(ServedBase):
-    """A text encoder or cross-encoder as ONNX, with its `tokenizer.json`."""
+    """A text encoder or cross-encoder as ONNX, with its `tokenizer.json`. A bi-encoder also reranks, by cosine."""
+
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {"embedding": "rerank"}
 
     backend: Literal["onnx"]
     kind: Literal["embedding", "rerank"] = "embedding"
@@ -190,7 +201,9 @@ class OnnxSpec(ServedBase):
 
 
 class SentenceTransformersSpec(ServedBase):
-    """Any sentence-transformers model (embedding) or cross-encoder (rerank)."""
+    """Any sentence-transformers model (embedding; it also reranks, by cosine) or cross-encoder (rerank)."""
+
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {"embedding": "rerank"}
 
     backend: Literal["sentence-transformers"]
     kind: Literal["embedding", "rerank"] = "embedding"
@@ -199,6 +212,8 @@ class SentenceTransformersSpec(ServedBase):
 
 class PersonaSpec(ExpertBase):
     """A system prompt over another expert; it shares that expert's weights."""
+
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {}
 
     backend: Literal["persona"]
     kind: Literal["chat"] = "chat"
@@ -213,6 +228,8 @@ class PersonaSpec(ExpertBase):
 class FunctionSpec(ExpertBase):
     """A Python callable `module:callable` that takes the last user turn and returns text (or None: not for me)."""
 
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {}
+
     backend: Literal["function"]
     kind: Literal["chat"] = "chat"
     callable: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")]
@@ -220,6 +237,8 @@ class FunctionSpec(ExpertBase):
 
 class ReplaySpec(ExpertBase):
     """Answers recorded in an outcome file, under the name `column` there (by default the expert's own)."""
+
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {}
 
     backend: Literal["replay"]
     kind: Literal["chat"] = "chat"

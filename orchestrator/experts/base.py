@@ -41,7 +41,8 @@ class ServerCommand:
 
     argv and env may contain `{port}` and `{token}`, filled in at launch; secrets go into env or stdin, never argv.
     stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
-    ready. canary: an optional request (path, body) that must answer 200 before traffic.
+    ready. canary: an optional request (path, body) that must answer 200 before traffic. cwd: the folder it runs in, by
+    default an empty one.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +51,7 @@ class ServerCommand:
     health: str = "/health"
     timeout_s: float = 300.0
     canary: tuple[str, Mapping[str, Any]] | None = None
+    cwd: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,17 @@ class Services:
 
 
 class Backend(Protocol):
-    """One module per backend exports one: `orchestrator/experts/registry.py` lists them.
+    """What a module of `orchestrator/experts/` exports to be a backend; `registry.py` lists them."""
 
-    `launch` is None for experts that hold no weights.
-    """
-
-    def make(self, spec: Any, services: Services) -> Expert: ...
-
-    def launch(self, spec: Any, services: Services) -> ServerCommand | None: ...
+    def make(self, spec: Any, services: Services) -> Expert:
+        """Build the expert; raises `ConfigError` or `MissingExtra` when that can't be done. Loads no weights."""
+        ...
 
 
-__all__ = ["Backend", "Expert", "ExpertBase", "ServerCommand", "Services"]
+class ServedBackend(Backend, Protocol):
+    """A backend whose experts hold weights (`spec.holds_weights`): it says how to launch them, too."""
+
+    def launch(self, spec: Any, services: Services) -> ServerCommand: ...
+
+
+__all__ = ["Backend", "Expert", "ExpertBase", "ServedBackend", "ServerCommand", "Services"]

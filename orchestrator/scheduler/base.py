@@ -13,14 +13,36 @@ it `rules.py`, health (circuit breakers) `health.py`, and the async driver `driv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator.experts.base import ServerCommand
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
 State = Literal["remote", "cold", "loading", "ready", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One expert as the scheduler is told of it.
+
+    host: the expert whose weights it needs: itself, or a persona's base, whose residency and limits it shares; what is said of
+    memory, pin, keep_alive_s and command counts for hosts only. memory_bytes: None is learned at the first load. keep_alive_s:
+    how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
+    weights a concurrency that `rules.py` assumes. command: how to launch the server, evaluated at every load.
+    """
+
+    expert: str
+    host: str
+    holds_weights: bool
+    memory_bytes: int | None = None
+    pin: bool = False
+    keep_alive_s: float = 600.0
+    concurrency: int | None = None
+    rpm: int | None = None
+    command: Callable[[], ServerCommand] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +57,10 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to use a ready expert once. waits_s: the candidates' expected waits at binding. wait_s: what was waited."""
+    """The right to use a ready expert once. wait_s: what was waited.
+
+    waits_s: the expected waits at binding of the candidates that could be bound then; others (unhealthy, full) are absent.
+    """
 
     id: str
     expert: str
@@ -116,6 +141,13 @@ class Scheduler(Protocol):
 
     async def unload(self, expert: str) -> None:
         """Drain the expert and free its memory; return when it is free."""
+        ...
+
+    async def reconfigure(self, places: Sequence[Place], budget_bytes: int) -> None:
+        """Take over another fleet. Leases run on; waiters of what is gone move to their other candidates, or fail.
+
+        Raises `ConfigError` when the places can't be, and then nothing has changed.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,70 @@
+"""The benchmarks, by name: `python -m evals.bench gateway`, as `make bench` does.
+
+Each prints one table of rows measured in one run, or the rows as JSON with `--json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
+
+
+@app.callback()
+def _benchmarks() -> None:
+    """One benchmark is still a sub-command."""
+
+
+@app.command()
+def gateway(
+    seconds: Annotated[float, typer.Option(help="Per measurement.")] = 5.0,
+    requests: Annotated[int, typer.Option(help="Also watch memory over so many requests.")] = 0,
+    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's executable, from an environment of its own.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these contenders.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Throughput, added latency, processor time and memory of the gateway, beside others in the same run."""
+    from evals.bench_gateway import bench_gateway
+
+    found = litellm or _installed_litellm()
+    _show(bench_gateway(seconds=seconds, requests=requests, litellm=found, only=tuple(only or ())), as_json)
+
+
+def _installed_litellm() -> Path | None:
+    """Where `make bench-litellm` puts it."""
+    path = Path(".bench/litellm/bin/litellm")
+    return path if path.exists() else None
+
+
+def _show(rows: Iterable[Any], as_json: bool) -> None:
+    found = list(rows)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode([asdict(row) for row in found]).decode() + "\n")
+        return
+    table = Table()
+    for field in fields(found[0]):
+        table.add_column(field.name, justify="left" if field.type == "str" else "right")
+    for row in found:
+        table.add_row(*(_cell(getattr(row, field.name)) for field in fields(row)))
+    Console(width=140).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    app()

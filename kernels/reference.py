@@ -1,0 +1,56 @@
+"""The plain version of every kernel, with the same signature: slow, obvious, and what the tests compare with.
+
+    from kernels import pooling, reference
+    np.testing.assert_allclose(pooling.mean_pool(hidden, mask), reference.mean_pool(hidden, mask), atol=1e-6)
+
+Nothing outside tests and benchmarks calls these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.ngrams import BASE, MIX, WIDTHS, WORD, normalised
+
+
+def mean_pool(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """See `kernels.pooling.mean_pool`."""
+    out = np.zeros((hidden.shape[0], hidden.shape[2]), dtype=np.float32)
+    for i, tokens in enumerate(hidden):
+        total = tokens[mask[i] > 0].sum(axis=0)
+        length = np.linalg.norm(total)
+        if length > 0:
+            out[i] = total / length
+    return out
+
+
+def ngrams(texts: Sequence[str], dimensions: int) -> NDArray[np.float32]:
+    """See `kernels.ngrams.ngrams`."""
+    out = np.zeros((len(texts), dimensions), dtype=np.float32)
+    for i, text in enumerate(texts):
+        data = normalised(text)
+        counts = [0] * dimensions
+        for width in WIDTHS:
+            for start in range(len(data) - width + 1):
+                _count(data[start : start + width], 0, counts)
+        for word in data.split(b" "):
+            if word:
+                _count(word, WORD, counts)
+        length = math.sqrt(sum(count * count for count in counts))
+        if length > 0:
+            out[i] = np.array(counts) / length
+    return out
+
+
+def _count(span: bytes, salt: int, counts: list[int]) -> None:
+    """Add the span's sign to its bucket."""
+    value = 0
+    for byte in reversed(span):
+        value = (value * BASE + byte + 1) % 2**64
+    value ^= salt
+    value = (value ^ value >> 32) * MIX % 2**64
+    counts[(value >> 33) % len(counts)] += -1 if value >> 32 & 1 else 1

@@ -1,0 +1,200 @@
+"""`experts.yaml` found, read and checked: a `Config`, or every problem of the file at once, one per line.
+
+    config = load_config(find_config(None))
+    # ConfigError: experts.yaml:12: experts[1].price.input: got 'cheap', expected a number >= 0
+
+`parse_config` looks at the text alone; `load_config` also at what it refers to on this machine: environment variables and
+files. Nothing is imported, started or downloaded. Editing the file is in `orchestrator/configedit.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec
+from orchestrator.configerrors import Loc, Problem, got, nearest, schema_problems
+from orchestrator.errors import ConfigError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def find_config(explicit: Path | None) -> Path:
+    """`explicit` (from `--config`), else $SWITCHYARD_CONFIG, else ./experts.yaml. Raises `ConfigError`."""
+    variable = os.environ.get("SWITCHYARD_CONFIG")
+    path = explicit or Path(variable or "experts.yaml")
+    if path.is_file():
+        return path
+    if explicit or variable:
+        raise ConfigError(f"{path}: no such file (given by {'--config' if explicit else '$SWITCHYARD_CONFIG'})")
+    raise ConfigError("no experts.yaml in this folder: give --config FILE, or set $SWITCHYARD_CONFIG")
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in `path`, checked against this machine. Raises `ConfigError` with every problem."""
+    return _config(path, read_text(path), on_this_machine=True)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """The configuration in `text`, without a look at files and environment. `path` is what errors call it."""
+    return _config(path, text, on_this_machine=False)
+
+
+def read_text(path: Path) -> str:
+    """The file as UTF-8. Raises `ConfigError`."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ConfigError(f"{path}:{line}: got the byte 0x{exc.object[exc.start]:02x}, expected UTF-8 text") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+
+
+def _config(path: Path, text: str, *, on_this_machine: bool) -> Config:
+    source = _Source(path, text)
+    config, problems = _validate(source.data)
+    problems += source.duplicates()
+    sound = config or _validate(_without(source.data, problems))[0]
+    if sound is not None:
+        problems += _unknown_names(sound)
+        problems += _not_here(sound, path.parent) if on_this_machine else ()
+    if config is None or problems:
+        lines = sorted((source.line(problem.loc), f"{problem}") for problem in problems)
+        raise ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in dict.fromkeys(lines)))
+    return config
+
+
+def _validate(data: object) -> tuple[Config | None, list[Problem]]:
+    try:
+        return Config.model_validate(data), []
+    except ValidationError as exc:
+        return None, schema_problems(exc)
+
+
+def _without(data: Any, problems: list[Problem]) -> Any:
+    """`data` with its broken parts left out or replaced, so that the rest is checked too."""
+    broken = {problem.loc[:2] for problem in problems}
+    copy = dict(data)
+    for section, *rest in broken:
+        content = copy.get(section)
+        match section, rest:
+            case "experts", [int(i)] if isinstance(content, list) and isinstance(content[i], dict):
+                stand_in = {"name": content[i].get("name"), "backend": "echo"}
+                copy[section] = [*content[:i], stand_in, *content[i + 1 :]]
+            case (("routers" | "policies" | "panels"), [name]) if isinstance(content, dict):
+                copy[section] = {key: value for key, value in content.items() if key != name}
+            case (("version" | "experts"), _):
+                pass
+            case _:
+                copy.pop(section, None)
+    return copy
+
+
+def _unknown_names(config: Config) -> Iterator[Problem]:
+    from orchestrator.aggregators.registry import AGGREGATORS
+    from routers.registry import ROUTERS
+
+    for loc, expected in config.dangling():
+        yield Problem(loc, expected)
+    for name, router in config.routers.items():
+        if router.type not in ROUTERS:
+            yield Problem(("routers", name, "type"), f"got '{router.type}', {nearest(router.type, ROUTERS)}")
+    for name, panel in config.panels.items():
+        if panel.aggregator not in AGGREGATORS:
+            yield Problem(
+                ("panels", name, "aggregator"), f"got '{panel.aggregator}', {nearest(panel.aggregator, AGGREGATORS)}"
+            )
+
+
+def _not_here(config: Config, base_dir: Path) -> Iterator[Problem]:
+    for i, spec in enumerate(config.experts):
+        if isinstance(spec, OpenAISpec | LiteLLMSpec) and (text := _unset(spec.api_key_env)):
+            yield Problem(("experts", i, "api_key_env"), text)
+        for key, path in _local_paths(spec):
+            if not (base_dir / path).exists():
+                yield Problem(("experts", i, *key), f"got '{path}', expected a file that exists")
+    keys_file = config.gateway.keys_file
+    if keys_file is not None and not (base_dir / keys_file).is_file():
+        yield Problem(("gateway", "keys_file"), f"got '{keys_file}', expected a file that exists")
+
+
+def _unset(variable: str | None) -> str | None:
+    if variable is None or os.environ.get(variable):
+        return None
+    if not _VARIABLE.fullmatch(variable):
+        return "expected the name of an environment variable, not the key itself"
+    return f"got '{variable}', expected an environment variable that is set"
+
+
+def _local_paths(spec: ExpertBase) -> Iterator[tuple[tuple[str, ...], Path]]:
+    for key in type(spec).model_fields:
+        if isinstance(value := getattr(spec, key), LocalFile):
+            yield (key, "path"), value.path
+    if isinstance(spec, ReplaySpec):
+        yield ("answers",), spec.answers
+
+
+class _Source:
+    """A YAML file as data, and as nodes that know their lines."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        yaml = YAML(typ="safe", pure=True)
+        yaml.allow_duplicate_keys = True
+        try:
+            root = yaml.compose(text)
+            self.data: Any = yaml.load(text)
+        except MarkedYAMLError as exc:
+            line = exc.problem_mark.line + 1 if exc.problem_mark else 1
+            raise ConfigError(f"{path}:{line}: not valid YAML: {exc.problem or exc.context}") from exc
+        except (YAMLError, RecursionError) as exc:
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
+        if not isinstance(root, MappingNode):
+            line = root.start_mark.line + 1 if root else 1
+            found = "the file is empty" if self.data is None else got((), self.data)
+            raise ConfigError(f"{path}:{line}: {found}, expected a mapping with version and experts")
+        self._root: Node = root
+
+    def line(self, loc: Loc) -> int:
+        """Where the key or item at `loc` stands, or else its nearest ancestor."""
+        node, mark = self._root, self._root.start_mark
+        for key in loc:
+            found = next((child for child in _children(node) if child[0] == str(key)), None)
+            if found is None:
+                break
+            mark, node = found[1].start_mark, found[2]
+        return int(mark.line) + 1
+
+    def duplicates(self) -> list[Problem]:
+        """Keys that stand twice in a mapping, of which a YAML reader keeps one without a word."""
+        return list(_duplicates(self._root, (), set()))
+
+
+def _children(node: Node) -> Iterator[tuple[str, Node, Node]]:
+    """`(key or index, the node to point at, the value's node)`."""
+    if isinstance(node, MappingNode):
+        yield from ((str(key.value), key, value) for key, value in node.value)
+    elif isinstance(node, SequenceNode):
+        yield from ((str(i), value, value) for i, value in enumerate(node.value))
+
+
+def _duplicates(node: Node, loc: Loc, seen: set[int]) -> Iterator[Problem]:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    names: dict[str, int] = {}
+    for name, key, value in _children(node):
+        here = (*loc, int(name) if isinstance(node, SequenceNode) else name)
+        line = int(key.start_mark.line) + 1
+        if name in names:
+            yield Problem(here, f"the key stands twice, in lines {names[name]} and {line}")
+        names[name] = line
+        yield from _duplicates(value, here, seen)

@@ -1,0 +1,117 @@
+"""Binding and asking: lease after lease until an expert has begun to answer, or nobody is left to ask.
+
+    answer, lease = await dispatcher.ask(query, fleet, plan, decision)
+
+The caller gives the lease back when the answer is over. Who may be tried after a failure is decided in `fallback.py`; what is
+tried never changes once the first content byte is in hand, because `Expert.answer` returns only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from orchestrator.errors import (
+    AllExpertsFailed,
+    ContextTooLong,
+    DeadlineExceeded,
+    ExpertError,
+    ExpertRejected,
+    RateLimited,
+    RequestError,
+    SwitchyardError,
+)
+from orchestrator.fallback import Fallback
+from orchestrator.fleet import Fleet
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
+from orchestrator.types import Answer, Attempt, Call, Decision, Query
+from routers.policy import Plan, propensity
+
+# A rejection with one of these codes says "not I" rather than "nobody".
+_ANOTHER_MAY = frozenset({"context_length_exceeded", "not_applicable"})
+
+
+class Dispatcher:
+    """`dice` draws the jitter of back-offs."""
+
+    def __init__(self, scheduler: Scheduler, dice: random.Random) -> None:
+        self._scheduler = scheduler
+        self._dice = dice
+
+    async def ask(
+        self, query: Query, fleet: Fleet, plan: Plan, decision: Decision, *, max_attempts: int
+    ) -> tuple[Answer, Lease]:
+        """The first answer that begins. Raises `SwitchyardError` when none does, before the query's deadline."""
+        fallback = Fallback(plan.choices, max_attempts)
+        failures: list[ExpertError] = []
+        while (delay_s := fallback.delay_s(time.monotonic())) is not None and delay_s < query.remaining_s:
+            if delay_s:
+                await asyncio.sleep(delay_s)
+            request = LeaseRequest(query.id, fallback.ready(time.monotonic()), plan.mu, query.deadline)
+            try:
+                lease = await self._scheduler.acquire(request)
+                decision.waits_s.update(lease.waits_s)
+                decision.propensity = propensity(plan, lease.waits_s, lease.expert)
+                return await self._attempt(query, fleet, lease, decision), lease
+            except ExpertError as error:
+                failures.append(error)
+                if isinstance(error, ExpertRejected) and error.code not in _ANOTHER_MAY:
+                    break
+                fallback.failed(error, time.monotonic(), uniform=self._dice.random())
+        raise _verdict(query, failures) from (failures[-1] if failures else None)
+
+    async def _attempt(self, query: Query, fleet: Fleet, lease: Lease, decision: Decision) -> Answer:
+        """One attempt under one lease, which is given back here unless the expert has begun to answer."""
+        limit_s = max(0.0, min(query.remaining_s, fleet.specs[lease.expert].timeouts.first_byte_s))
+        decision.expert = lease.expert
+        started = time.monotonic()
+        failure: ExpertError | None = None
+        outcome = "cancelled"
+        try:
+            async with asyncio.timeout(limit_s):
+                call = Call(query.kind, query.body, query.deadline, lease.endpoint)
+                answer = await fleet.experts[lease.expert].answer(call)
+            outcome = "ok"
+            return answer
+        except TimeoutError as exc:
+            failure = ExpertError(lease.expert, "timeout", f"no answer within {limit_s:.0f} s")
+            raise failure from exc
+        except ExpertError as error:
+            failure = error
+            raise
+        finally:
+            latency_s = time.monotonic() - started
+            if failure is not None:
+                outcome = "rejected" if isinstance(failure, ExpertRejected) else failure.kind
+            message = failure.message if failure else ""
+            decision.attempts.append(Attempt(lease.expert, outcome, lease.wait_s, latency_s, message))
+            if outcome != "ok":
+                self._scheduler.release(lease, _outcome(failure, latency_s))
+
+
+def _outcome(failure: ExpertError | None, latency_s: float) -> LeaseOutcome:
+    """A failed or cancelled attempt, as the scheduler hears of it."""
+    if failure is None or isinstance(failure, ExpertRejected):
+        return LeaseOutcome(None, latency_s, latency_s)
+    return LeaseOutcome(False, latency_s, latency_s, failure.retry_after_s)
+
+
+def _verdict(query: Query, failures: Sequence[ExpertError]) -> SwitchyardError:
+    """What the client is told when nobody answered: a rejection as it came, else the most useful truth."""
+    rejections = [f for f in failures if isinstance(f, ExpertRejected)]
+    if rejections and len(rejections) == len(failures):
+        last = rejections[-1]
+        if last.code == "context_length_exceeded":
+            return ContextTooLong(last.message, param=last.param)
+        error = RequestError(last.message, param=last.param, code=last.code)
+        error.status = last.status
+        return error
+    if query.remaining_s <= 0:
+        return DeadlineExceeded("no expert answered before the request's deadline")
+    if failures and all(f.kind == "rate_limited" for f in failures):
+        retry_after_s = min(f.retry_after_s or 1.0 for f in failures)
+        return RateLimited("every expert that could serve this is rate-limited", retry_after_s=retry_after_s)
+    detail = "; ".join(f"{f.expert}: {f.kind}" for f in failures)
+    return AllExpertsFailed(f"every expert that could serve this failed ({detail})")

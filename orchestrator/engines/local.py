@@ -1,0 +1,139 @@
+"""The `local` engine: servers as child processes of the gateway, on loopback.
+
+    engine = LocalEngine()
+    server = await engine.launch("smollm2", ServerCommand(argv=("{python}", "-m", "some.server", "--port", "{port}")))
+    server.endpoint                               # Endpoint("http://127.0.0.1:40123/v1", token=...)
+    await engine.close()
+
+Not here: when to launch what (the scheduler), what is launched (the backends), and the process itself (`process.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import tempfile
+
+import aiohttp
+import psutil
+
+from orchestrator.engines.process import ServerProcess
+from orchestrator.errors import ExpertError
+from orchestrator.experts.base import ServerCommand
+
+PORT_ATTEMPTS = 3
+FIRST_POLL_S, SLOWEST_POLL_S = 0.02, 0.5
+
+
+class LocalEngine:
+    """An `orchestrator.engines.base.Engine` for one machine."""
+
+    def __init__(self) -> None:
+        self._servers: dict[int, ServerProcess] = {}
+        self._http: aiohttp.ClientSession | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    async def launch(self, name: str, command: ServerCommand) -> ServerProcess:
+        """Start the server and return once it is ready; on another port when somebody took the first one meanwhile."""
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            server = self._add(name, command)
+            try:
+                await server.start(self._private_folder())
+                await self._until_ready(server)
+                return server
+            except ExpertError:
+                await server.kill()
+                if attempt == PORT_ATTEMPTS or _is_free(server.port):
+                    raise
+            except BaseException:
+                await server.kill()
+                raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def memory_available_bytes(self) -> int:
+        """Memory that could be used now without swapping."""
+        available: int = psutil.virtual_memory().available
+        return available
+
+    async def close(self) -> None:
+        """Stop every server at once."""
+        await asyncio.gather(*(server.stop() for server in list(self._servers.values())))
+        if self._http is not None:
+            await self._http.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _add(self, name: str, command: ServerCommand) -> ServerProcess:
+        port = _free_port()
+        while port in self._servers:  # launched a moment ago, and not listening yet
+            port = _free_port()
+        server = self._servers[port] = ServerProcess(name, port, secrets.token_urlsafe(24), command)
+        server.exited.add_done_callback(lambda _: self._servers.pop(port))
+        return server
+
+    def _private_folder(self) -> str:
+        """Where servers run that don't say where: an empty folder of ours."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="switchyard-")
+        return self._folder.name
+
+    async def _until_ready(self, server: ServerProcess) -> None:
+        status = "nothing"
+        try:
+            async with asyncio.timeout(server.command.timeout_s):
+                poll_s = FIRST_POLL_S
+                while (status := await self._ask(server, server.command.health)) != "200":
+                    await asyncio.wait({server.exited}, timeout=poll_s)
+                    if server.exited.done():
+                        raise _failed(server, f"its server exited with code {server.exited.result()} while starting")
+                    poll_s = min(poll_s * 1.3, SLOWEST_POLL_S)
+                await self._sing(server)
+        except TimeoutError as exc:
+            reason = (
+                f"its server was not ready after {server.command.timeout_s:g} s (its health check answered {status})"
+            )
+            raise _failed(server, reason) from exc
+
+    async def _sing(self, server: ServerProcess) -> None:
+        """The canary: one real request before traffic."""
+        if server.command.canary is not None:
+            path, body = server.command.canary
+            status = await self._ask(server, path, body)
+            if status != "200":
+                raise _failed(server, f"its server started, but answered {status} to a first request")
+
+    async def _ask(self, server: ServerProcess, path: str, body: object = None) -> str:
+        """The status of one request, or `nothing`."""
+        if self._http is None:
+            self._http = aiohttp.ClientSession()
+        url = server.endpoint.base_url.removesuffix("/v1") + path
+        method = "GET" if body is None else "POST"
+        headers = {"Authorization": f"Bearer {server.endpoint.token}"}
+        try:
+            async with self._http.request(method, url, json=body, headers=headers) as response:
+                return str(response.status)
+        except aiohttp.ClientError:
+            return "nothing"
+
+
+def _failed(server: ServerProcess, reason: str) -> ExpertError:
+    output = server.last_output()
+    return ExpertError(server.name, "not_loaded", f"{reason}; its last output: {output}" if output else reason)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,132 @@
+"""One server as a child process: started, watched, measured, ended.
+
+    server = ServerProcess("smollm2", port, token, command)
+    await server.start(folder)
+    await server.stop()                           # returns when its memory is back
+
+Each is a session of its own, so that Ctrl-C in a terminal reaches the gateway first, and is held by a `child.py` that leaves
+nothing behind, however the gateway ends. Not here: whether it is ready (`local.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+
+import psutil
+
+from orchestrator.engines import child
+from orchestrator.engines.output import Tail, scrub
+from orchestrator.errors import ExpertError
+from orchestrator.experts.base import ServerCommand
+from orchestrator.types import Endpoint
+
+OUTPUT_BYTES = 8192
+STOP_GRACE_S = 10.0
+NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS"})
+
+log = logging.getLogger(__name__)
+
+
+class ServerProcess:
+    """An `orchestrator.engines.base.RunningServer`. `exited` resolves once every process of it is gone."""
+
+    def __init__(self, name: str, port: int, token: str, command: ServerCommand) -> None:
+        self.name = name
+        self.port = port
+        self.command = command
+        self.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", token)
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._tail = Tail(OUTPUT_BYTES)
+        self._lifeline: int | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self, folder: str) -> None:
+        """Start the process, in `folder` unless its command says otherwise."""
+        theirs, self._lifeline = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", child.__file__, str(theirs)),
+                *map(self._fill, self.command.argv),
+                stdin=asyncio.subprocess.DEVNULL if self.command.stdin is None else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self._environment(),
+                cwd=self.command.cwd or folder,
+                pass_fds=[theirs],
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise ExpertError(self.name, "not_loaded", f"its server can't be started: {exc.strerror}") from exc
+        finally:
+            os.close(theirs)
+            if self._process is None:  # refused by the system, or cancelled: nothing runs
+                self.exited.set_result(127)
+        self._watcher = asyncio.create_task(self._watch(self._process))
+        if self._process.stdin is not None and self.command.stdin is not None:
+            self._process.stdin.write(self.command.stdin.encode())
+            self._process.stdin.close()
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the server and its children, pages they share counted once; 0 when it is gone."""
+        if self._process is None or self.exited.done():
+            return 0
+        infos = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    infos.append(process.memory_info())
+        shared = [getattr(info, "shared", 0) for info in infos]
+        return sum(info.rss for info in infos) - sum(shared) + max(shared, default=0)
+
+    async def stop(self) -> None:
+        """SIGTERM, SIGKILL 10 s later; returns when every process of it is gone. May be called twice."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+            await asyncio.wait({self.exited}, timeout=STOP_GRACE_S)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to every process of it; returns when they are gone."""
+        self._stopping = True
+        self._close_lifeline()
+        await asyncio.wait({self.exited})
+
+    def last_output(self) -> str:
+        """The end of what the server printed, fit to be shown to others."""
+        return scrub(self._tail.lines(), secrets=[self.endpoint.token, *self.command.env.values()])
+
+    def _fill(self, text: str) -> str:
+        values = {"{port}": str(self.port), "{token}": self.endpoint.token, "{python}": sys.executable}
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, value)
+        return text
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+        # SAFEPATH: a server must not import what happens to lie in the folder it runs in.
+        own = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+        return inherited | own | {key: self._fill(value) for key, value in self.command.env.items()}
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while data := await process.stdout.read(65536):
+            self._tail.add(data)
+        code = await process.wait()
+        self._close_lifeline()
+        if not self._stopping:
+            log.warning("the server of %s exited with code %d: %s", self.name, code, self.last_output())
+        self.exited.set_result(code)
+
+    def _close_lifeline(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None

@@ -1,0 +1,262 @@
+"""Any server that speaks OpenAI's HTTP: the request goes out and the bytes come back, under the expert's name.
+
+    experts:
+      - {name: gpt-large, backend: openai, base_url: https://api.example.com/v1, model: gpt-large-2026, api_key_env: EXAMPLE_API_KEY}
+
+    server = CompatibleServer("smollm2", http, spec.timeouts, spec.parameters, upstream_model=None)
+    answer = await server.answer(call, Endpoint("http://127.0.0.1:41234/v1", token))      # how experts with weights are asked
+
+The client's own headers are never passed on, redirects never followed, answers never parsed beyond their outermost object. Not here:
+retries, fallback and what an answer costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from orchestrator.config import OpenAISpec, ParameterMap, Timeouts
+from orchestrator.errors import ConfigError, ExpertError
+from orchestrator.experts.base import Expert, Services
+from orchestrator.experts.envelope import (
+    Envelope,
+    as_events,
+    check_answers,
+    decode,
+    encode,
+    is_error,
+    label,
+    read_usage,
+)
+from orchestrator.experts.failures import from_envelope, from_exception, from_response
+from orchestrator.experts.parameters import Parameters
+from orchestrator.experts.session import post
+from orchestrator.experts.sse import DONE, ChunkRelay
+from orchestrator.types import Answer, Call, Endpoint, Kind, Usage
+
+MAX_BODY_BYTES = 64 * 2**20
+CLOSE_AFTER_S = 1.0
+"""How long after `[DONE]` the end of the response is waited for, so that its connection can be used again."""
+
+_PATHS: dict[Kind, str] = {
+    "chat": "chat/completions",
+    "completion": "completions",
+    "embedding": "embeddings",
+    "rerank": "rerank",
+}
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+def make(spec: OpenAISpec, services: Services) -> Expert:
+    """Raises `ConfigError` when the key's variable is not set, or the address carries credentials."""
+    if URL(spec.base_url).user is not None:
+        raise ConfigError(
+            f"expert '{spec.name}': base_url holds credentials; expected them in the variable api_key_env names"
+        )
+    endpoint = Endpoint(spec.base_url, read_key(spec.name, spec.api_key_env))
+    server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, spec.model)
+    return RemoteExpert(server, endpoint, spec.headers)
+
+
+def read_key(expert: str, variable: str | None) -> str:
+    """The key in the named environment variable; empty when none is named."""
+    if variable is None:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isprintable():
+        raise ConfigError(f"expert '{expert}': environment variable {variable} holds no key")
+    return key
+
+
+class RemoteExpert:
+    """A compatible server at a fixed address."""
+
+    def __init__(self, server: CompatibleServer, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        self._server = server
+        self._endpoint = endpoint
+        self._headers = headers
+
+    async def answer(self, call: Call) -> Answer:
+        return await self._server.answer(call, self._endpoint, self._headers)
+
+
+class CompatibleServer:
+    """Asks one model of a compatible server, wherever it is just now. upstream_model: its name there, by default the expert's."""
+
+    def __init__(
+        self,
+        name: str,
+        http: aiohttp.ClientSession,
+        timeouts: Timeouts,
+        parameters: ParameterMap,
+        upstream_model: str | None,
+    ) -> None:
+        self._name = name
+        self._http = http
+        self._timeouts = timeouts
+        self._parameters = Parameters(name, parameters)
+        self._model = upstream_model or name
+        self._label = label(name)
+        self._client_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s)
+
+    async def answer(self, call: Call, endpoint: Endpoint, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
+        """As `Expert.answer`. headers: sent besides the bearer token."""
+        body = msgspec.json.encode(self._request(call))
+        sent = {"Content-Type": "application/json", **headers}
+        if endpoint.token:
+            sent.setdefault("Authorization", f"Bearer {endpoint.token}")
+        url = _url(endpoint.base_url, call.kind)
+        secrets = (endpoint.token, *headers.values(), url.host or "")
+        try:
+            async with asyncio.timeout(min(self._timeouts.first_byte_s, _remaining_s(call))) as limit:
+                response = await post(self._http, url, headers=sent, body=body, timeout=self._client_timeout)
+                try:
+                    _limit_silence(response, self._timeouts.idle_s)
+                    return await self._receive(call, response, limit, secrets)
+                except BaseException:
+                    response.close()
+                    raise
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise from_exception(self._name, exc) from exc
+
+    def _request(self, call: Call) -> dict[str, Any]:
+        """The body as this server wants it. A stream is asked for its usage, so that what it costs is always known."""
+        body = self._parameters.apply(call.body)
+        options = body.get("stream_options") or {}
+        if body.get("stream") is True and isinstance(options, dict) and not self._parameters.touches("stream_options"):
+            body["stream_options"] = {**options, "include_usage": True}
+        body["model"] = self._model
+        return body
+
+    async def _receive(
+        self, call: Call, response: aiohttp.ClientResponse, limit: asyncio.Timeout, secrets: tuple[str, ...]
+    ) -> Answer:
+        if not 200 <= response.status < 300:
+            body = await self._read(response)
+            raise from_response(self._name, response.status, response.headers, body, secrets=secrets)
+        if _streams(call) and not response.content_type.endswith(("json", "html")):
+            return await self._stream(call, response, secrets)
+        limit.reschedule(asyncio.get_running_loop().time() + _remaining_s(call))
+        return self._whole(call, await self._read(response), secrets)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        pieces, size = [], 0
+        while piece := await response.content.readany():
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise ExpertError(
+                    self._name, "malformed", f"{self._name} answered with more than {MAX_BODY_BYTES >> 20} MB"
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _whole(self, call: Call, body: bytes, secrets: tuple[str, ...]) -> Answer:
+        usage = Usage()
+        envelope = self._open(call, body, usage, secrets)
+        envelope["model"] = self._label
+        if not _streams(call):
+            return Answer(body=encode(envelope), usage=usage)
+        events = as_events(envelope, call.kind, with_usage=_wants_usage(call))
+        return Answer(events=_one_block(events + DONE), usage=usage)
+
+    def _open(self, call: Call, body: bytes, usage: Usage, secrets: tuple[str, ...]) -> Envelope:
+        """The answer's outermost object, if it is one; fills in the usage."""
+        try:
+            envelope = decode(body)
+            if is_error(envelope):
+                raise from_envelope(self._name, envelope, secrets=secrets)
+            check_answers(envelope, call.kind)
+            if "usage" in envelope:
+                read_usage(envelope["usage"], usage)
+        except ValueError as exc:
+            raise ExpertError(
+                self._name, "malformed", f"{self._name} answered with something else than asked for"
+            ) from exc
+        return envelope
+
+    async def _stream(self, call: Call, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
+        usage = Usage()
+        translate = partial(from_envelope, self._name, secrets=secrets)
+        relay = ChunkRelay(self._name, usage, hide_usage=not _wants_usage(call), translate=translate)
+        events = self._events(response, relay, _remaining_s(call))
+        await anext(events)
+        return Answer(events=events, usage=usage)
+
+    async def _events(
+        self, response: aiohttp.ClientResponse, relay: ChunkRelay, remaining_s: float
+    ) -> AsyncGenerator[bytes, None]:
+        """The stream's blocks, preceded by an empty one as soon as there is content: once that was taken, closing the generator
+        (or its failure) closes the connection."""
+        content = response.content
+        cut_off = asyncio.get_running_loop().call_later(remaining_s, content.set_exception, TimeoutError())
+        try:
+            held = b""
+            while not relay.has_content:
+                held += await self._block(content, relay)
+            yield b""
+            yield held
+            while not relay.done:
+                if block := await self._block(content, relay):
+                    yield block
+            await _wait_for_end(content)
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise from_exception(self._name, exc) from exc
+        finally:
+            cut_off.cancel()
+            if not content.is_eof():
+                response.close()
+
+    async def _block(self, content: aiohttp.StreamReader, relay: ChunkRelay) -> bytes:
+        """What the next read brings, after the failure that an earlier one ended in."""
+        if relay.failure is not None:
+            raise relay.failure
+        data = await content.readany()
+        block = relay.feed(data) if data else relay.end()
+        if relay.failure is not None and not block:
+            raise relay.failure
+        return block
+
+
+@lru_cache(maxsize=256)
+def _url(base_url: str, kind: Kind) -> URL:
+    return URL(f"{base_url.rstrip('/')}/{_PATHS[kind]}")
+
+
+def _remaining_s(call: Call) -> float:
+    return call.deadline - time.monotonic()
+
+
+def _streams(call: Call) -> bool:
+    return call.stream and call.kind in ("chat", "completion")
+
+
+def _wants_usage(call: Call) -> bool:
+    options = call.body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _limit_silence(response: aiohttp.ClientResponse, idle_s: float) -> None:
+    """From the headers on, reading fails when nothing comes for `idle_s`. (aiohttp has one such limit, which would hold before, too.)"""
+    connection = response.connection
+    if connection is not None and connection.protocol is not None:
+        connection.protocol.read_timeout = idle_s
+        connection.protocol.start_timeout()
+
+
+async def _wait_for_end(content: aiohttp.StreamReader) -> None:
+    """After `[DONE]` comes nothing but the end."""
+    if not content.is_eof():
+        async with asyncio.timeout(CLOSE_AFTER_S):
+            await content.readany()
+
+
+async def _one_block(block: bytes) -> AsyncGenerator[bytes, None]:
+    yield block

@@ -1,0 +1,59 @@
+"""Who may be tried next after a failure: one state machine for every endpoint, pure, with the clock and the dice handed in.
+
+    fallback = Fallback(plan.choices, max_attempts=4)
+    fallback.ready(now)                       # all choices
+    fallback.failed(error, now, uniform=0.5)  # the next ones; a retryable expert comes back after its back-off
+    fallback.delay_s(now)                     # 0.0 when somebody can be tried now, None when it is over
+
+Experts not tried yet come first, by utility. When none is left, those whose failure may pass are tried again, after the longer of
+`Retry-After` and an exponential back-off with full jitter. Nothing here sends or sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import ExpertError
+from routers.policy import Choice
+
+BACKOFF_S = 0.25
+BACKOFF_CAP_S = 8.0
+
+
+@dataclass(slots=True)
+class _Standing:
+    choice: Choice
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Fallback:
+    """`max_attempts` bounds the attempts of one request over all experts. Times are monotonic seconds."""
+
+    def __init__(self, choices: Sequence[Choice], max_attempts: int) -> None:
+        self._standings = {choice.expert: _Standing(choice) for choice in choices}
+        self._attempts_left = max_attempts
+
+    def ready(self, now: float) -> tuple[Choice, ...]:
+        """The experts that may be tried now: the untried, or else those whose back-off is over."""
+        untried = tuple(s.choice for s in self._standings.values() if not s.failures)
+        return untried or tuple(s.choice for s in self._standings.values() if s.not_before <= now)
+
+    def delay_s(self, now: float) -> float | None:
+        """Seconds until somebody may be tried; None when nobody will."""
+        if not self._standings or self._attempts_left <= 0:
+            return None
+        if any(not s.failures for s in self._standings.values()):
+            return 0.0
+        return max(0.0, min(s.not_before for s in self._standings.values()) - now)
+
+    def failed(self, error: ExpertError, now: float, *, uniform: float) -> None:
+        """Note a failed attempt. `uniform` in [0, 1) is the jitter."""
+        self._attempts_left -= 1
+        if not error.retryable:
+            self._standings.pop(error.expert, None)
+        elif standing := self._standings.get(error.expert):
+            backoff = uniform * min(BACKOFF_CAP_S, BACKOFF_S * 2**standing.failures)
+            standing.failures += 1
+            standing.not_before = now + max(backoff, error.retry_after_s or 0.0)

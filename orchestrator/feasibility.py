@@ -1,0 +1,58 @@
+"""Which experts may serve a query at all: kind, capabilities, context, parameters and scope, before anything is scored.
+
+    infeasible_because(spec, query)        # None, or "needs 30212 tokens, has 2048"
+
+The same rule guards the first choice and every fallback. Pure; what the scheduler knows (health, memory) is not asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from orchestrator.config import ExpertBase
+from orchestrator.errors import ContextTooLong, Forbidden, RequestError
+from orchestrator.types import Query
+
+_CONTEXT = "needs "
+
+
+def infeasible_because(spec: ExpertBase, query: Query) -> str | None:
+    """Why `spec` can't serve `query`, or None."""
+    if query.kind not in spec.serves:
+        return f"serves {spec.kind} requests"
+    if query.needs - spec.capabilities:
+        return f"lacks {', '.join(sorted(query.needs - spec.capabilities))}"
+    if spec.context is not None and query.prompt_tokens + query.max_tokens > spec.context:
+        return f"{_CONTEXT}{query.prompt_tokens + query.max_tokens} tokens, has {spec.context}"
+    if refused := [name for name in spec.parameters.reject if query.body.get(name) is not None]:
+        return f"does not accept {', '.join(refused)}"
+    if query.options.experts is not None and spec.name not in query.options.experts:
+        return "is not among the request's experts"
+    if query.caller.experts is not None and spec.name not in query.caller.experts:
+        return "is not open to this key"
+    return None
+
+
+def split_feasible(specs: Iterable[ExpertBase], query: Query) -> tuple[list[ExpertBase], dict[str, str]]:
+    """The experts that can serve `query` in their order, and why each other one can't."""
+    feasible: list[ExpertBase] = []
+    reasons: dict[str, str] = {}
+    for spec in specs:
+        if reason := infeasible_because(spec, query):
+            reasons[spec.name] = reason
+        else:
+            feasible.append(spec)
+    return feasible, reasons
+
+
+def nothing_feasible(reasons: Mapping[str, str], query: Query) -> RequestError:
+    """The error that tells the client why no expert can serve it, nearest miss first."""
+    relevant = {name: why for name, why in reasons.items() if not why.startswith("serves ")} or reasons
+    detail = "; ".join(f"{name} {why}" for name, why in relevant.items())
+    if any(why.startswith(_CONTEXT) for why in relevant.values()):
+        return ContextTooLong(f"no expert can hold this request: {detail}", param="messages")
+    if relevant and all(why.endswith("to this key") for why in relevant.values()):
+        return Forbidden(f"no expert that could serve this is open to this key: {detail}")
+    return RequestError(
+        f"no expert can serve this {query.kind} request: {detail}", param="model", code="no_feasible_expert"
+    )

@@ -1,0 +1,72 @@
+"""What the gateway is given by the service that composes it, as Protocols: it knows no fleet, no engine, no router.
+
+    context = GatewayContext(pipeline=pipeline, ledger=ledger, scheduler=scheduler, keys=KeyRing(), config=lambda: config,
+                             metrics=Metrics(scheduler.status))
+    app = create_app(context)                     # orchestrator/gateway/app.py
+
+Not here: anything that answers a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.config import Config
+from orchestrator.gateway.auth import KeyRing
+from orchestrator.gateway.lifecycle import Lifecycle
+from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.surface import EventStream
+from orchestrator.ledger.base import Ledger
+from orchestrator.scheduler.base import Scheduler
+from orchestrator.types import Decision, Query
+
+
+class Reply(Protocol):
+    """What the pipeline made of a query: its decision, and either a whole `body` or `events`.
+
+    `events` yields blocks of whole SSE events and raises `SwitchyardError` mid-stream; closing it aborts the expert and
+    records the decision.
+    """
+
+    @property
+    def decision(self) -> Decision: ...
+    @property
+    def body(self) -> bytes | None: ...
+    @property
+    def events(self) -> EventStream | None: ...
+
+
+class Pipeline(Protocol):
+    """Queries in, replies out. Both raise `SwitchyardError`; cancelling `answer` cancels the expert."""
+
+    async def answer(self, query: Query) -> Reply: ...
+
+    async def route(self, query: Query) -> Decision:
+        """What `answer` would decide, without calling anybody."""
+        ...
+
+
+def _ready() -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayContext:
+    """Everything a request may need.
+
+    config: the current snapshot; live reload swaps it. ready: why the service can't take requests yet, or None.
+    hold_s: how long a streaming request waits silently before it is told its position, and then every `comment_s`.
+    """
+
+    pipeline: Pipeline
+    ledger: Ledger
+    scheduler: Scheduler
+    keys: KeyRing
+    config: Callable[[], Config]
+    metrics: Metrics
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    ready: Callable[[], str | None] = _ready
+    hold_s: float = 2.0
+    comment_s: float = 3.0

@@ -1,0 +1,77 @@
+"""What surrounds every handler: admission while shutting down, the API key, errors, and the request's metrics.
+
+    endpoint = Endpoint(context, RouteSpec("GET", "/v1/models", handler, summary="..."))
+    await endpoint(scope, receive, send)          # an ASGI app
+
+The table of routes is in `app.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.errors import NoCapacity
+from orchestrator.gateway.context import GatewayContext
+from orchestrator.gateway.http import ClientGone, Request
+from orchestrator.gateway.surface import OPENAI, Surface
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One route, as both the router and the OpenAPI document see it.
+
+    body, answer: the msgspec Structs (or JSON Schemas) of what goes in and out. public: needs no key, and works while shutting
+    down. inference: counted in the metrics. streams: may answer with SSE. statuses: errors it answers with besides the usual
+    ones. surface: the shape of its errors.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    body: Any = None
+    answer: Any = None
+    public: bool = False
+    inference: bool = False
+    streams: bool = False
+    statuses: Mapping[int, str] = field(default_factory=dict)
+    surface: Surface = OPENAI
+
+
+class Endpoint:
+    """The ASGI app of one route."""
+
+    def __init__(self, context: GatewayContext, spec: RouteSpec) -> None:
+        self._context = context
+        self._spec = spec
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(self._context, scope, receive, send, self._spec.surface)
+        try:
+            await self._handle(request)
+        except ClientGone:
+            request.status = 499
+        except asyncio.CancelledError:
+            if not self._context.lifecycle.interrupting:
+                raise
+            await request.fail(NoCapacity("The service is shutting down."))
+        except Exception as exc:  # noqa: BLE001  the last frame before the server: whatever it is, the client gets a clear error
+            await request.fail(exc)
+        finally:
+            if self._spec.inference:
+                self._context.metrics.observe(request.policy, request.status, request.decision)
+
+    async def _handle(self, request: Request) -> None:
+        if self._spec.public:
+            await self._spec.handler(request)
+            return
+        with self._context.lifecycle.request():
+            request.caller = self._context.keys.authenticate(request.scope["headers"])
+            await self._spec.handler(request)

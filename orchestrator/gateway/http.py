@@ -1,0 +1,183 @@
+"""One HTTP request and its response, straight on ASGI: the few microseconds between the server and a handler.
+
+    async def handler(request: Request) -> None:
+        body = await request.json()
+        await request.respond_json({"seen": len(body)})
+
+Not here: authentication and errors (`endpoint.py`), what a body means (`requests.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.errors import BodyTooLarge, DeadlineExceeded, RequestError
+from orchestrator.gateway.context import GatewayContext
+from orchestrator.gateway.errors import translate
+from orchestrator.gateway.surface import Surface
+from orchestrator.types import ANONYMOUS, Caller, Decision
+
+Header = tuple[bytes, bytes]
+MAX_DEPTH = 200
+_JSON = (b"content-type", b"application/json")
+_EVENT_STREAM = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class ClientGone(Exception):
+    """The client left before it had its answer: there is nobody to tell."""
+
+
+class Request:
+    """Mutable while it is handled. `decision_id` is set as soon as there is one, `decision` once an expert was bound.
+
+    status: what was sent, 499 while nothing was. started: the response's headers are out.
+    """
+
+    __slots__ = (
+        "_send",
+        "caller",
+        "context",
+        "decision",
+        "decision_id",
+        "policy",
+        "receive",
+        "received_at",
+        "scope",
+        "started",
+        "status",
+        "surface",
+    )
+
+    def __init__(self, context: GatewayContext, scope: Scope, receive: Receive, send: Send, surface: Surface) -> None:
+        self.context = context
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.surface = surface
+        self.received_at = time.monotonic()
+        self.caller: Caller = ANONYMOUS
+        self.decision_id: str | None = None
+        self.decision: Decision | None = None
+        self.policy = ""
+        self.started = False
+        self.status = 499
+
+    @property
+    def path_params(self) -> dict[str, str]:
+        params: dict[str, str] = self.scope["path_params"]
+        return params
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that (lower-case) name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    async def json(self) -> dict[str, Any]:
+        """The body, which must be a JSON object. Raises `RequestError` and `BodyTooLarge`."""
+        return parse_object(await self.read())
+
+    async def read(self) -> bytes:
+        """The whole body, at most `gateway.max_body_mb` of it."""
+        limit = int(self.context.config().gateway.max_body_mb * 1_000_000)
+        if int(self.header(b"content-length") or 0) > limit:
+            raise _too_large(limit)
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            body = await self._read_rest(body, limit)
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+    async def _read_rest(self, first: bytes, limit: int) -> bytes:
+        pieces, size, more = [first], len(first), True
+        try:
+            async with asyncio.timeout(self.context.config().gateway.request_timeout_s):
+                while more and size <= limit:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    more = message.get("more_body", False)
+        except TimeoutError as exc:
+            raise DeadlineExceeded("The request's body did not arrive in time.") from exc
+        return b"".join(pieces)
+
+    async def respond_json(self, content: Any, status: int = 200) -> None:
+        await self.respond(msgspec.json.encode(content), status)
+
+    async def respond(
+        self, body: bytes, status: int = 200, headers: tuple[Header, ...] = (), content_type: Header = _JSON
+    ) -> None:
+        """Send a whole response."""
+        await self._start(status, (content_type, (b"content-length", b"%d" % len(body)), *headers))
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def start_stream(self, headers: tuple[Header, ...]) -> None:
+        """Send the headers of an SSE response."""
+        await self._start(200, (*_EVENT_STREAM, *headers))
+
+    async def send_block(self, block: bytes, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": block, "more_body": more})
+
+    async def fail(self, exc: Exception) -> None:
+        """Answer with an error: a response of its own, or the last event of a stream that has begun."""
+        failure = translate(exc)
+        if self.started:
+            self.status = failure.status
+            await self.send_block(self.surface.error_event(failure), more=False)
+            return
+        mark = ((b"x-switchyard-decision-id", self.decision_id.encode()),) if self.decision_id else ()
+        await self.respond(self.surface.error(failure), failure.status, (*failure.headers, *mark))
+
+    async def _start(self, status: int, headers: tuple[Header, ...]) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        self.started = True
+        self.status = status
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """JSON bytes that must hold an object, nested at most `MAX_DEPTH` deep. Raises `RequestError`."""
+    try:
+        parsed = msgspec.json.decode(raw)
+    except RecursionError as exc:
+        raise _too_deep() from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise RequestError(f"The request's body is not valid JSON: {exc}.", code="invalid_json") from exc
+    if not isinstance(parsed, dict):
+        raise RequestError("The request's body must be a JSON object.", code="invalid_json")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(parsed)
+    return parsed
+
+
+def _check_depth(parsed: Any) -> None:
+    level = [parsed]
+    for _ in range(MAX_DEPTH):
+        children = (child for node in level for child in (node.values() if isinstance(node, dict) else node))
+        level = [child for child in children if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> RequestError:
+    return RequestError(f"The request's body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request's body is larger than {limit} bytes.")

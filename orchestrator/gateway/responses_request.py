@@ -1,0 +1,266 @@
+"""A request of OpenAI's Responses API as the chat completion it asks for.
+
+    body = {"model": "auto", "instructions": "Be brief.", "input": "Hi"}
+    chat_body(parse(body), body)
+    # {"model": "auto", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
+
+Nothing is stored here: `store` is accepted and answered with false, and whatever needs stored responses is refused, as are tools
+that OpenAI's servers run, by name. Earlier reasoning items are left out, caching hints go no further. Unknown fields pass
+through. Not here: answers (`responses_answer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from orchestrator.errors import RequestError
+from orchestrator.gateway import conversation
+from orchestrator.gateway.conversation import Conversation, file_part, image_part, text_part, tool_call
+from orchestrator.gateway.validation import Count
+
+STATEFUL = ("previous_response_id", "conversation", "background", "prompt", "context_management")
+UNSUPPORTED = ("moderation", "top_logprobs")
+IGNORED = frozenset(
+    {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "stream_options"}
+)
+PASSED = ("temperature", "top_p", "parallel_tool_calls", "user", "service_tier")
+
+
+class _Tagged(msgspec.Struct, tag_field="type"):
+    """An input item or a content part, told apart by `type`."""
+
+
+class InputText(_Tagged, tag="input_text"):
+    text: str
+
+
+class OutputText(_Tagged, tag="output_text"):
+    text: str
+
+
+class Refusal(_Tagged, tag="refusal"):
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        return self.refusal
+
+
+class InputImage(_Tagged, tag="input_image"):
+    image_url: str
+    detail: str | None = None
+
+
+class InputFile(_Tagged, tag="input_file"):
+    file_data: str
+    filename: str | None = None
+
+
+InputPart = InputText | InputImage | InputFile
+
+
+class MessageItem(_Tagged, tag="message"):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[InputText | OutputText | Refusal | InputImage | InputFile]
+
+
+class FunctionCall(_Tagged, tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class FunctionCallOutput(_Tagged, tag="function_call_output"):
+    call_id: str
+    output: str | list[InputPart]
+
+
+class ReasoningItem(_Tagged, tag="reasoning"):
+    pass
+
+
+class ItemReference(_Tagged, tag="item_reference"):
+    id: str
+
+
+Item = MessageItem | FunctionCall | FunctionCallOutput | ReasoningItem | ItemReference
+
+
+class Tool(msgspec.Struct):
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class TextFormat(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextConfig(msgspec.Struct):
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class Reasoning(msgspec.Struct):
+    effort: str | None = None
+    summary: str | None = None
+
+
+class ResponsesRequest(msgspec.Struct):
+    """The fields that are translated, or echoed in the answer."""
+
+    model: str
+    input: str | list[Item]
+    instructions: str | None = None
+    tools: list[Tool] = []
+    tool_choice: str | dict[str, Any] | None = None
+    text: TextConfig = msgspec.field(default_factory=TextConfig)
+    reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
+    max_output_tokens: Count | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    parallel_tool_calls: bool | None = None
+    truncation: Literal["disabled"] | None = None
+    max_tool_calls: int | None = None
+    metadata: dict[str, str] = {}
+    include: list[str] = []
+    service_tier: str | None = None
+    user: str | None = None
+    store: bool | None = None
+    stream: bool = False
+
+
+def parse(body: Mapping[str, Any]) -> ResponsesRequest:
+    """The body with its types checked. Raises `RequestError`, also for what isn't supported."""
+    conversation.refuse(body, STATEFUL, "responses are not stored here; send the whole conversation in `input`")
+    conversation.refuse(body, UNSUPPORTED, "use /v1/chat/completions for it")
+    items = body.get("input")
+    if isinstance(items, list):  # an item without a type is a message
+        body = {**body, "input": [{"type": "message", **item} if isinstance(item, dict) else item for item in items]}
+    request = conversation.read(body, ResponsesRequest)
+    if "message.output_text.logprobs" in request.include:
+        raise RequestError("include: log probabilities are in /v1/chat/completions only", param="include")
+    return request
+
+
+def chat_body(request: ResponsesRequest, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The chat completion that a request asks for; unknown fields of its `body` included. Raises `RequestError`."""
+    chat = conversation.passed_through(body, ResponsesRequest, IGNORED | {*STATEFUL, *UNSUPPORTED})
+    chat |= {"model": request.model, "messages": _chat_messages(request)}
+    chat |= {field: getattr(request, field) for field in PASSED if getattr(request, field) is not None}
+    if request.max_output_tokens is not None:
+        chat["max_tokens"] = request.max_output_tokens
+    if request.tools:
+        chat["tools"] = [_chat_tool(tool, i) for i, tool in enumerate(request.tools)]
+    if request.tool_choice is not None:
+        chat["tool_choice"] = _chat_tool_choice(request.tool_choice)
+    if request.reasoning.effort is not None:
+        chat["reasoning_effort"] = request.reasoning.effort
+    chat |= _chat_format(request.text)
+    if request.stream:
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
+    return chat
+
+
+def _chat_messages(request: ResponsesRequest) -> list[dict[str, Any]]:
+    chat = Conversation()
+    if request.instructions:
+        chat.system(request.instructions)
+    items = [MessageItem("user", request.input)] if isinstance(request.input, str) else request.input
+    for position, item in enumerate(items):
+        _add_item(chat, item, position)
+    return chat.messages()
+
+
+def _add_item(chat: Conversation, item: Item, position: int) -> None:
+    match item:
+        case MessageItem():
+            _add_message(chat, item)
+        case FunctionCall():
+            chat.assistant("", [tool_call(item.call_id, item.name, item.arguments)])
+        case FunctionCallOutput():
+            chat.tool(item.call_id, _chat_parts(item.output))
+        case ReasoningItem():
+            pass
+        case ItemReference():
+            raise RequestError(
+                f"input[{position}]: responses are not stored here; send the item itself",
+                param=f"input[{position}]",
+                code="unsupported_parameter",
+            )
+
+
+def _add_message(chat: Conversation, item: MessageItem) -> None:
+    parts = _chat_parts(item.content)
+    text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
+    if item.role == "user":
+        chat.user(parts)
+    elif item.role == "assistant":
+        chat.assistant(text)
+    else:
+        chat.system(text)
+
+
+def _chat_parts(content: str | Iterable[InputPart | OutputText | Refusal]) -> list[dict[str, Any]]:
+    return [text_part(content)] if isinstance(content, str) else [_chat_part(part) for part in content]
+
+
+def _chat_part(part: InputPart | OutputText | Refusal) -> dict[str, Any]:
+    match part:
+        case InputImage():
+            return image_part(part.image_url, part.detail)
+        case InputFile():
+            return file_part(part.filename or "file", part.file_data)
+        case _:
+            return text_part(part.text)
+
+
+def _chat_tool(tool: Tool, position: int) -> dict[str, Any]:
+    if tool.type != "function":
+        raise RequestError(
+            f"tools[{position}]: '{tool.type}' is not supported; only function tools are",
+            param=f"tools[{position}].type",
+            code="unsupported_tool",
+        )
+    if tool.name is None:
+        raise RequestError(f"tools[{position}] has no name", param=f"tools[{position}].name")
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+    return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
+
+
+def _chat_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
+    if choice in ("none", "auto", "required"):
+        return choice
+    if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
+        return {"type": "function", "function": {"name": choice["name"]}}
+    raise RequestError(
+        "tool_choice must be 'none', 'auto', 'required' or {'type': 'function', 'name': ...}", param="tool_choice"
+    )
+
+
+def _chat_format(text: TextConfig) -> dict[str, Any]:
+    """`response_format` and `verbosity`, where given."""
+    chat: dict[str, Any] = {} if text.verbosity is None else {"verbosity": text.verbosity}
+    if text.format is None or text.format.type == "text":
+        return chat
+    if text.format.type == "json_object":
+        return chat | {"response_format": {"type": "json_object"}}
+    if text.format.name is None or text.format.schema is None:
+        raise RequestError("text.format of type 'json_schema' needs a name and a schema", param="text.format")
+    schema = {key: value for key, value in msgspec.structs.asdict(text.format).items() if value is not None}
+    del schema["type"]
+    return chat | {"response_format": {"type": "json_schema", "json_schema": schema}}

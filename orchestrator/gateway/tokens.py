@@ -1,0 +1,64 @@
+"""An upper estimate of prompt tokens in a few microseconds, for any tokenizer and without loading one.
+
+    estimate("What is 17 * 23?")                  # 12; tokenizers say 8 to 12
+
+Bytes are counted by class with `bytes.translate`, at memory speed, and each class is charged what the greediest of four
+tokenizers (SmolLM2, cl100k, Claude's, MiniLM's) needed for it: a digit or a sign is a token, a lower-case letter a third of
+one, an upper-case letter half, a byte beyond ASCII (CJK takes three a character) the better part of one. On prose the result
+is some 1.5 times too high. Random letters (base64, hexadecimal) may exceed it; the expert's own refusal catches those.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from orchestrator.gateway.validation import Part
+
+IMAGE_TOKENS = 1600
+"""What large vision models take for a picture in full detail; other attachments are taken for as long."""
+AUDIO_CHARACTERS = 1000
+"""Base64 characters of sound per token: ten tokens a second at 64 kbit/s."""
+
+_LOWER = string.ascii_lowercase.encode()
+_UPPER = string.ascii_uppercase.encode()
+_SPACE = b" "
+_OTHER_ASCII = bytes(b for b in range(128) if b not in _LOWER + _UPPER + _SPACE)
+
+
+def estimate(text: str) -> int:
+    """Tokens of `text`, rounded up."""
+    raw = text.encode()
+    no_lower = raw.translate(None, _LOWER)
+    no_letters = no_lower.translate(None, _UPPER)
+    no_words = no_letters.translate(None, _SPACE)
+    beyond_ascii = len(no_words.translate(None, _OTHER_ASCII))
+    lower, upper = len(raw) - len(no_lower), len(no_lower) - len(no_letters)
+    spaces, others = len(no_letters) - len(no_words), len(no_words) - beyond_ascii
+    return int(0.35 * lower + 0.55 * upper + 0.25 * spaces + others + 0.9 * beyond_ascii) + 1
+
+
+def estimate_json(value: Any) -> int:
+    """Tokens of tool definitions and calls, which templates write out as JSON."""
+    return estimate(msgspec.json.encode(value).decode()) if value else 0
+
+
+def estimate_attachments(parts: Iterable[Part]) -> int:
+    """Tokens of the parts of a message that are not text."""
+    return sum(_attachment(part) for part in parts if part.text is None)
+
+
+def estimate_longest(items: Sequence[str | int | list[int]]) -> int:
+    """Tokens of the longest of several inputs, each of which is text or token ids; bare ids together are one input."""
+    ids = sum(isinstance(item, int) for item in items)
+    each = (estimate(item) if isinstance(item, str) else len(item) for item in items if not isinstance(item, int))
+    return max(ids, max(each, default=0))
+
+
+def _attachment(part: Part) -> int:
+    if part.input_audio is not None:
+        return len(str(part.input_audio.get("data", ""))) // AUDIO_CHARACTERS + 1
+    return IMAGE_TOKENS

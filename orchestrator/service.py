@@ -1,0 +1,139 @@
+"""The running service: everything one `experts.yaml` needs, put together, kept in step with the file, and taken down in order.
+
+    async with running(Path("experts.yaml")) as service:
+        reply = await service.pipeline.answer(query)
+
+`serve` adds the gateway. This is the one place that knows all the parts; none of them knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+from watchfiles import awatch
+
+from orchestrator.config import Config
+from orchestrator.configfile import load_config
+from orchestrator.dispatch import Dispatcher
+from orchestrator.engines.base import Engine
+from orchestrator.engines.registry import make_engine
+from orchestrator.errors import SwitchyardError
+from orchestrator.experts.session import open_session
+from orchestrator.fleet import Fleet, build_fleet, default_encoder, make_places
+from orchestrator.ledger.sql import SQLLedger
+from orchestrator.pipeline import Pipeline
+from orchestrator.planning import Planner
+from orchestrator.routing import Sessions
+from orchestrator.scheduler.driver import LocalScheduler
+from orchestrator.types import Decision
+
+DEFAULT_MEMORY_SHARE = 0.8
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """The parts of a running service. `fleet` is replaced on reload; the other parts stay."""
+
+    def __init__(
+        self, config_path: Path, fleet: Fleet, http: aiohttp.ClientSession, scheduler: LocalScheduler, ledger: SQLLedger
+    ) -> None:
+        self.config_path = config_path
+        self.fleet = fleet
+        self.scheduler = scheduler
+        self.ledger = ledger
+        self.observers: list[Callable[[Decision], None]] = [ledger.record]
+        self.reload_error: str | None = None
+        self._http = http
+        dice = random.Random()
+        self.pipeline = Pipeline(
+            fleet=lambda: self.fleet,
+            planner=Planner(ledger, Sessions(), dice),
+            dispatcher=Dispatcher(scheduler, dice),
+            scheduler=scheduler,
+            record=self._record,
+        )
+
+    def _record(self, decision: Decision) -> None:
+        for observe in self.observers:
+            observe(decision)
+
+    async def reload(self) -> None:
+        """Read the file again. A bad edit is refused with its reason, and the old fleet stays."""
+        try:
+            config = await asyncio.to_thread(load_config, self.config_path)
+            fleet = await _build(config, self._http, self.config_path.parent)
+            await self.scheduler.reconfigure(make_places(fleet), budget_bytes=budget_bytes(config))
+        except SwitchyardError as error:
+            self.reload_error = error.message
+            logger.error("the new %s is refused, the old fleet stays:\n%s", self.config_path.name, error.message)  # noqa: TRY400
+            return
+        before, self.fleet, self.reload_error = self.fleet, fleet, None
+        logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
+
+    async def watch(self) -> None:
+        """Reload whenever the file changes, until cancelled. The folder is watched, because editors replace files."""
+        name = self.config_path.name
+        async for _ in awatch(
+            self.config_path.parent, watch_filter=lambda _, path: Path(path).name == name, recursive=False
+        ):
+            await self.reload()
+
+
+@asynccontextmanager
+async def running(config_path: Path) -> AsyncIterator[Service]:
+    """Everything but the gateway, started and stopped. Raises `ConfigError`."""
+    config = load_config(config_path)
+    base_dir = config_path.parent
+    ledger = SQLLedger(config.ledger.url or default_ledger_url(base_dir), keep_text=config.ledger.keep_text)
+    async with open_session() as http:
+        fleet = await _build(config, http, base_dir)
+        engine: Engine = make_engine(config.engine)
+        scheduler = LocalScheduler(make_places(fleet), engine, budget_bytes=budget_bytes(config))
+        await ledger.open()
+        try:
+            yield Service(config_path, fleet, http, scheduler, ledger)
+        finally:
+            await scheduler.close()
+            await engine.close()
+            await ledger.close()
+
+
+async def _build(config: Config, http: aiohttp.ClientSession, base_dir: Path) -> Fleet:
+    """Routers are fitted in a thread, so that a reload holds no request up."""
+    encoder = default_encoder(config, base_dir)
+    return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoder=encoder)
+
+
+def budget_bytes(config: Config) -> int:
+    """What resident experts may use together, in bytes."""
+    if config.memory.budget_gb is not None:
+        return int(config.memory.budget_gb * 1e9)
+    return int(psutil.virtual_memory().total * DEFAULT_MEMORY_SHARE)
+
+
+def default_ledger_url(base_dir: Path) -> str:
+    """`.switchyard/ledger.db` beside the YAML."""
+    return f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
+
+
+def _difference(before: Fleet, after: Fleet) -> str:
+    """What a reload did, for the log."""
+    added = sorted(after.specs.keys() - before.specs.keys())
+    removed = sorted(before.specs.keys() - after.specs.keys())
+    changed = sorted(
+        name for name in after.specs.keys() & before.specs.keys() if after.specs[name] != before.specs[name]
+    )
+    parts = [
+        f"{verb} {', '.join(names)}"
+        for verb, names in (("added", added), ("changed", changed), ("removed", removed))
+        if names
+    ]
+    return "; ".join(parts) or "no expert changed"
