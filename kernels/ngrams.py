@@ -47,7 +47,8 @@ def ngrams(texts: Sequence[str], dimensions: int) -> NDArray[np.float32]:
     counts = np.bincount(np.concatenate(buckets), np.concatenate(signs), minlength=size).reshape(-1, dimensions)
     norms = np.sqrt(np.einsum("nd,nd->n", counts, counts))
     norms[norms == 0.0] = 1.0
-    return (counts / norms[:, None]).astype(np.float32)
+    unit: NDArray[np.float32] = (counts / norms[:, None]).astype(np.float32)
+    return unit
 
 
 def _spans(data: NDArray[np.uint8], rows: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], NDArray[np.intp], int]]:
@@ -66,4 +67,5 @@ def _powers(base: int, count: int) -> _UInts:
     """`base ** 0 .. base ** (count - 1)` modulo 2^64."""
     factors = np.full(count, base, dtype=np.uint64)
     factors[:1] = 1
-    return np.multiply.accumulate(factors)
+    powers: _UInts = np.multiply.accumulate(factors)
+    return powers

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 def mean_pool(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
     """Unit means of `hidden (n, t, d)` over the tokens where `mask (n, t)` is 1; a row of zeros where none is."""
-    sums = np.matmul(mask.astype(np.float32)[:, None, :], hidden)[:, 0, :]
+    sums: NDArray[np.float32] = np.matmul(mask.astype(np.float32)[:, None, :], hidden)[:, 0, :]
     lengths = np.sqrt(np.einsum("nd,nd->n", sums, sums))
     lengths[lengths == 0.0] = 1.0
-    return sums / lengths[:, None]
+    sums /= lengths[:, None]
+    return sums

@@ -13,7 +13,6 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +21,123 @@ import aiohttp
 from orchestrator.config import GatewaySpec
 from orchestrator.configfile import parse_config, read_text
 from orchestrator.errors import SwitchyardError
+from orchestrator.experts.sse import Framer, data_of
 from orchestrator.types import Query, RequestOptions
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 _MAX_TOKENS = 512
-_UP_S = aiohttp.ClientTimeout(total=2.0)
+_IS_UP_S = 2.0
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-class GatewayRefused(SwitchyardError):
-    """A running gateway answered with an error, or did not answer."""
+class GatewayError(SwitchyardError):
+    """A running gateway could not be asked, or answered with an error."""
 
 
 def gateway_url(gateway: GatewaySpec) -> str:
-    """Where a gateway that serves this configuration is reached from this machine."""
-    host = _EVERYWHERE.get(gateway.host, gateway.host)
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{gateway.port}"
+    """Where a gateway with these settings is reached from this machine."""
+    host = _LOCAL.get(gateway.host, gateway.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}"
 
 
 async def ask(text: str, *, model: str, config_path: Path, url: str | None) -> AsyncIterator[str | dict[str, Any]]:
-    """The answer in pieces, then the explanation. With `url`, only that gateway is asked."""
+    """The answer in pieces, then the explanation. With `url`, only that gateway is asked. Raises `SwitchyardError`."""
     gateway = url or gateway_url(parse_config(read_text(config_path), config_path).gateway)
     body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": _MAX_TOKENS, "stream": True}
-    through = _through_gateway(gateway, body) if url or await _is_up(gateway) else _in_process(config_path, body, text)
     explanation: dict[str, Any] = {}
-    async with aclosing(through) as blocks:
-        async for block in blocks:
-            event = json.loads(block)
-            explanation = event.get("switchyard") or explanation
-            for choice in event.get("choices", ()):
-                yield (choice.get("delta") or choice.get("message") or {}).get("content") or ""
+    through_gateway = url is not None or await _is_up(gateway)
+    async for chunk in _ask_gateway(gateway, body) if through_gateway else _ask_pipeline(config_path, body, text):
+        if "error" in chunk:
+            raise GatewayError(chunk["error"]["message"])
+        explanation = chunk.get("switchyard", explanation)
+        for choice in chunk.get("choices", ()):
+            yield (choice.get("delta") or choice.get("message") or {}).get("content") or ""
     yield explanation
+
+
+async def command(url: str, path: str) -> None:
+    """POST to a running gateway. Raises `GatewayError` with its reason."""
+    async with _session(None) as http:
+        try:
+            async with http.post(url + path) as response:
+                await _raise_for_error(response)
+        except aiohttp.ClientConnectionError as exc:
+            raise GatewayError(f"no gateway answers at {url}; start one with `switchyard serve`") from exc
+
+
+def _session(total_s: float | None) -> aiohttp.ClientSession:
+    key = os.environ.get("SWITCHYARD_API_KEY")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=total_s))
+
+
+async def _is_up(url: str) -> bool:
+    async with _session(_IS_UP_S) as http:
+        try:
+            async with http.get(f"{url}/healthz") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+
+async def _raise_for_error(response: aiohttp.ClientResponse) -> None:
+    if response.status < 400:
+        return
+    try:
+        message = json.loads(await response.read())["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"the server answered {response.status} {response.reason}"
+    raise GatewayError(message)
+
+
+async def _ask_gateway(url: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Chunks of a stream, or one whole answer where the model doesn't stream."""
+    async with _session(None) as http:
+        try:
+            path = f"{url}/v1/chat/completions"
+            async with http.post(path, json={**body, "switchyard": {"explain": True}}) as response:
+                await _raise_for_error(response)
+                if response.content_type != "text/event-stream":
+                    yield await response.json()
+                    return
+                async for chunk in _chunks(response.content.iter_any()):
+                    yield chunk
+        except aiohttp.ClientError as exc:
+            raise GatewayError(f"the gateway at {url} could not be asked: {exc}") from exc
+
+
+async def _ask_pipeline(config_path: Path, body: dict[str, Any], text: str) -> AsyncIterator[dict[str, Any]]:
+    """The same without a gateway: everything is started for this one question, and stopped."""
+    from orchestrator.gateway.surface import explanation
+    from orchestrator.gateway.tokens import estimate
+    from orchestrator.service import running
+
+    async with running(config_path) as service:
+        now = time.monotonic()
+        query = Query(
+            id=f"ask-{uuid.uuid4().hex}",
+            kind="chat",
+            model=body["model"],
+            body=body,
+            text=text,
+            prompt_tokens=estimate(text),
+            max_tokens=_MAX_TOKENS,
+            deadline=now + service.fleet.config.gateway.request_timeout_s,
+            received_at=now,
+            options=RequestOptions(explain=True),
+        )
+        reply = await service.pipeline.answer(query)
+        if reply.body is not None:
+            yield json.loads(reply.body)
+        elif reply.events is not None:
+            async for chunk in _chunks(reply.events):
+                yield chunk
+        yield {"switchyard": explanation(reply.decision)}
+
+
+async def _chunks(blocks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """The JSON of a stream's events."""
+    framer = Framer()
+    async for block in blocks:
+        for event in framer.feed(block):
+            if (data := data_of(event)) not in (b"", b"[DONE]"):
+                yield json.loads(data)

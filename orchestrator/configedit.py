@@ -13,12 +13,13 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, Node, ScalarNode, SequenceNode
 
 from orchestrator.configfile import parse_config, read_text
@@ -50,9 +51,28 @@ def remove_expert(path: Path, name: str) -> None:
     first, end = _extent(lines, item, dash=experts.start_mark.column)
     emptied = [line if not first <= i < end else "\n" for i, line in enumerate(lines)]
     parse_config("".join(emptied), path)  # with every other line where it was, so that errors point at it
-    if first and end < len(lines) and not lines[first - 1].strip() and not lines[end].strip():
+    is_last = item is experts.value[-1]
+    if end < len(lines) and not lines[end].strip() and not (is_last and lines[first - 1].strip()):
         end += 1
     _replace(path, "".join(lines[:first] + lines[end:]))
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """`["price.input=2.5", "skills=[code]"]` -> `{"price": {"input": 2.5}, "skills": ["code"]}`; values are YAML."""
+    spec: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"got '{setting}', expected KEY=VALUE")
+        *outer, last = key.split(".")
+        inner = spec
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        try:
+            inner[last] = YAML(typ="safe", pure=True).load(value)
+        except (YAMLError, TypeError) as exc:
+            raise ConfigError(f"got '{setting}', expected KEY=VALUE with a value in YAML") from exc
+    return spec
 
 
 def _experts(text: str, path: Path) -> SequenceNode:

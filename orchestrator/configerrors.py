@@ -37,7 +37,9 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{dotted(self.loc)}: {self.text}" if self.loc else self.text
+        """One line, whatever stands in the file."""
+        line = f"{dotted(self.loc)}: {self.text}" if self.loc else self.text
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +184,9 @@ def _problem(place: _Place) -> Problem:
         case "union_tag_not_found":
             return Problem((*loc, "backend"), f"missing, {nearest('', place.schema['discriminator']['mapping'])}")
         case "union_tag_invalid":
-            tag = str(error["ctx"]["tag"])
-            return Problem((*loc, "backend"), f"got '{tag}', {nearest(tag, place.schema['discriminator']['mapping'])}")
+            backend = error["input"]["backend"]
+            known = nearest(str(backend), place.schema["discriminator"]["mapping"])
+            return Problem((*loc, "backend"), f"{got(loc, backend)}, {known}")
         case "value_error":
             return Problem(loc, error["msg"].removeprefix("Value error, "))
         case "invalid_key":

@@ -20,9 +20,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec
+from orchestrator.aggregators.registry import AGGREGATORS
+from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec, RouterSpec
 from orchestrator.configerrors import Loc, Problem, got, nearest, schema_problems
 from orchestrator.errors import ConfigError
+from routers.encoders import HashedEncoder
+from routers.registry import ROUTERS, make_router
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -34,7 +37,9 @@ def find_config(explicit: Path | None) -> Path:
     if path.is_file():
         return path
     if explicit or variable:
-        raise ConfigError(f"{path}: no such file (given by {'--config' if explicit else '$SWITCHYARD_CONFIG'})")
+        raise ConfigError(
+            f"{path}: no such file (given {'on the command line' if explicit else 'by $SWITCHYARD_CONFIG'})"
+        )
     raise ConfigError("no experts.yaml in this folder: give --config FILE, or set $SWITCHYARD_CONFIG")
 
 
@@ -100,19 +105,26 @@ def _without(data: Any, problems: list[Problem]) -> Any:
 
 
 def _unknown_names(config: Config) -> Iterator[Problem]:
-    from orchestrator.aggregators.registry import AGGREGATORS
-    from routers.registry import ROUTERS
-
     for loc, expected in config.dangling():
         yield Problem(loc, expected)
     for name, router in config.routers.items():
         if router.type not in ROUTERS:
             yield Problem(("routers", name, "type"), f"got '{router.type}', {nearest(router.type, ROUTERS)}")
+        elif reason := _refusal(router):
+            yield Problem(("routers", name), reason)
     for name, panel in config.panels.items():
         if panel.aggregator not in AGGREGATORS:
-            yield Problem(
-                ("panels", name, "aggregator"), f"got '{panel.aggregator}', {nearest(panel.aggregator, AGGREGATORS)}"
-            )
+            text = f"got '{panel.aggregator}', {nearest(panel.aggregator, AGGREGATORS)}"
+            yield Problem(("panels", name, "aggregator"), text)
+
+
+def _refusal(router: RouterSpec) -> str | None:
+    """Why the router's constructor would not take its parameters."""
+    try:
+        make_router(router.type, experts=(), encoder=HashedEncoder(), parameters=router.parameters)
+    except ValueError as exc:
+        return str(exc)
+    return None
 
 
 def _not_here(config: Config, base_dir: Path) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ from orchestrator.config import (
     ServedBase,
 )
 from orchestrator.errors import ConfigError, Forbidden, UnknownModel
-from orchestrator.experts.base import Expert, Services
+from orchestrator.experts.base import Expert, ServerCommand, Services
 from orchestrator.experts.registry import launch_command, make_expert
 from orchestrator.routing import Scorer
 from orchestrator.scheduler.base import Place
@@ -152,8 +152,14 @@ def _place(spec: ExpertBase, fleet: Fleet) -> Place:
         keep_alive_s=residency.keep_alive_s,
         concurrency=spec.limits.concurrency,
         rpm=spec.limits.rpm,
-        command=partial(launch_command, host, fleet.services) if host.holds_weights else None,
+        command=partial(_launch, host, fleet.services) if host.holds_weights else None,
     )
+
+
+def _launch(host: ExpertBase, services: Services) -> ServerCommand:
+    command = launch_command(host, services)
+    assert command is not None, f"{host.name} holds weights"
+    return command
 
 
 def default_encoder(config: Config, base_dir: Path) -> Encoder:

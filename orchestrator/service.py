@@ -10,29 +10,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import psutil
+import uvloop
 from watchfiles import awatch
 
 from orchestrator.config import Config
 from orchestrator.configfile import load_config
+from orchestrator.convening import Convener
 from orchestrator.dispatch import Dispatcher
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.session import open_session
 from orchestrator.fleet import Fleet, build_fleet, default_encoder, make_places
+from orchestrator.gateway.app import create_app
+from orchestrator.gateway.auth import KeyRing, require_loopback
+from orchestrator.gateway.context import GatewayContext
+from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.server import bind, stop_on_signals
+from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
 from orchestrator.planning import Planner
 from orchestrator.routing import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
-from orchestrator.types import Decision
 
 DEFAULT_MEMORY_SHARE = 0.8
 
@@ -49,21 +57,30 @@ class Service:
         self.fleet = fleet
         self.scheduler = scheduler
         self.ledger = ledger
-        self.observers: list[Callable[[Decision], None]] = [ledger.record]
         self.reload_error: str | None = None
         self._http = http
         dice = random.Random()
+        dispatcher = Dispatcher(scheduler, dice)
         self.pipeline = Pipeline(
             fleet=lambda: self.fleet,
             planner=Planner(ledger, Sessions(), dice),
-            dispatcher=Dispatcher(scheduler, dice),
+            dispatcher=dispatcher,
+            convener=Convener(dispatcher, scheduler),
             scheduler=scheduler,
-            record=self._record,
+            record=ledger.record,
         )
 
-    def _record(self, decision: Decision) -> None:
-        for observe in self.observers:
-            observe(decision)
+    def gateway_context(self) -> GatewayContext:
+        """What the gateway needs of the service. Raises `ConfigError` when the keys can't be read."""
+        keys_file = self.fleet.config.gateway.keys_file
+        return GatewayContext(
+            pipeline=self.pipeline,
+            ledger=self.ledger,
+            scheduler=self.scheduler,
+            keys=KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file),
+            config=lambda: self.fleet.config,
+            metrics=Metrics(self.scheduler.status),
+        )
 
     async def reload(self) -> None:
         """Read the file again. A bad edit is refused with its reason, and the old fleet stays."""
@@ -87,22 +104,45 @@ class Service:
             await self.reload()
 
 
+def serve(config_path: Path, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> None:
+    """Run the gateway until SIGINT or SIGTERM, then let what is under way end. Raises `ConfigError`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    uvloop.run(_serve(config_path, host, port, engine))
+
+
+async def _serve(config_path: Path, host: str | None, port: int | None, engine: str | None) -> None:
+    stop = stop_on_signals()
+    async with running(config_path, engine=engine) as service:
+        gateway = service.fleet.config.gateway
+        context = service.gateway_context()
+        require_loopback(host or gateway.host, context.keys)
+        listener = bind(host or gateway.host, gateway.port if port is None else port)
+        watcher = asyncio.create_task(service.watch(), name="config-watcher")
+        address, port = listener.getsockname()[:2]
+        logger.info("listening on http://%s:%d/v1", address, port)
+        try:
+            await serve_app(create_app(context), context.lifecycle, listener, stop=stop)
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+
 @asynccontextmanager
-async def running(config_path: Path) -> AsyncIterator[Service]:
+async def running(config_path: Path, *, engine: str | None = None) -> AsyncIterator[Service]:
     """Everything but the gateway, started and stopped. Raises `ConfigError`."""
     config = load_config(config_path)
     base_dir = config_path.parent
     ledger = SQLLedger(config.ledger.url or default_ledger_url(base_dir), keep_text=config.ledger.keep_text)
     async with open_session() as http:
         fleet = await _build(config, http, base_dir)
-        engine: Engine = make_engine(config.engine)
-        scheduler = LocalScheduler(make_places(fleet), engine, budget_bytes=budget_bytes(config))
+        servers: Engine = make_engine(engine or config.engine)
+        scheduler = LocalScheduler(make_places(fleet), servers, budget_bytes=budget_bytes(config))
         await ledger.open()
         try:
             yield Service(config_path, fleet, http, scheduler, ledger)
         finally:
             await scheduler.close()
-            await engine.close()
+            await servers.close()
             await ledger.close()
 
 

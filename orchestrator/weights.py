@@ -159,9 +159,11 @@ def _pull_from_hub(weights: HubFile, path: Path) -> None:
             partial.replace(path)
         else:
             file = hf_hub_download(weights.hf, weights.file, revision=weights.revision, local_dir=partial)
-            with Path(file).open("rb") as source:
-                _store(source, path, weights.sha256, _title(weights))
-            shutil.rmtree(partial)
+            try:
+                with Path(file).open("rb") as source:
+                    _store(source, path, weights.sha256, _title(weights))
+            finally:
+                shutil.rmtree(partial)
     except (OSError, ValueError, EntryNotFoundError) as exc:
         raise PullError(f"{_title(weights)} could not be downloaded: {str(exc).splitlines()[0]}") from exc
 

@@ -55,8 +55,11 @@ class Outcome:
 class Encoder(Protocol):
     """Texts to unit vectors. `fingerprint` names model and settings, so that features are never mixed up."""
 
-    fingerprint: str
-    dimensions: int
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Shape `(len(texts), dimensions)`, float32, rows of length 1. Thread-safe."""

@@ -2,7 +2,7 @@
 
     plan = make_plan([Option("small", 0.7, cost_cents=0.0), Option("large", 0.8, cost_cents=0.9)], Settings(lambda_=0.2))
     plan.choices[0].expert          # 'small': 0.7 - 0.2 * 0.0 > 0.8 - 0.2 * 0.9
-    bind(plan, waits_s={"small": 30.0})
+    bind(plan.choices, {"small": 30.0}, plan.mu)    # whoever is best now, with 30 s to wait for small
 
 Serving and evals call the same functions. Exploration happens here and only among near-ties; `propensity` gives the exact
 probability with which an expert was bound, given the scores and the waits at binding.
@@ -10,6 +10,7 @@ probability with which an expert was bound, given the scores and the waits at bi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -31,7 +32,7 @@ def utility(reward: Number, cost_cents: Number, wait_s: Number, lambda_: float, 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A feasible expert as the policy sees it. reward: expected, 0..1."""
+    """A feasible expert as the policy sees it. reward: expected, 0..1; one that is not a number counts as 0."""
 
     expert: str
     reward: float
@@ -54,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An expert in the plan. utility: before waiting is priced."""
+    """An expert in the plan. utility: before waiting is priced, with what staying with the conversation is worth."""
 
     expert: str
     utility: float
@@ -87,60 +88,77 @@ def make_plan(
     tool_loop: bool = False,
     uniform: float = 1.0,
 ) -> Plan:
-    """Rank `options` by utility. `uniform` is a draw from [0, 1): below `settings.explore`, it explores.
+    """Rank `options` by utility; of equals, the conversation's expert and then the earlier one is first.
 
     A conversation stays with the expert in `stay_with` unless another gains more than `settings.stay`; in a tool loop it
-    leaves only when that expert is no option any more. Raises ValueError without options.
+    leaves only when that expert is no option any more, however long the wait. `uniform` is a draw from [0, 1): below
+    `settings.explore` the plan explores, unless the conversation stays. Raises ValueError without options.
     """
     if not options:
         raise ValueError("a plan needs at least one option")
-    bonus = 1.0 + settings.stay if tool_loop else settings.stay
-    choices = sorted(
-        (
-            Choice(
-                o.expert,
-                utility(o.reward, o.cost_cents, 0.0, settings.lambda_, settings.mu) + bonus * (o.expert == stay_with),
-            )
-            for o in options
-        ),
-        key=lambda choice: -choice.utility,
-    )
-    best = choices[0].utility
-    staying = choices[0].expert == stay_with
-    plan = Plan(
-        tuple(choices), tuple(choices), mu=settings.mu, reason=_reason(choices[0].expert, staying, len(choices))
-    )
-    if not settings.explore or staying:
+    choices = _ranked(options, settings, stay_with)
+    if tool_loop and any(choice.expert == stay_with for choice in choices):
+        return _staying(_raised(choices, str(stay_with)), mu=0.0)
+    if choices[0].expert == stay_with:
+        return _staying(choices, settings.mu)
+    first = choices[0]
+    reason = f"{first.expert} has the highest utility of {len(choices)}"
+    if len(choices) == 1:
+        reason = f"{first.expert} is the only feasible expert"
+    plan = Plan(choices, choices, settings.mu, reason=reason)
+    ties = tuple(c.expert for c in choices if c.utility >= first.utility - settings.near_tie)
+    if not settings.explore or len(ties) < 2:
         return plan
-    ties = tuple(c.expert for c in choices if c.utility >= best - settings.near_tie)
     plan = replace(plan, ties=ties, explore=settings.explore)
-    if uniform >= settings.explore or len(ties) < 2:
+    if uniform >= settings.explore:
         return plan
     draw = ties[int(uniform / settings.explore * len(ties))]
-    return replace(plan, choices=_raised(plan.choices, draw), draw=draw, reason=f"explored among {len(ties)} near-ties")
+    return replace(plan, choices=_raised(choices, draw), draw=draw, reason=f"explored among {len(ties)} near-ties")
 
 
 def bind(choices: Sequence[Choice], waits_s: Mapping[str, float], mu: float) -> str:
-    """The expert with the highest `utility - mu * wait` now; the first of equals."""
+    """The expert with the highest `utility - mu * wait` now; the first of equals. An unknown wait is none.
+
+    A wait may be infinite. With a mu of 0 waits don't matter at all.
+    """
+    if not mu:
+        return max(choices, key=lambda c: c.utility).expert
     return max(choices, key=lambda c: c.utility - mu * waits_s.get(c.expert, 0.0)).expert
 
 
 def propensity(plan: Plan, waits_s: Mapping[str, float], expert: str) -> float:
-    """The probability with which `plan`'s policy binds `expert` under these waits: summed over every exploration draw."""
-    if not plan.explore or len(plan.ties) < 2:
-        return 1.0
-    exploit = (1.0 - plan.explore) * (bind(plan.ranking, waits_s, plan.mu) == expert)
-    explored = sum(bind(_raised(plan.ranking, tie), waits_s, plan.mu) == expert for tie in plan.ties)
-    return float(exploit + plan.explore * explored / len(plan.ties))
+    """The probability with which `plan`'s policy binds `expert` under these waits: summed over every exploration draw.
+
+    waits_s: of those that could be bound. After a failure they are fewer than the plan has, and the probability is that
+    among them; `expert` itself could be bound in any case.
+    """
+    candidates = tuple(c for c in plan.ranking or plan.choices if c.expert in waits_s or c.expert == expert)
+    exploit = bind(candidates, waits_s, plan.mu) == expert
+    if not plan.ties:
+        return float(exploit)
+    best = max(plan.ranking, key=lambda c: c.utility).utility
+    explored = sum(bind(_raised(candidates, tie, best), waits_s, plan.mu) == expert for tie in plan.ties)
+    return (1.0 - plan.explore) * exploit + plan.explore * explored / len(plan.ties)
 
 
-def _raised(choices: Sequence[Choice], expert: str) -> tuple[Choice, ...]:
-    """The same choices with `expert` first, at the best utility there is."""
-    best = choices[0].utility
+def _ranked(options: Sequence[Option], settings: Settings, stay_with: str | None) -> tuple[Choice, ...]:
+    """Options as choices, best first."""
+    choices = []
+    for option in options:
+        reward = 0.0 if math.isnan(option.reward) else option.reward
+        value = utility(reward, option.cost_cents, 0.0, settings.lambda_, settings.mu)
+        choices.append(Choice(option.expert, value + settings.stay * (option.expert == stay_with)))
+    return tuple(sorted(choices, key=lambda choice: (-choice.utility, choice.expert != stay_with)))
+
+
+def _staying(choices: tuple[Choice, ...], mu: float) -> Plan:
+    """A plan that does not explore, because the first of `choices` has the conversation."""
+    return Plan(choices, choices, mu, reason=f"{choices[0].expert} already has this conversation")
+
+
+def _raised(choices: tuple[Choice, ...], expert: str, best: float | None = None) -> tuple[Choice, ...]:
+    """The same choices with `expert`, if it is one, first, at the `best` utility there is."""
+    if all(choice.expert != expert for choice in choices):
+        return choices
+    best = choices[0].utility if best is None else best
     return (Choice(expert, best), *(c for c in choices if c.expert != expert))
-
-
-def _reason(expert: str, staying: bool, count: int) -> str:
-    if staying:
-        return f"{expert} already has this conversation"
-    return f"{expert} is the only feasible expert" if count == 1 else f"{expert} has the highest utility of {count}"

@@ -1,14 +1,14 @@
 """The router that needs no training: what experts say of themselves, compared with the query by a text encoder.
 
     router = SkillsRouter(experts=cards, encoder=encoder).fit()
-    router.predict(["What is 17 * 23?", "Tell me a joke"])      # columns (smollm2, calculator): [[0.5, 0.9], [0.5, 0.2]]
+    router.predict(["What is 17 * 23?", "Tell me a joke"])      # columns (smollm2, calculator): [[0.5, 1.0], [0.5, 0.2]]
 
 Experts are recruited by skill as in Symbolic-MoE (arXiv 2503.05641), but without asking a model which skills a query needs:
 
 - A card's description, skills and examples are that expert's texts. Kernel ridge regression tells them from the other
-  experts' texts and from everyday queries (`routers/everyday.py`), both sides weighing the same; its value for a query, 0..1,
-  is how well the query **fits** the expert.
-- The kernel adds the likeness of meaning (cosine of the encoder's vectors) and of shape (share of digits, symbols, other
+  experts' texts and from everyday queries (`routers/everyday.py`); its value for a query says how well the query **fits**,
+  where 1 is how well the expert's own texts fit when each is left out in turn.
+- The kernel adds the likeness of meaning (cosine of the encoder's vectors) and of shape (shares of digits, symbols and other
   scripts; length), so that examples teach both: nothing here knows what a sum is.
 - The expected reward lies between a prior and 1, by the fit. The prior says how general the expert is by its description, so
   a specialist wins only where the query fits.
@@ -27,12 +27,15 @@ from numpy.typing import NDArray
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.everyday import EVERYDAY, GENERALISTS, SPECIALISTS
 
-SPECIALIST_PRIOR = 0.2
+SPECIALIST_PRIOR = 0.15
 GENERALIST_PRIOR = 0.5
-GENERAL_FROM_TO = (0.4, 0.65)
+GENERAL_FROM, GENERAL_TO = 0.5, 0.65
+"""Where a description's likeness to those of generalists begins to count, and where it counts in full."""
 RIDGE = 0.3
 SHAPE_SHARPNESS = 5.0
 SHAPE_CHARACTERS = 2048
+MIN_OWN_FIT = 0.5
+"""Own texts that have nothing in common fit worse than this; the query's fit is then measured by this."""
 
 _Array = NDArray[np.float64]
 
@@ -48,51 +51,58 @@ class SkillsRouter:
         self.encoder = encoder
 
     def fit(self, outcomes: Sequence[Outcome] = ()) -> Self:
-        """Encode the cards and solve one small linear system per expert: under a second for a hundred experts."""
-        own = [_card_texts(card) for card in self.experts]
-        texts = [text for texts in own for text in texts] + list(EVERYDAY)
-        owners = np.repeat(np.arange(len(own) + 1), [*map(len, own), len(EVERYDAY)])
-        self.texts_ = _Texts(self.encoder, texts)
+        """Encode the cards and solve one small linear system per expert."""
+        claims = [(column, text) for column, card in enumerate(self.experts) for text in _claims(card)]
+        examples = [(column, text) for column, card in enumerate(self.experts) for text in card.examples]
+        everyday = [(-1, text) for text in EVERYDAY]
+        owners, texts = zip(*claims, *examples, *everyday, strict=True)
+        self.texts_ = _Texts(self.encoder, texts, num_claims=len(claims))
         kernel = self.texts_.likeness(self.texts_)
-        self.weights_ = np.stack([_ridge(kernel, owners == column) for column in range(len(own))], axis=1)
+        columns = range(len(self.experts))
+        self.weights_ = np.stack([_fitted(kernel, np.array(owners) == column) for column in columns], axis=1)
         self.priors_ = SPECIALIST_PRIOR + (GENERALIST_PRIOR - SPECIALIST_PRIOR) * self._generality()
         self.experts_ = tuple(card.name for card in self.experts)
         return self
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
         """Shape `(len(queries), len(experts_))`, 0..1."""
-        fit = _Texts(self.encoder, queries).likeness(self.texts_) @ self.weights_
-        return (self.priors_ + (1.0 - self.priors_) * np.clip(fit, 0.0, 1.0)).astype(np.float32)
+        fit = np.clip(_Texts(self.encoder, queries).likeness(self.texts_) @ self.weights_, 0.0, 1.0)
+        return (self.priors_ + (1.0 - self.priors_) * fit).astype(np.float32)
 
     def _generality(self) -> _Array:
         """How general each expert is by its description and skills, 0..1; one that says nothing is in the middle."""
         described = [". ".join(filter(None, (card.description, ", ".join(card.skills)))) for card in self.experts]
-        known = _Texts(self.encoder, [*GENERALISTS, *SPECIALISTS])
-        weights = _ridge(known.likeness(known), np.arange(len(known)) < len(GENERALISTS))
-        values = _Texts(self.encoder, described).likeness(known) @ weights
-        low, high = GENERAL_FROM_TO
-        return np.where([bool(text) for text in described], np.clip((values - low) / (high - low), 0.0, 1.0), 0.5)
+        known = _Texts(self.encoder, [*GENERALISTS, *SPECIALISTS], num_claims=len(GENERALISTS) + len(SPECIALISTS))
+        weights, _ = _ridge(known.likeness(known), np.arange(len(known)) < len(GENERALISTS))
+        values = _Texts(self.encoder, described, num_claims=len(described)).likeness(known) @ weights
+        ramp = np.clip((values - GENERAL_FROM) / (GENERAL_TO - GENERAL_FROM), 0.0, 1.0)
+        return np.where([bool(text) for text in described], ramp, 0.5)
 
 
 class _Texts:
-    """Texts as their vectors and shapes."""
+    """Texts as vectors and shapes. The first `num_claims` describe an expert; the others are queries, or examples of them."""
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str]) -> None:
+    def __init__(self, encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> None:
         self.vectors = encoder.encode(texts).astype(np.float64)
         self.shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), -1)
+        self.are_queries = np.arange(len(texts)) >= num_claims
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def likeness(self, others: _Texts) -> _Array:
-        """The kernel, shape `(len(self), len(others))`: cosine of meaning, plus a Gaussian of shape, plus 1 as the bias."""
-        distances = ((self.shapes[:, None] - others.shapes[None]) ** 2).sum(axis=2)
-        kernel: _Array = self.vectors @ others.vectors.T + np.exp(-SHAPE_SHARPNESS * distances) + 1.0
+        """The kernel, `(len(self), len(others))`: cosine of meaning, a Gaussian of shape between queries, 1 as intercept."""
+        if not len(self):
+            return np.zeros((0, len(others)))
+        squares = ((self.shapes[:, None] - others.shapes[None]) ** 2).sum(axis=2)
+        shape = np.exp(-SHAPE_SHARPNESS * squares) * np.outer(self.are_queries, others.are_queries)
+        kernel: _Array = self.vectors @ others.vectors.T + shape + 1.0
         return kernel
 
 
-def _card_texts(card: ExpertCard) -> list[str]:
-    return [text for text in (card.description, *card.skills, *card.examples) if text]
+def _claims(card: ExpertCard) -> list[str]:
+    """What the card says of the expert, in words that a query would not use."""
+    return [text for text in (card.description, *card.skills) if text]
 
 
 def _shape(text: str) -> tuple[float, ...]:
@@ -101,19 +111,30 @@ def _shape(text: str) -> tuple[float, ...]:
     letters = "".join(words)
     count = max(1, len(letters))
     digits = sum(map(str.isdigit, letters)) / count
-    symbols = 1.0 - sum(map(str.isalnum, letters)) / count
+    symbols = sum(not c.isalnum() for c in letters) / count
     foreign = sum(c.isalpha() and not c.isascii() for c in letters) / count
     numbers = sum(word.strip(".,;:?!%$€£()").isdigit() for word in words) / max(1, len(words))
     return digits, symbols, foreign, numbers, 0.25 * float(np.log1p(len(words)))
 
 
-def _ridge(kernel: _Array, positive: NDArray[np.bool_]) -> _Array:
-    """Weights of the texts behind `kernel`'s columns, which send `positive` ones towards 1 and the others towards 0.
-
-    Weighted kernel ridge regression: `(K + ridge / w) a = y`, where both sides weigh half of all. No positive: all 0.
-    """
-    if not positive.any():
+def _fitted(kernel: _Array, own: NDArray[np.bool_]) -> _Array:
+    """Weights of all texts for one expert, scaled so that what its `own` texts reach when left out counts as 1."""
+    if not own.any():
         return np.zeros(len(kernel))
-    share = np.where(positive, positive.mean(), 1.0 - positive.mean())
-    solution: _Array = np.linalg.solve(kernel + np.diag(RIDGE * 2.0 * share), positive.astype(np.float64))
-    return solution
+    weights, left_out = _ridge(kernel, own)
+    weights /= min(max(float(left_out.mean()), MIN_OWN_FIT), 1.0)
+    return weights
+
+
+def _ridge(kernel: _Array, positive: NDArray[np.bool_]) -> tuple[_Array, _Array]:
+    """Weights `a` that send `positive` texts towards 1 and the others towards 0, and the positives' leave-one-out values.
+
+    Weighted kernel ridge regression, `a = (K + ridge / w)^-1 y`, where both sides weigh half of all. Left out, a text has the
+    value `y - a / diag((K + ridge / w)^-1)` (Rasmussen and Williams 2006, equation 5.12).
+    """
+    count, columns = len(kernel), np.flatnonzero(positive)
+    shares = np.where(positive, len(columns) / count, 1.0 - len(columns) / count)
+    targets = np.column_stack([positive, np.eye(count)[:, columns]])
+    solution = np.linalg.solve(kernel + np.diag(2.0 * RIDGE * shares), targets).astype(np.float64)
+    weights, inverse = solution[:, 0], solution[columns, np.arange(1, len(columns) + 1)]
+    return weights, 1.0 - weights[columns] / inverse

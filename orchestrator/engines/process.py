@@ -14,20 +14,26 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 
 import psutil
 
 from orchestrator.engines import child
-from orchestrator.engines.output import Tail, scrub
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import ServerCommand
+from orchestrator.experts.failures import scrub
 from orchestrator.types import Endpoint
 
 OUTPUT_BYTES = 8192
+SHOWN_LINES = 12
 STOP_GRACE_S = 10.0
 NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS"})
+SHORTEST_SECRET = 6
+"""Shorter values of `env` are shown in errors: they are numbers and switches."""
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +47,7 @@ class ServerProcess:
         self.command = command
         self.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", token)
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._tail = Tail(OUTPUT_BYTES)
+        self._output = bytearray()
         self._lifeline: int | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -102,7 +108,9 @@ class ServerProcess:
 
     def last_output(self) -> str:
         """The end of what the server printed, fit to be shown to others."""
-        return scrub(self._tail.lines(), secrets=[self.endpoint.token, *self.command.env.values()])
+        text = _ANSI.sub("", self._output.decode("utf-8", "replace"))
+        secrets = [self.endpoint.token, *(v for v in self.command.env.values() if len(v) >= SHORTEST_SECRET)]
+        return "\n".join([scrub(line, secrets) for line in text.splitlines() if line.strip()][-SHOWN_LINES:])
 
     def _fill(self, text: str) -> str:
         values = {"{port}": str(self.port), "{token}": self.endpoint.token, "{python}": sys.executable}
@@ -119,7 +127,8 @@ class ServerProcess:
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         while data := await process.stdout.read(65536):
-            self._tail.add(data)
+            self._output += data
+            del self._output[:-OUTPUT_BYTES]
         code = await process.wait()
         self._close_lifeline()
         if not self._stopping:

@@ -4,82 +4,139 @@
     answer("3/4 - 1/3")                                  # '5/12 (about 0.4166666667)'
     answer("What is the capital of France?")             # None: another expert's question
 
-A precedence parser (Pratt, Top Down Operator Precedence, 1973) over `calculator_tokens.py` computes with fractions as it reads;
-only roots that are no fraction are rounded, and say so. What is ambiguous or larger than `MAX_BITS` is None. No algebra, units,
-dates or word problems.
+A precedence parser (Pratt, "Top Down Operator Precedence", 1973) over `calculator_tokens.py` computes with fractions as it reads
+(`calculator_numbers.py`); only roots that are no fraction are rounded, and say so. What is ambiguous ("100 + 10%") or large
+(9^9^9) is None. No algebra, units, dates or word problems.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal
 from fractions import Fraction
+from math import prod
 
+from orchestrator.experts.calculator_numbers import bounded, factorial, format_number, gcd, lcm, power, root
 from orchestrator.experts.calculator_tokens import NotArithmetic, Token, tokenize
 
-MAX_BITS = 4096
-"""Of every numerator and denominator on the way: about 1,200 digits, worked out and written in under a millisecond."""
 MAX_DEPTH = 40
-SIGNIFICANT_DIGITS = 10
-_ROOT_DIGITS = 30
 _TIGHT = 30
 """Binding power of what stands after a function, `of`, or a sign: powers bind closer, products don't."""
-_END = Token("end")
+
+_Values = Sequence[Fraction]
 
 
 def answer(question: str) -> str | None:
     """The result of the arithmetic in a question, as text; None when the question is not plainly arithmetic."""
     try:
         parser = _Parser(tokenize(question))
-        value = parser.parse()
+        return format_number(parser.parse(), exact=parser.exact)
     except NotArithmetic:
         return None
     except ZeroDivisionError:
         return "undefined: division by zero"
-    return format_number(value, exact=parser.exact)
 
 
-def format_number(value: Fraction, *, exact: bool = True) -> str:
-    """Integers and terminating decimals in full; other fractions as such, and rounded; what is not exact, rounded."""
-    if not exact:
-        return f"about {_rounded(value)}"
-    if value.denominator == 1:
-        return str(value.numerator)
-    twos = (value.denominator & -value.denominator).bit_length() - 1
-    fives, rest = 0, value.denominator >> twos
-    while rest % 5 == 0:
-        fives, rest = fives + 1, rest // 5
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator} (about {_rounded(value)})"
-    places = max(twos, fives)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+def _sum(values: _Values) -> Fraction:
+    return sum(values, Fraction(0))
+
+
+def _product(values: _Values) -> Fraction:
+    return prod(values, start=Fraction(1))
+
+
+def _average(values: _Values) -> Fraction:
+    return _sum(values) / len(values)
+
+
+def _pair(function: Callable[[Fraction, Fraction], Fraction]) -> Callable[[_Values], Fraction]:
+    """A function of exactly two, as one of a list."""
+
+    def of_list(values: _Values) -> Fraction:
+        if len(values) != 2:
+            raise NotArithmetic("expected two numbers")
+        return function(*values)
+
+    return of_list
+
+
+def _subtracted_from(left: Fraction, right: Fraction) -> Fraction:
+    return right - left
+
+
+_INFIX: dict[str, tuple[int, Callable[[Fraction, Fraction], Fraction]]] = {
+    "+": (10, operator.add),
+    "-": (10, operator.sub),
+    "subtracted from": (10, _subtracted_from),
+    "increased": (10, operator.add),
+    "decreased": (10, operator.sub),
+    "*": (20, operator.mul),
+    "/": (20, operator.truediv),
+    "mod": (20, operator.mod),
+    "^": (40, power),
+}
+_POSTFIX: dict[str, Callable[[Fraction], Fraction]] = {
+    "squared": lambda value: value**2,
+    "cubed": lambda value: value**3,
+    "factorial": factorial,
+    "dozen": lambda value: value * 12,
+}
+_PREFIX: dict[str, Callable[[Fraction], Fraction]] = {
+    "square": lambda value: value**2,
+    "cube": lambda value: value**3,
+    "factorial of": factorial,
+    "absolute": abs,
+    "double": lambda value: value * 2,
+    "triple": lambda value: value * 3,
+}
+_ROOTS = {"square root": 2, "cube root": 3}
+_LISTS: dict[str, Callable[[_Values], Fraction]] = {
+    "sum": _sum,
+    "product": _product,
+    "average": _average,
+    "difference": _pair(operator.sub),
+    "distance": _pair(lambda left, right: abs(left - right)),
+    "quotient": _pair(operator.truediv),
+    "gcd": gcd,
+    "lcm": lcm,
+}
+_COMMANDS: dict[str, tuple[str, Callable[[_Values], Fraction]]] = {
+    "add": ("to", _sum),
+    "multiply": ("by", _product),
+    "subtract": ("from", _pair(_subtracted_from)),
+    "divide": ("by", _pair(operator.truediv)),
+    "increase": ("by", _pair(operator.add)),
+    "decrease": ("by", _pair(operator.sub)),
+}
+_NEEDS_CONNECTOR = frozenset({"subtract", "divide", "increase", "decrease"})
+_OF_PERCENT = frozenset({"increased", "decreased", "increase", "decrease"})
+"""`by 10%` after one of these means ten percent of what is changed."""
+_FACTOR = frozenset({"*", "/", "multiply", "divide"})
+"""Next to one of these, ten percent is 0.1. Next to anything else it is ambiguous."""
 
 
 class _Parser:
-    """Reads tokens once, from left to right. exact: whether no root was rounded."""
+    """Reads tokens once, from left to right. exact: whether no root had to be rounded."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
+        self._tokens = [*tokens, Token("end")]
         self._position = 0
         self._operations = 0
         self._depth = 0
         self.exact = True
 
     def parse(self) -> Fraction:
-        """The value of all tokens. Raises `NotArithmetic`, also for a lone number, and `ZeroDivisionError`."""
+        """The value of all tokens. Raises `NotArithmetic`, for a lone number too, and `ZeroDivisionError`."""
         value = self._command(self._next().kind) if self._peek() in _COMMANDS else self._expression(0)
         if self._peek() != "end" or not self._operations:
             raise NotArithmetic("not one whole expression")
         return value
 
     def _peek(self) -> str:
-        return self._tokens[self._position].kind if self._position < len(self._tokens) else "end"
+        return self._tokens[self._position].kind
 
     def _next(self) -> Token:
-        token = self._tokens[self._position] if self._position < len(self._tokens) else _END
+        token = self._tokens[self._position]
         self._position += 1
         return token
 
@@ -92,45 +149,50 @@ class _Parser:
         if not self._accept(kind):
             raise NotArithmetic(f"expected {kind}")
 
+    def _after_percent(self) -> bool:
+        return self._tokens[self._position - 1].kind == "percent"
+
     def _computed(self, value: Fraction) -> Fraction:
-        """Count an operation, and refuse results that are too large."""
         self._operations += 1
-        if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
-            raise NotArithmetic("too large")
-        return value
+        return bounded(value)
 
     def _expression(self, binding: int) -> Fraction:
         """An operand, and every operator after it that binds closer than `binding`."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise NotArithmetic("nested too deeply")
-        left = self._operand()
+        value = self._operand()
         while True:
             kind = self._peek()
             if kind in _POSTFIX:
                 self._next()
-                left = self._computed(_POSTFIX[kind](left))
+                value = self._computed(_POSTFIX[kind](value))
             elif kind in _INFIX and _INFIX[kind][0] > binding:
-                self._next()
-                left = self._infix(kind, left)
+                value = self._infix(value)
             else:
                 self._depth -= 1
-                return left
+                return value
 
-    def _infix(self, kind: str, left: Fraction) -> Fraction:
-        power, function = _INFIX[kind]
-        right = self._expression(power - (kind == "^"))
-        if self._tokens[self._position - 1].kind == "percent" and kind not in ("*", "/"):
-            right = _share(kind, left, right)
-        return self._computed(function(left, right))
+    def _infix(self, left: Fraction) -> Fraction:
+        if self._after_percent() and self._peek() not in _FACTOR:
+            raise NotArithmetic("ambiguous percentage")
+        kind = self._next().kind
+        binding, function = _INFIX[kind]
+        right = self._expression(binding - (kind == "^"))
+        return self._computed(function(left, self._share(kind, left, right)))
+
+    def _share(self, kind: str, changed: Fraction, value: Fraction) -> Fraction:
+        """The value just read; if it was a bare percentage, what that means after an operator of this kind."""
+        if not self._after_percent() or kind in _FACTOR:
+            return value
+        if kind in _OF_PERCENT:
+            return changed * value
+        raise NotArithmetic("ambiguous percentage")
 
     def _operand(self) -> Fraction:
         token = self._next()
         if token.kind in ("number", "fraction"):
-            share = token.kind == "fraction"
-            if self._accept("percent"):
-                token, share = Token("number", token.value / 100), True
-            return self._of(token.value) if share and self._accept("of") else token.value
+            return self._number(token)
         if token.kind == "(":
             value = self._expression(0)
             self._expect(")")
@@ -139,13 +201,20 @@ class _Parser:
             return -self._expression(_TIGHT)
         return self._function(token.kind)
 
-    def _of(self, share: Fraction) -> Fraction:
-        return self._computed(share * self._expression(_TIGHT))
+    def _number(self, token: Token) -> Fraction:
+        """A number; a fraction or a percentage may be `of` something."""
+        percentage = self._accept("percent")
+        share = token.value / 100 if percentage else token.value
+        if (percentage or token.kind == "fraction") and self._accept("of"):
+            return self._computed(share * self._expression(_TIGHT))
+        return share
 
     def _function(self, kind: str) -> Fraction:
         """`square root of ...`, `sum of ... and ...`, `remainder when ... is divided by ...`."""
         if kind in _ROOTS:
-            return self._computed(self._root(self._expression(_TIGHT), _ROOTS[kind]))
+            value, exact = root(self._expression(_TIGHT), _ROOTS[kind])
+            self.exact = self.exact and exact
+            return self._computed(value)
         if kind in _PREFIX:
             return self._computed(_PREFIX[kind](self._expression(_TIGHT)))
         if kind in _LISTS:
@@ -158,29 +227,32 @@ class _Parser:
         raise NotArithmetic(f"{kind} is no operand")
 
     def _command(self, kind: str) -> Fraction:
-        """`add 3, 4 and 5`, `subtract 3 from 10`, `divide 10 by 4`."""
-        connector, required, function = _COMMANDS[kind]
+        """`add 3, 4 and 5`, `subtract 3 from 10`, `increase 50 by 10%`."""
+        connector, function = _COMMANDS[kind]
         arguments = self._arguments()
-        if required and (len(arguments) != 1 or self._peek() != connector):
+        if kind in _NEEDS_CONNECTOR and self._peek() != connector:
             raise NotArithmetic(f"expected {connector}")
         if self._accept(connector):
-            arguments.append(self._expression(_TIGHT))
-            if self._tokens[self._position - 1].kind == "percent":
-                arguments[-1] = _share(kind, arguments[0], arguments[-1])
+            arguments.append(self._share(kind, arguments[0], self._expression(_TIGHT)))
         return self._combined(function, arguments)
 
     def _arguments(self) -> list[Fraction]:
         """`3`, `3 and 4`, `3, 4, and 5`."""
-        arguments = [self._expression(_TIGHT)]
+        arguments = [self._argument()]
         while self._accept(","):
             self._accept("and")
-            arguments.append(self._expression(_TIGHT))
+            arguments.append(self._argument())
         while self._accept("and"):
-            arguments.append(self._expression(_TIGHT))
+            arguments.append(self._argument())
         return arguments
 
-    def _combined(self, function: Callable[[Fraction, Fraction], Fraction], arguments: Sequence[Fraction]) -> Fraction:
-        raise NotImplementedError
+    def _argument(self) -> Fraction:
+        value = self._expression(_TIGHT)
+        if self._after_percent():
+            raise NotArithmetic("ambiguous percentage")
+        return value
 
-    def _root(self, value: Fraction, degree: int) -> Fraction:
-        raise NotImplementedError
+    def _combined(self, function: Callable[[_Values], Fraction], arguments: _Values) -> Fraction:
+        if len(arguments) < 2:
+            raise NotArithmetic("expected at least two numbers")
+        return self._computed(function(arguments))

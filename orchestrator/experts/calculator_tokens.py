@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from orchestrator.experts.number_words import FRACTIONS, literal, ordinal, read_number
 
-MAX_LENGTH = 1000
+MAX_LENGTH = 500
 
 
 class NotArithmetic(Exception):
@@ -75,15 +76,28 @@ _KINDS = {tuple(phrase.split()): kind for kind, phrases in _PHRASES.items() for 
 _LONGEST = max(map(len, _KINDS))
 _INFIX = frozenset({"+", "-", "*", "/", "^", "mod", "subtracted from", "increased", "decreased"})
 
-_OPENING = frozenset(
+_BEFORE = (
     "please hey hi hello ok so can could would you me i we tell give show help work out find get calculate compute evaluate "
-    "solve do what what's whats how much many number is are does will if when value answer result of to : , .".split()
+    "solve do what what's whats how much many number is are does will if when value answer result of to : , ."
 )
-_CLOSING = frozenset("? . ! = equal equals to make is what please thanks thank you".split())
+_AFTER = "? . ! = equal equals to make is what please thanks thank you"
+_OPENING, _CLOSING = frozenset(_BEFORE.split()), frozenset(_AFTER.split())
 _YES_OR_NO = frozenset({"is", "are", "does", "do", "if", "when"})
 _SYMBOLS = str.maketrans(
-    {"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "÷": "/", "√": " sqrt ", "²": " squared ", "³": " cubed ", "’": "'"}
+    {
+        "−": "-",
+        "–": "-",
+        "×": "*",
+        "·": "*",
+        "⋅": "*",
+        "÷": "/",
+        "√": " sqrt ",
+        "²": " squared ",
+        "³": " cubed ",
+        "’": "'",
+    }
 )
+_DOUBLE_FACTORIAL = re.compile(r"[\d)]\s*!\s*!")
 _WORD = re.compile(
     r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d*\.\d+|\d+(?:st|nd|rd|th)\b|\d+|[a-z]+(?:'[a-z]+)?|\*\*|[-+*/^%!(),=?.:])\s*"
 )
@@ -92,14 +106,14 @@ _WORD = re.compile(
 def tokenize(question: str) -> list[Token]:
     """The tokens of the arithmetic in a question. Raises `NotArithmetic`."""
     words = _without_framing(_split(question))
-    tokens = list(_tokens(words))
-    return [token for token, after in zip(tokens, [*tokens[1:], Token("")], strict=True) if not _idle(token, after)]
+    tokens = [*_tokens(words), Token("end")]
+    return [token for token, after in pairwise(tokens) if not _idle(token, after)]
 
 
 def _split(question: str) -> list[str]:
     """Lower-case words, numbers in digits, and symbols; hyphens inside words and articles are gone."""
-    if len(question) > MAX_LENGTH:
-        raise NotArithmetic("too long")
+    if len(question) > MAX_LENGTH or _DOUBLE_FACTORIAL.search(question):
+        raise NotArithmetic("too long or ambiguous")
     text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", question.lower().translate(_SYMBOLS))
     text = re.sub(r"\bhalf an?\b", "half of a", text)
     words, at = [], 0

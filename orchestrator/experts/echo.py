@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from orchestrator.config import EchoSpec
 from orchestrator.experts.base import Expert, Services
-from orchestrator.experts.deadline import before_deadline
+from orchestrator.experts.inprocess import InProcessExpert
 from orchestrator.experts.inputs import query_and_documents, question_of, texts_to_embed
 from orchestrator.experts.render import count_words, embedding_answer, rerank_answer, text_answer
 from orchestrator.types import Answer, Call
@@ -28,19 +28,18 @@ DIMENSIONS = 64
 
 
 def make(spec: EchoSpec, services: Services) -> Expert:
-    return Echo(spec.name, spec.latency_s)
+    return InProcessExpert(spec, Echo(spec.name, spec.latency_s).respond)
 
 
 class Echo:
     """Waits `latency_s`, then says it back."""
 
-    def __init__(self, name: str, latency_s: float = 0.0) -> None:
+    def __init__(self, name: str, latency_s: float) -> None:
         self._name = name
         self._latency_s = latency_s
 
-    async def answer(self, call: Call) -> Answer:
-        async with before_deadline(call, self._name):
-            await asyncio.sleep(self._latency_s)
+    async def respond(self, call: Call) -> Answer:
+        await asyncio.sleep(self._latency_s)
         if call.kind == "embedding":
             texts = texts_to_embed(call.body, self._name)
             return embedding_answer(call, self._name, embed(texts), sum(map(count_words, texts)))

@@ -3,9 +3,9 @@
     failure = from_response("gpt-large", 429, {"Retry-After": "7"}, b'{"error": {"message": "slow down"}}', secrets=())
     failure.kind, failure.retry_after_s           # ("rate_limited", 7.0)
 
-A 400, 413 or 422 is the client's to mend, so it keeps the upstream's words, scrubbed of addresses, paths and keys. A 404 is not:
-path and model are ours, so it counts against the expert as `server_error`, like a redirect (which is never followed: it would carry
-our key elsewhere). Everything else is told in our words. Not here: what follows a failure.
+A 400, 413 or 422 is the client's to mend. A 404 is not: path and model are ours, so it counts against the expert as
+`server_error`, like a redirect (which is never followed: it would carry our key elsewhere). The upstream's words are kept, scrubbed
+of addresses, paths and keys. Not here: what follows a failure.
 """
 
 from __future__ import annotations
@@ -51,16 +51,17 @@ _PRIVATE = (
         re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|\blocalhost(?::\d+)?|\[[0-9a-f:]*::[0-9a-f:]*\](?::\d+)?"),
         "[address]",
     ),
+    (re.compile(r"\borg-\w+"), "[organization]"),
     (re.compile(r"\bBearer\s+\S+", re.IGNORECASE), "[key]"),
-    (re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|ghp|key|AIza)[-_]?[A-Za-z0-9]*[-_*]?[\w*-]{12,}"), "[key]"),
+    (re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|ghp)[-_][\w*-]{8,}|\bAIza[\w-]{20,}"), "[key]"),
     (re.compile(r"(?<![\w/])(?:~|\.{1,2})?/(?:[\w.@+-]+/)+[\w.@+-]*"), "[path]"),
     (re.compile(r"\b[A-Za-z]:\\[^\s'\"]+"), "[path]"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Complaint:
-    """An error body, in whichever of the usual shapes it came."""
+class Complaint:
+    """What an upstream says went wrong, in whichever of the usual shapes it came."""
 
     message: str = ""
     type: str = ""
@@ -76,14 +77,27 @@ def from_response(
     expert: str, status: int, headers: Mapping[str, str], body: bytes, *, secrets: Collection[str]
 ) -> ExpertError:
     """An answer whose status is not 2xx. secrets: texts that must never be shown (keys, the host's name)."""
-    return _failure(expert, status, _read(body), retry_after_s(headers), secrets)
+    return from_complaint(expert, status, _read(body), retry_after=retry_after_s(headers), secrets=secrets)
 
 
 def from_envelope(expert: str, envelope: Envelope, *, secrets: Collection[str]) -> ExpertError:
     """An error inside a 200: a body, or an event of a stream. Its code may be a status."""
     complaint = _complaint(msgspec.json.decode(msgspec.json.encode(envelope)))
-    status = int(complaint.code) if re.fullmatch(r"[45]\d\d", complaint.code) else 500
-    return _failure(expert, 400 if complaint.too_long else status, complaint, None, secrets)
+    status = int(complaint.code) if re.fullmatch(r"[45]\d\d", complaint.code) else 200
+    return from_complaint(expert, 400 if complaint.too_long else status, complaint, retry_after=None, secrets=secrets)
+
+
+def from_complaint(
+    expert: str, status: int, complaint: Complaint, *, retry_after: float | None, secrets: Collection[str]
+) -> ExpertError:
+    """A status and what was said with it."""
+    if complaint.code == "invalid_api_key" or (status == 400 and _BAD_KEY.search(complaint.message)):
+        status = 401
+    if status in REJECTED:
+        return _rejected(expert, status, complaint, secrets)
+    kind, words = _KINDS.get(status, ("server_error", f"answered with an error (status {status})"))
+    said = "" if kind == "unauthorized" else scrub(complaint.message, secrets)
+    return ExpertError(expert, kind, f"{expert} {words}" + (f": {said}" if said else ""), retry_after_s=retry_after)
 
 
 def from_exception(expert: str, exc: Exception) -> ExpertError:
@@ -123,46 +137,38 @@ def scrub(text: str, secrets: Collection[str] = ()) -> str:
     return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
-def _failure(
-    expert: str, status: int, complaint: _Complaint, retry_after: float | None, secrets: Collection[str]
-) -> ExpertError:
-    if complaint.code == "invalid_api_key" or (status == 400 and _BAD_KEY.search(complaint.message)):
-        status = 401
-    if status in REJECTED:
-        return _rejected(expert, status, complaint, secrets)
-    kind, words = _KINDS.get(status, ("server_error", f"answered with status {status}"))
-    return ExpertError(expert, kind, f"{expert} {words}", retry_after_s=retry_after)
-
-
-def _rejected(expert: str, status: int, complaint: _Complaint, secrets: Collection[str]) -> ExpertRejected:
+def _rejected(expert: str, status: int, complaint: Complaint, secrets: Collection[str]) -> ExpertRejected:
     too_long = complaint.too_long or _TOO_LONG.search(complaint.message) is not None
     message = scrub(complaint.message, secrets) or f"{expert} rejected the request with status {status}"
     code = "context_length_exceeded" if too_long else scrub(complaint.code, secrets) or None
     return ExpertRejected(expert, message, status=status, code=code, param=complaint.param)
 
 
-def _read(body: bytes) -> _Complaint:
+def _read(body: bytes) -> Complaint:
     try:
         return _complaint(msgspec.json.decode(body))
     except (ValueError, RecursionError):
-        return _Complaint()
+        return Complaint()
 
 
-def _complaint(body: Any) -> _Complaint:
-    """Shapes seen: `{"error": {...}}`, `{"error": "text"}`, `{"message": ...}` (vLLM), `{"detail": ...}` (FastAPI), in a list (Gemini)."""
+def _complaint(body: Any) -> Complaint:
+    """Shapes seen: `{"error": {...}}` (Gemini: in a list), `{"error": "text"}`, `{"message": ...}` and `{"detail": ...}`."""
     if isinstance(body, list) and body:
         body = body[0]
     if not isinstance(body, dict):
-        return _Complaint()
+        return Complaint()
     error = body.get("error") or body
     if not isinstance(error, dict):
-        return _Complaint(message=str(error))
+        return Complaint(message=str(error)[: 8 * MAX_MESSAGE_CHARS])
     message = error.get("message") or error.get("detail") or ""
     if not isinstance(message, str):
         message = msgspec.json.encode(message).decode()
     param = error.get("param")
-    return _Complaint(
-        message, _word(error.get("type")), _word(error.get("code")), param if isinstance(param, str) else None
+    return Complaint(
+        message[: 8 * MAX_MESSAGE_CHARS],
+        _word(error.get("type")),
+        _word(error.get("code")),
+        param if isinstance(param, str) else None,
     )
 
 

@@ -41,6 +41,12 @@ def content_text(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
+def conversation_text(body: Mapping[str, Any]) -> str:
+    """What all messages but tool results say, as `routers.outcomes` reads a query that was recorded as messages."""
+    messages = (message for message in body.get("messages", ()) if message.get("role") != "tool")
+    return "\n\n".join(filter(None, (content_text(message.get("content")) for message in messages)))
+
+
 def prompt_text(call: Call) -> str:
     """Everything a chat or completion call says, as one text: what its prompt tokens are counted from."""
     if call.kind == "chat":

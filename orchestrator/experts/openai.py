@@ -1,13 +1,13 @@
 """Any server that speaks OpenAI's HTTP: the request goes out and the bytes come back, under the expert's name.
 
     experts:
-      - {name: gpt-large, backend: openai, base_url: https://api.example.com/v1, model: gpt-large-2026, api_key_env: EXAMPLE_API_KEY}
+      - {name: gpt-large, backend: openai, base_url: https://api.example.com/v1, api_key_env: EXAMPLE_API_KEY}
 
     server = CompatibleServer("smollm2", http, spec.timeouts, spec.parameters, upstream_model=None)
     answer = await server.answer(call, Endpoint("http://127.0.0.1:41234/v1", token))      # how experts with weights are asked
 
-The client's own headers are never passed on, redirects never followed, answers never parsed beyond their outermost object. Not here:
-retries, fallback and what an answer costs.
+The client's own headers are never passed on, redirects are never followed, and an answer is only checked for its shape, never
+encoded again. Not here: retries, fallback and what an answer costs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -144,7 +145,8 @@ class CompatibleServer:
             raise from_response(self._name, response.status, response.headers, body, secrets=secrets)
         if _streams(call) and not response.content_type.endswith(("json", "html")):
             return await self._stream(call, response, secrets)
-        limit.reschedule(asyncio.get_running_loop().time() + _remaining_s(call))
+        if not response.content.is_eof():
+            limit.reschedule(asyncio.get_running_loop().time() + _remaining_s(call))
         return self._whole(call, await self._read(response), secrets)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -193,19 +195,12 @@ class CompatibleServer:
     async def _events(
         self, response: aiohttp.ClientResponse, relay: ChunkRelay, remaining_s: float
     ) -> AsyncGenerator[bytes, None]:
-        """The stream's blocks, preceded by an empty one as soon as there is content: once that was taken, closing the generator
-        (or its failure) closes the connection."""
+        """The relay's blocks. Once the first was taken, closing the generator closes the connection, and so does its failure."""
         content = response.content
         cut_off = asyncio.get_running_loop().call_later(remaining_s, content.set_exception, TimeoutError())
         try:
-            held = b""
-            while not relay.has_content:
-                held += await self._block(content, relay)
-            yield b""
-            yield held
-            while not relay.done:
-                if block := await self._block(content, relay):
-                    yield block
+            async for block in relay.blocks(content.readany):
+                yield block
             await _wait_for_end(content)
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise from_exception(self._name, exc) from exc
@@ -213,16 +208,6 @@ class CompatibleServer:
             cut_off.cancel()
             if not content.is_eof():
                 response.close()
-
-    async def _block(self, content: aiohttp.StreamReader, relay: ChunkRelay) -> bytes:
-        """What the next read brings, after the failure that an earlier one ended in."""
-        if relay.failure is not None:
-            raise relay.failure
-        data = await content.readany()
-        block = relay.feed(data) if data else relay.end()
-        if relay.failure is not None and not block:
-            raise relay.failure
-        return block
 
 
 @lru_cache(maxsize=256)
@@ -244,7 +229,7 @@ def _wants_usage(call: Call) -> bool:
 
 
 def _limit_silence(response: aiohttp.ClientResponse, idle_s: float) -> None:
-    """From the headers on, reading fails when nothing comes for `idle_s`. (aiohttp has one such limit, which would hold before, too.)"""
+    """From the headers on, reading fails when nothing comes for `idle_s`; aiohttp's own `sock_read` would hold before them, too."""
     connection = response.connection
     if connection is not None and connection.protocol is not None:
         connection.protocol.read_timeout = idle_s
@@ -252,10 +237,11 @@ def _limit_silence(response: aiohttp.ClientResponse, idle_s: float) -> None:
 
 
 async def _wait_for_end(content: aiohttp.StreamReader) -> None:
-    """After `[DONE]` comes nothing but the end."""
+    """After `[DONE]` nothing comes but the end, and it no longer matters how."""
     if not content.is_eof():
-        async with asyncio.timeout(CLOSE_AFTER_S):
-            await content.readany()
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(CLOSE_AFTER_S):
+                await content.readany()
 
 
 async def _one_block(block: bytes) -> AsyncGenerator[bytes, None]:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import ExpertRejected
 from orchestrator.experts.inputs import prompt_text, query_and_documents
+from orchestrator.experts.sse import DONE
 from orchestrator.types import Answer, Call, Usage
 
-DONE = b"data: [DONE]\n\n"
 _WORD = re.compile(r"\s*\S+|\s+")
 
 

@@ -12,7 +12,7 @@ What is inside a chunk is copied, never re-encoded. Not here: reading from a con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -151,7 +151,7 @@ class ChunkRelay:
         return block
 
     def end(self) -> bytes:
-        """The upstream closed the stream: what was left of it, and the `[DONE]` it may have forgotten. Sets failure if it is cut off."""
+        """The upstream closed the stream: the rest of it, and a `[DONE]` it forgot. Sets failure if it was cut off."""
         block = self._relay(self._framer.flush())
         if self.done:
             return block
@@ -163,6 +163,27 @@ class ChunkRelay:
                 self._expert, "truncated", f"{self._expert} stopped before the end of its answer"
             )
         return block
+
+    async def blocks(self, read: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes, None]:
+        """Everything to pass on, preceded by an empty block as soon as there is content. read: what came next, empty at the end.
+
+        Whoever takes the empty block first knows that the answer has begun, and has started the generator, so that closing it
+        runs its caller's `finally`. Raises the failure that the stream ended in, after what came before it.
+        """
+        held = b""
+        while not self.has_content:
+            held += await self._next(read)
+        yield b""
+        yield held
+        while not self.done:
+            if block := await self._next(read):
+                yield block
+
+    async def _next(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        if self.failure is not None:
+            raise self.failure
+        data = await read()
+        return self.feed(data) if data else self.end()
 
     def _relay(self, events: list[bytes]) -> bytes:
         blocks = []
@@ -183,9 +204,11 @@ class ChunkRelay:
 
     def _relay_one(self, event: bytes) -> bytes:
         data = data_of(event)
-        if not data:
+        if data in (b"", b"null"):  # llama.cpp begins a stream of several completions with a null
             return KEEP_ALIVE
         if data == b"[DONE]":
+            if not self.has_content:
+                raise ExpertError(self._expert, "truncated", f"{self._expert} ended its answer before it began")
             self.done = True
             return DONE
         chunk = decode(data)

@@ -17,6 +17,7 @@ from orchestrator.config import Config
 from orchestrator.gateway.auth import KeyRing
 from orchestrator.gateway.lifecycle import Lifecycle
 from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.readiness import Readiness
 from orchestrator.gateway.surface import EventStream
 from orchestrator.ledger.base import Ledger
 from orchestrator.scheduler.base import Scheduler
@@ -67,6 +68,7 @@ class GatewayContext:
     config: Callable[[], Config]
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    readiness: Readiness = field(default_factory=Readiness)
     ready: Callable[[], str | None] = _ready
     hold_s: float = 2.0
     comment_s: float = 3.0

@@ -10,7 +10,7 @@ own. Not here: what is translated into what (`responses_request.py`, `responses_
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from orchestrator.gateway.messages_answer import MessageEvents, error_body, mess
 from orchestrator.gateway.requests import make_query
 from orchestrator.gateway.responses_answer import ResponseEvents, response
 from orchestrator.gateway.responses_request import ResponsesRequest
-from orchestrator.gateway.surface import OPENAI, explanation, sse, summary
+from orchestrator.gateway.surface import OPENAI, EventStream, explanation, sse, summary
 from orchestrator.types import Decision, Query
 
 
@@ -68,9 +68,7 @@ class ResponsesSurface:
             self._response.notice = explanation(decision)
         return msgspec.json.encode(response(msgspec.json.decode(body), self._response))
 
-    def events(
-        self, query: Query, decision: Decision, events: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[bytes, None]:
+    def events(self, query: Query, decision: Decision, events: EventStream) -> EventStream:
         return translated(events, self._response)
 
     def notice(self, query: Query, decision: Decision) -> bytes:
@@ -98,9 +96,7 @@ class MessagesSurface:
             answer["switchyard"] = explanation(decision)
         return msgspec.json.encode(answer)
 
-    def events(
-        self, query: Query, decision: Decision, events: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[bytes, None]:
+    def events(self, query: Query, decision: Decision, events: EventStream) -> EventStream:
         return translated(events, self._message)
 
     def notice(self, query: Query, decision: Decision) -> bytes:
@@ -117,7 +113,7 @@ class MessagesSurface:
         return error_body(failure, self._request.decision_id if self._request else None)
 
 
-async def translated(events: AsyncGenerator[bytes, None], machine: EventMachine) -> AsyncGenerator[bytes, None]:
+async def translated(events: AsyncIterator[bytes], machine: EventMachine) -> AsyncGenerator[bytes, None]:
     """A stream of chat completion chunks as a stream of the machine's events, block by block."""
     async for block in events:
         if translation := b"".join(_encode(machine.feed(chunk)) for chunk in _chunks(block)):

@@ -10,7 +10,7 @@ attachments are left out. Not here: the rest of the body (`requests.py`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.gateway.tokens import estimate, estimate_attachments, estimate_json
@@ -20,6 +20,7 @@ from orchestrator.gateway.validation import (
     Developer,
     FunctionResult,
     Message,
+    Part,
     System,
     ToolResult,
     User,
@@ -49,19 +50,67 @@ class Dialogue:
 
 def read_dialogue(messages: Sequence[Message]) -> Dialogue:
     texts = [plain_text(message.content) for message in messages]
-    attachments = [part for message in messages for part in _parts(message.content)]
-    calls = [message for message in messages if isinstance(message, Assistant) and message.tool_calls]
-    last = messages[-1]
+    attachments = [part for message in messages for part in _attachments(message.content)]
+    calls = [message.tool_calls for message in messages if isinstance(message, Assistant) and message.tool_calls]
     return Dialogue(
         text=_routed_text(messages, texts),
         prompt_tokens=(
             estimate("\n".join(texts))
             + MESSAGE_TOKENS * len(messages)
             + estimate_attachments(attachments)
-            + sum(estimate_json(message.tool_calls) for message in calls)
+            + estimate_json(calls)
         ),
         vision=any(part.type in VISION_PARTS for part in attachments),
-        tools=bool(calls),
-        tool_loop=isinstance(last, ToolResult | FunctionResult),
+        tools=bool(calls) or any(isinstance(message, ToolResult) for message in messages),
+        tool_loop=isinstance(messages[-1], ToolResult | FunctionResult),
         conversation=_conversation(messages, texts),
     )
+
+
+def plain_text(content: Content | None) -> str:
+    """The text of a message, whichever way it is written."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part.text for part in content if part.text)
+
+
+def _attachments(content: Content | None) -> Sequence[Part]:
+    return [part for part in content if part.text is None] if isinstance(content, list) else ()
+
+
+def _routed_text(messages: Sequence[Message], texts: Sequence[str]) -> str:
+    turn_at = max((i for i, message in enumerate(messages) if isinstance(message, User)), default=len(messages) - 1)
+    turn = clip(texts[turn_at])
+    room = CONTEXT_CHARACTERS - len(turn)
+    if turn_at == 0 or room <= 0:
+        return turn
+    system = next((texts[i] for i in range(turn_at) if isinstance(messages[i], System | Developer)), "")
+    system = system[: min(SYSTEM_CHARACTERS, room)]
+    return "\n".join(filter(None, [system, *_history(messages[:turn_at], texts, room - len(system)), turn]))
+
+
+def _history(messages: Sequence[Message], texts: Sequence[str], room: int) -> list[str]:
+    """The latest turns before, as many as fit whole, in order."""
+    kept: list[str] = []
+    for i in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[i], User | Assistant) and texts[i]:
+            room -= len(texts[i])
+            if room < 0:
+                break
+            kept.append(texts[i])
+    return kept[::-1]
+
+
+def clip(text: str, characters: int = TURN_CHARACTERS) -> str:
+    """Both ends of a long text: the question is in one of them, and what was pasted lies between."""
+    if len(text) <= characters:
+        return text
+    half = characters // 2 - 1
+    return f"{text[:half]}\n\n{text[-half:]}"
+
+
+def _conversation(messages: Sequence[Message], texts: Sequence[str]) -> str | None:
+    if not any(isinstance(message, Assistant) for message in messages):
+        return None
+    opening = next((texts[i] for i, message in enumerate(messages) if isinstance(message, User)), "")
+    return hashlib.blake2b(opening.encode(), digest_size=8).hexdigest()

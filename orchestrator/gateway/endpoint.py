@@ -27,9 +27,9 @@ Handler = Callable[[Request], Awaitable[None]]
 class RouteSpec:
     """One route, as both the router and the OpenAPI document see it.
 
-    body, answer: the msgspec Structs (or JSON Schemas) of what goes in and out. public: needs no key, and works while shutting
-    down. inference: counted in the metrics. streams: may answer with SSE. statuses: errors it answers with besides the usual
-    ones. surface: the shape of its errors.
+    body, answer: the types of what goes in and out, where they are ours. public: needs no key, and works while shutting
+    down. inference: counted in the metrics; may answer with SSE. statuses: errors it answers with besides the usual ones.
+    surface: the shape of its errors.
     """
 
     method: str
@@ -40,7 +40,7 @@ class RouteSpec:
     answer: Any = None
     public: bool = False
     inference: bool = False
-    streams: bool = False
+    media_type: str = "application/json"
     statuses: Mapping[int, str] = field(default_factory=dict)
     surface: Surface = OPENAI
 

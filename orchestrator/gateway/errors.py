@@ -20,6 +20,7 @@ from orchestrator.errors import (
     ExpertError,
     ExpertRejected,
     NoCapacity,
+    NotFound,
     RateLimited,
     RequestError,
     SwitchyardError,
@@ -27,9 +28,6 @@ from orchestrator.errors import (
 )
 
 log = logging.getLogger(__name__)
-
-_HTTP_CODES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Wrong method.")}
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -49,13 +47,21 @@ class Failure:
 def translate(exc: Exception) -> Failure:
     """Every exception has a failure; unknown ones are logged here."""
     if isinstance(exc, HTTPException):
-        code, message = _HTTP_CODES.get(exc.status_code, ("http_error", exc.detail))
-        allow = tuple((k.lower().encode(), v.encode()) for k, v in (exc.headers or {}).items())
-        return Failure(exc.status_code, message, "invalid_request_error", code, headers=allow)
+        return _unrouted(exc)
     if not isinstance(exc, SwitchyardError):
         log.error("a fault of the gateway's own", exc_info=exc)
         return Failure(503, "The gateway failed on this request.", "api_error", "internal_error")
     return _deliberate(exc)
+
+
+def _unrouted(exc: HTTPException) -> Failure:
+    """Starlette's router found no route, or none for the method."""
+    allow = (exc.headers or {}).get("Allow")
+    if allow is None:
+        return Failure(exc.status_code, "There is nothing at this path.", RequestError.type, NotFound.code)
+    message = f"This path only takes {allow}."
+    headers = ((b"allow", allow.encode()),)
+    return Failure(exc.status_code, message, RequestError.type, "method_not_allowed", headers=headers)
 
 
 def _deliberate(exc: SwitchyardError) -> Failure:

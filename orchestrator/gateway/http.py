@@ -90,7 +90,7 @@ class Request:
     async def read(self) -> bytes:
         """The whole body, at most `gateway.max_body_mb` of it."""
         limit = int(self.context.config().gateway.max_body_mb * 1_000_000)
-        if int(self.header(b"content-length") or 0) > limit:
+        if self._declared_length() > limit:
             raise _too_large(limit)
         message = await self.receive()
         if message["type"] == "http.disconnect":
@@ -101,6 +101,12 @@ class Request:
         if len(body) > limit:
             raise _too_large(limit)
         return body
+
+    def _declared_length(self) -> int:
+        try:
+            return int(self.header(b"content-length") or 0)
+        except ValueError as exc:
+            raise RequestError("The header content-length is no number.") from exc
 
     async def _read_rest(self, first: bytes, limit: int) -> bytes:
         pieces, size, more = [first], len(first), True

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import RequestError
-from orchestrator.gateway.dialogue import Dialogue, read_dialogue
+from orchestrator.gateway.dialogue import clip, read_dialogue
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.tokens import estimate, estimate_json, estimate_longest
 from orchestrator.gateway.validation import (
@@ -24,13 +24,13 @@ from orchestrator.gateway.validation import (
     EmbeddingRequest,
     InferenceRequest,
     RerankRequest,
+    Texts,
     validate,
 )
 from orchestrator.types import Capability, Kind, Query, RequestOptions
 
 DEFAULT_MAX_TOKENS = 128
 """Room that is kept for the answer where the request doesn't say how long it may be."""
-TEXT_CHARACTERS = 2000
 MAX_SESSION_CHARACTERS = 256
 
 
@@ -48,9 +48,9 @@ class Features:
 
 def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
     """Raises `RequestError` that names the field. `body` keeps everything but its `switchyard` object."""
-    struct, read = READERS[kind]
-    parsed = validate(struct, body)
-    features = read(parsed)
+    reader = READERS[kind]
+    parsed = validate(reader.struct, body)
+    features = reader.features(parsed)
     options = RequestOptions() if parsed.switchyard is None else parsed.switchyard.options()
     return Query(
         id=new_decision_id(),
@@ -77,10 +77,11 @@ def new_decision_id() -> str:
 
 def kind_of(body: dict[str, Any]) -> Kind:
     """Which kind of request a body is, where the path doesn't say it."""
-    for field, kind in KIND_FIELDS.items():
-        if field in body:
+    for kind, reader in READERS.items():
+        if reader.field in body:
             return kind
-    raise RequestError(f"The request has none of {', '.join(KIND_FIELDS)}, so there is nothing to route.")
+    fields = ", ".join(reader.field for reader in READERS.values())
+    raise RequestError(f"There is nothing to route: the request has none of {fields}.")
 
 
 def _session(request: Request, options: RequestOptions, features: Features) -> str | None:
@@ -92,14 +93,83 @@ def _session(request: Request, options: RequestOptions, features: Features) -> s
     return f"{request.caller.key_id}/{name}" if name else None
 
 
-def read_chat(chat: ChatRequest) -> Features:
+def _read_chat(chat: ChatRequest) -> Features:
     dialogue = read_dialogue(chat.messages)
-    tools = estimate_json(chat.tools) + estimate_json(chat.functions)
     return Features(
         text=dialogue.text,
-        prompt_tokens=dialogue.prompt_tokens + tools,
+        prompt_tokens=dialogue.prompt_tokens + estimate_json(chat.tools) + estimate_json(chat.functions),
         max_tokens=chat.max_completion_tokens or chat.max_tokens or DEFAULT_MAX_TOKENS,
-        needs=frozenset(_chat_needs(chat, dialogue)) if _has_needs(chat, dialogue) else frozenset(),
+        needs=_needs(
+            streaming=bool(chat.stream),
+            tools=bool(chat.tools or chat.functions) or dialogue.tools,
+            vision=dialogue.vision,
+            json_schema=chat.response_format is not None and chat.response_format.type != "text",
+            logprobs=bool(chat.logprobs),
+        ),
         conversation=dialogue.conversation,
         tool_loop=dialogue.tool_loop,
     )
+
+
+def _read_completion(completion: CompletionRequest) -> Features:
+    prompts = _listed(completion.prompt)
+    return Features(
+        text=_first_text(prompts),
+        prompt_tokens=estimate_longest(prompts),
+        max_tokens=completion.max_tokens or DEFAULT_MAX_TOKENS,
+        needs=_needs(streaming=bool(completion.stream), logprobs=completion.logprobs is not None),
+    )
+
+
+def _read_embedding(embedding: EmbeddingRequest) -> Features:
+    inputs = _listed(embedding.input)
+    return Features(text=_first_text(inputs), prompt_tokens=estimate_longest(inputs))
+
+
+def _read_rerank(rerank: RerankRequest) -> Features:
+    documents = [document if isinstance(document, str) else document.text for document in rerank.documents]
+    return Features(text=clip(rerank.query), prompt_tokens=estimate(rerank.query) + estimate_longest(documents))
+
+
+def _needs(
+    *,
+    streaming: bool = False,
+    tools: bool = False,
+    vision: bool = False,
+    json_schema: bool = False,
+    logprobs: bool = False,
+) -> frozenset[Capability]:
+    """`json_schema` stands for JSON mode too: an expert that can't hold a schema can't be relied on for JSON at all."""
+    wanted: dict[Capability, bool] = {
+        "streaming": streaming,
+        "tools": tools,
+        "vision": vision,
+        "json_schema": json_schema,
+        "logprobs": logprobs,
+    }
+    return frozenset(capability for capability, is_wanted in wanted.items() if is_wanted)
+
+
+def _listed(texts: Texts) -> Sequence[str | int | list[int]]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _first_text(items: Sequence[str | int | list[int]]) -> str:
+    return clip(next((item for item in items if isinstance(item, str)), ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the bodies of one kind are read. field: the one that only they have."""
+
+    struct: type[InferenceRequest]
+    features: Callable[[Any], Features]
+    field: str
+
+
+READERS: dict[Kind, Reader] = {
+    "chat": Reader(ChatRequest, _read_chat, "messages"),
+    "completion": Reader(CompletionRequest, _read_completion, "prompt"),
+    "embedding": Reader(EmbeddingRequest, _read_embedding, "input"),
+    "rerank": Reader(RerankRequest, _read_rerank, "documents"),
+}

@@ -9,7 +9,7 @@ in `streaming.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, Awaitable
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +18,7 @@ from orchestrator.gateway.errors import Failure
 from orchestrator.types import Decision, Query
 
 
-class EventStream(AsyncIterator[bytes], Protocol):
+class EventStream(AsyncIterable[bytes], Protocol):
     """Blocks of whole SSE events, as an async generator has them. Raises `SwitchyardError` when the stream breaks."""
 
     def aclose(self) -> Awaitable[None]:

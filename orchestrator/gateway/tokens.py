@@ -48,7 +48,7 @@ def estimate_json(value: Any) -> int:
 
 def estimate_attachments(parts: Iterable[Part]) -> int:
     """Tokens of the parts of a message that are not text."""
-    return sum(_attachment(part) for part in parts if part.text is None)
+    return sum(_attachment(part) for part in parts)
 
 
 def estimate_longest(items: Sequence[str | int | list[int]]) -> int:

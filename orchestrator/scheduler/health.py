@@ -8,7 +8,7 @@ Closed, it opens on failures (three in a row, or half of the last 20 within a mi
 the expert's own. Open, it waits 5 s, doubling to 60 s, jittered; then it is half-open and lets one probe through, whose success
 closes it. A Retry-After opens it for that long at once: nobody asks an expert that named a time, not even a probe.
 
-A better a probe than an error: a request none of whose experts is allowed may probe an open one before its time (`admits`), one
+Better a probe than an error: a request none of whose experts is allowed may probe an open one before its time (`admits`), one
 at a time, unless a Retry-After holds it. Who may do that is decided in `core.py`.
 """
 
@@ -44,6 +44,7 @@ class Breaker:
         "_in_a_row",
         "_latencies",
         "_openings",
+        "_samples",
         "_uniform",
         "_window",
         "closed",
@@ -62,7 +63,8 @@ class Breaker:
         self._in_a_row = 0
         self._window: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
         self._latencies: deque[float] = deque(maxlen=WINDOW)
-        self._baseline_s: float | None = None
+        self._baseline_s = 0.0
+        self._samples = 0
 
     def state(self, now: float) -> Literal["closed", "open", "half_open"]:
         if self.closed:
@@ -102,17 +104,22 @@ class Breaker:
         self._in_a_row = 0
         self._window.append((now, True))
         self._latencies.append(latency_s)
-        if self._baseline_s is None:
-            self._baseline_s = latency_s
         slow = self._is_slow(latency_s)
-        self._baseline_s += BASELINE_WEIGHT * (min(latency_s, BASELINE_CLAMP * self._baseline_s) - self._baseline_s)
+        self._learn_baseline(latency_s)
         if slow:
             self._open(now)
         return slow
 
+    def _learn_baseline(self, latency_s: float) -> None:
+        """A slow average of what is normal, into which one outlier can't put more than twice the normal."""
+        self._samples += 1
+        if self._samples > SLOW_SAMPLES:
+            latency_s = min(latency_s, BASELINE_CLAMP * self._baseline_s)
+        self._baseline_s += max(BASELINE_WEIGHT, 1 / self._samples) * (latency_s - self._baseline_s)
+
     def _is_slow(self, latency_s: float) -> bool:
         """Whether the median of the last latencies is far above the baseline, of which one outlier is no proof."""
-        limit_s = SLOW_FACTOR * (self._baseline_s or 0.0) + SLOW_FLOOR_S
+        limit_s = SLOW_FACTOR * self._baseline_s + SLOW_FLOOR_S
         return latency_s > limit_s and len(self._latencies) >= SLOW_SAMPLES and median(self._latencies) > limit_s
 
     def _failed(self, retry_after_s: float | None, now: float, probe: bool) -> bool:

@@ -1,0 +1,23 @@
+# The gateway with the shipped fleet: docker build -t switchyard . && docker run --rm -p 127.0.0.1:8700:8700 switchyard
+# Weights are part of the image, so a container starts without a network. Keys: docs/deploy/compose.yaml.
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 switchyard
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY kernels kernels
+COPY routers routers
+COPY orchestrator orchestrator
+COPY evals evals
+RUN pip install --no-cache-dir '.[local]'
+
+ENV SWITCHYARD_CACHE=/models SWITCHYARD_CONFIG=/config/experts.yaml
+COPY experts.yaml /config/experts.yaml
+RUN switchyard pull && chown -R switchyard /config
+
+USER switchyard
+WORKDIR /home/switchyard
+EXPOSE 8700
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8700/healthz', timeout=2)"]
+# Without a key in SWITCHYARD_API_KEYS the gateway binds loopback only, and refuses to start on this address.
+CMD ["switchyard", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,36 @@
+"""How a server of ours learns what to serve: settings as JSON on standard input, port and token in the environment.
+
+    launched = read(Settings)                     # in the server's main()
+    launched.settings, launched.port, launched.token
+
+The other side is `python_server` in `orchestrator/experts/served.py`. Few imports: every server pays for them when it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+
+PORT_VARIABLE = "SWITCHYARD_SERVER_PORT"
+TOKEN_VARIABLE = "SWITCHYARD_SERVER_TOKEN"
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Launched(Generic[Settings]):
+    """What a server was launched with."""
+
+    settings: Settings
+    port: int
+    token: str = field(repr=False)
+
+
+def read(kind: type[Settings]) -> Launched[Settings]:
+    """Reads standard input to its end."""
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+    return Launched(settings, int(os.environ[PORT_VARIABLE]), os.environ[TOKEN_VARIABLE])

@@ -1,0 +1,58 @@
+"""/admin/experts: what the scheduler knows of each expert, and loading or unloading one by hand. Needs a key with `admin`.
+
+    curl -X POST http://127.0.0.1:8700/admin/experts/smollm2/warm     # returns when its weights are in memory
+
+Not here: changing the fleet, which is done by editing experts.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from orchestrator.errors import Forbidden, NotFound
+from orchestrator.gateway.http import Request
+from orchestrator.scheduler.base import ExpertStatus
+
+
+class ExpertList(Struct):
+    data: tuple[ExpertStatus, ...]
+    object: Literal["list"] = "list"
+
+
+async def list_experts(request: Request) -> None:
+    _require_admin(request)
+    await request.respond_json(ExpertList(request.context.scheduler.status()))
+
+
+async def warm(request: Request) -> None:
+    name = _expert(request)
+    await request.context.scheduler.warm(name)
+    await request.respond_json(_status(request, name))
+
+
+async def unload(request: Request) -> None:
+    name = _expert(request)
+    await request.context.scheduler.unload(name)
+    await request.respond_json(_status(request, name))
+
+
+def _expert(request: Request) -> str:
+    _require_admin(request)
+    name = request.path_params["expert"]
+    if name not in request.context.config().by_name:
+        raise NotFound(f"There is no expert {name!r}.", param="expert")
+    return name
+
+
+def _status(request: Request, name: str) -> ExpertStatus:
+    for status in request.context.scheduler.status():
+        if status.expert == name:
+            return status
+    raise NotFound(f"The expert {name!r} is gone.", param="expert")
+
+
+def _require_admin(request: Request) -> None:
+    if not request.caller.admin:
+        raise Forbidden("This key may not use /admin.")

@@ -1,0 +1,96 @@
+"""The gateway as one ASGI app: the table of routes, and nothing else.
+
+    app = create_app(context)
+    await serve(app, context.lifecycle, bind("127.0.0.1", 8700), stop=stop_on_signals())
+
+The OpenAPI document is made from the same table (`openapi.py`). Not here: what any route does.
+"""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.gateway import admin, decisions, dialects, health, models
+from orchestrator.gateway.context import GatewayContext
+from orchestrator.gateway.endpoint import Endpoint, RouteSpec
+from orchestrator.gateway.http import Request
+from orchestrator.gateway.inference import inference
+from orchestrator.gateway.openapi import OBJECT, openapi_route
+from orchestrator.gateway.requests import READERS
+from orchestrator.gateway.surface import OPENAI
+from orchestrator.scheduler.base import ExpertStatus
+from orchestrator.types import Decision, Kind
+
+
+def _inference(kind: Kind, path: str, summary: str) -> RouteSpec:
+    return RouteSpec("POST", path, inference(kind), summary, READERS[kind].struct, OBJECT, inference=True)
+
+
+ROUTES: tuple[RouteSpec, ...] = (
+    _inference("chat", "/v1/chat/completions", "Answer a conversation"),
+    _inference("completion", "/v1/completions", "Complete a text"),
+    _inference("embedding", "/v1/embeddings", "Embed texts"),
+    _inference("rerank", "/v1/rerank", "Order documents by relevance to a query"),
+    RouteSpec("POST", "/v1/responses", dialects.responses, "OpenAI's Responses", OBJECT, OBJECT, inference=True),
+    RouteSpec(
+        "POST",
+        "/v1/messages",
+        dialects.messages,
+        "Anthropic's Messages",
+        OBJECT,
+        OBJECT,
+        inference=True,
+        surface=dialects.MessagesSurface(),
+    ),
+    RouteSpec(
+        "POST",
+        "/v1/messages/count_tokens",
+        dialects.count_tokens,
+        "An upper estimate of a message's tokens",
+        OBJECT,
+        OBJECT,
+        surface=dialects.MessagesSurface(),
+    ),
+    RouteSpec("GET", "/v1/models", models.list_models, "What may stand in `model`", answer=models.ModelList),
+    RouteSpec("GET", "/v1/models/{model:path}", models.get_model, "One model", answer=models.Model),
+    RouteSpec("POST", "/v1/route", decisions.route, "The decision without the call", decisions.RoutedRequest, Decision),
+    RouteSpec("GET", "/v1/decisions/{decision}", decisions.get_decision, "A recorded decision", answer=Decision),
+    RouteSpec(
+        "POST",
+        "/v1/feedback",
+        decisions.feedback,
+        "Say how good an answer was",
+        decisions.FeedbackBody,
+        decisions.FeedbackReceipt,
+        statuses={404: "There is no such decision"},
+    ),
+    RouteSpec("GET", "/admin/experts", admin.list_experts, "The experts' states", answer=admin.ExpertList),
+    RouteSpec("POST", "/admin/experts/{expert}/warm", admin.warm, "Load an expert", answer=ExpertStatus),
+    RouteSpec("POST", "/admin/experts/{expert}/unload", admin.unload, "Free an expert's memory", answer=ExpertStatus),
+    RouteSpec("GET", "/healthz", health.healthz, "Whether the gateway is alive", public=True),
+    RouteSpec(
+        "GET", "/readyz", health.readyz, "Whether it may be sent requests", public=True, statuses={503: "Why not"}
+    ),
+    RouteSpec("GET", "/metrics", health.metrics, "Prometheus's text format", media_type="text/plain"),
+)
+
+
+def create_app(context: GatewayContext) -> ASGIApp:
+    """Every request is answered, unknown paths and wrong methods too, in OpenAI's shapes."""
+    context.metrics.watch(lambda: context.lifecycle.in_flight)
+    specs = (*ROUTES, openapi_route(ROUTES))
+    router = Router(
+        [Route(spec.path, Endpoint(context, spec), methods=[spec.method]) for spec in specs], redirect_slashes=False
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["app"] = app
+        try:
+            await router(scope, receive, send)
+        except HTTPException as exc:
+            await Request(context, scope, receive, send, OPENAI).fail(exc)
+
+    return app

@@ -1,0 +1,125 @@
+"""GET /openapi.json: an OpenAPI 3.1 document made from the table of routes and the Structs that validate.
+
+    document([RouteSpec("GET", "/healthz", healthz, "Whether the gateway is alive", public=True)])["paths"]
+
+What it says of a field is what `validation.py` checks. What experts answer is theirs, so it is described no closer than as
+an object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from orchestrator.gateway.endpoint import RouteSpec
+from orchestrator.gateway.http import Request
+
+OBJECT: dict[str, Any] = {"type": "object"}
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+KEYED = {401: "No valid API key", 403: "The key may not do this", 503: "Shutting down, or no capacity"}
+WITH_BODY = {400: "The request is wrong; `param` says where", 413: "The body is too large"}
+NAMED = {404: "There is no such thing"}
+INFERENCE = {
+    404: "There is no such model",
+    422: "The expert refused the request",
+    429: "Come back after `Retry-After` seconds",
+    502: "Every expert failed",
+    504: "The deadline passed",
+}
+HEADERS = {
+    "x-switchyard-decision-id": "For /v1/feedback and /v1/decisions/{id}",
+    "x-switchyard-expert": "Who answered",
+    "x-switchyard-policy": "Which policy chose",
+    "x-switchyard-overhead-ms": "Switchyard's own time",
+    "x-switchyard-wait-ms": "Time until the expert could take the request",
+}
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+def openapi_route(specs: Sequence[RouteSpec]) -> RouteSpec:
+    """The route that serves the document of `specs` and of itself."""
+
+    async def handler(request: Request) -> None:
+        await request.respond(encoded)
+
+    own = RouteSpec("GET", "/openapi.json", handler, "This document", public=True)
+    encoded = msgspec.json.encode(document([*specs, own]))
+    return own
+
+
+def document(specs: Sequence[RouteSpec]) -> dict[str, Any]:
+    """The whole OpenAPI document."""
+    types = [kind for spec in specs for kind in (spec.body, spec.answer) if kind is not None and kind is not OBJECT]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    known = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)} | {id(OBJECT): OBJECT}
+    paths: dict[str, Any] = {}
+    for spec in specs:
+        paths.setdefault(_PARAMETER.sub(r"{\1}", spec.path), {})[spec.method.lower()] = _operation(spec, known)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Switchyard", "version": version("switchyard-llm")},
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Error": ERROR},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {"summary": spec.summary, "responses": _responses(spec, known)}
+    if names := _PARAMETER.findall(spec.path):
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
+    if spec.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": known[id(spec.body)]}}}
+    if not spec.public:
+        operation["security"] = [{"key": []}, {}]
+    return operation
+
+
+def _responses(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
+    errors = (
+        ({} if spec.public else KEYED)
+        | (WITH_BODY if spec.body is not None else {})
+        | (NAMED if "{" in spec.path else {})
+        | (INFERENCE if spec.inference else {})
+        | dict(spec.statuses)
+    )
+    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"200": _success(spec, known)} | {
+        str(status): {"description": text, "content": failure} for status, text in sorted(errors.items())
+    }
+
+
+def _success(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
+    answer = {} if spec.answer is None else known[id(spec.answer)]
+    content: dict[str, Any] = {spec.media_type: {"schema": answer}}
+    if spec.inference:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    success: dict[str, Any] = {"description": "Done", "content": content}
+    if spec.inference:
+        success["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()
+        }
+    return success

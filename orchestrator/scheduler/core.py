@@ -1,0 +1,304 @@
+"""The scheduler's single-writer state machine: events in (each with its time), actions out. Pure: no I/O, no clock, no event loop.
+
+    core = Core(places, budget_bytes=4_000_000_000, now=now)
+    core.acquire(request, now)              # a Lease at once, or a Waiter whose Grant or Refuse comes later
+    core.take_actions()                     # what the driver is to do: Load(host), Stop(host), Grant, Refuse
+    core.loaded(host, endpoint, memory_bytes, now)
+
+A request is bound to the candidate with the highest `utility - mu * expected wait` (`routers.policy.bind`). When that one has no
+place free, the request waits, bound to it and counted in its waits from then on, so that a burst doesn't herd. It is served by
+whichever of its candidates first becomes the best for it: each time an expert has room, the oldest waiter that is bound to it, or
+would now rather have it than wait for its own, gets it (`queues.py`). What is in memory is decided in `residency.py`, who is
+healthy in `health.py`: requests bound to an unhealthy expert move when they can, and those that have nowhere to go probe it.
+
+One writer: whoever calls these methods calls them one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+
+from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
+from orchestrator.scheduler.queues import Queues
+from orchestrator.scheduler.residency import Residency
+from orchestrator.scheduler.roster import Roster, make_roster
+from orchestrator.scheduler.state import Action, Expert, Grant, Host, Outbox, Refuse, Waiter
+from orchestrator.types import Endpoint
+from routers.policy import bind
+
+MAX_WAITING = 1000
+
+_FAILED_TO_LOAD = LeaseOutcome(ok=False, latency_s=0.0, duration_s=0.0)
+
+
+class Core:
+    """`uniform` draws from [0, 1) for jitter; `max_waiting` bounds each expert's queue. Raises `ConfigError`."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        budget_bytes: int,
+        now: float,
+        *,
+        max_waiting: int = MAX_WAITING,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox = Outbox()
+        self._residency = Residency(budget_bytes, self._outbox)
+        self._queues = Queues(self._residency, self._outbox, max_waiting)
+        self._roster = Roster({}, {})
+        self._leases: dict[str, tuple[Expert, Host, int, bool]] = {}
+        self._lease_numbers = count(1)
+        self._uniform = uniform
+        self._closed = False
+        self.reconfigure(places, budget_bytes, frozenset(), now)
+
+    # Requests
+
+    def acquire(self, request: LeaseRequest, now: float) -> Lease | Waiter:
+        """A lease when there is room, else a waiter. Raises what `Scheduler.acquire` raises, as far as it is known now."""
+        if self._closed:
+            raise NoCapacity("the service is shutting down")
+        if now >= request.deadline:
+            raise DeadlineExceeded("the request's deadline has passed")
+        experts, queues, candidates = self._roster.experts, self._queues, request.candidates
+        waits: dict[str, float] = {}
+        for choice in candidates:
+            expert = experts.get(choice.expert)
+            if expert is not None and expert.allows(now):
+                waits[choice.expert] = queues.wait_s(expert, now, expert.host.queued)
+        if waits:
+            if len(waits) < len(candidates):
+                candidates = tuple(choice for choice in candidates if choice.expert in waits)
+            expert = experts[bind(candidates, waits, request.mu)]
+            if not expert.queue and expert.has_room(now):
+                return self._lease(expert, request.id, now, now, waits)
+        return self._admit(request, waits, now)
+
+    def _admit(self, request: LeaseRequest, waits: dict[str, float], now: float) -> Lease | Waiter:
+        """Its best candidate can't serve it at once, or can't in time, or is unhealthy: another one, the queue, or an error."""
+        expert = self._queues.target(request.candidates, request.mu, request.deadline, now)
+        if expert is None:
+            raise self._queues.refusal(request.candidates, request.deadline, now)
+        if not expert.queue and expert.has_room(now) and expert.breaker.admits(now):
+            return self._lease(expert, request.id, now, now, {**waits, expert.name: 0.0})
+        waiter = self._queues.add(request, expert, now)
+        self._dispatch(expert.host, now)
+        self._settle(now)
+        return waiter
+
+    def release(self, lease: Lease, outcome: LeaseOutcome, now: float) -> None:
+        """Raises ValueError for a lease that was given back before."""
+        held = self._leases.pop(lease.id, None)
+        if held is None:
+            raise ValueError(f"the lease {lease.id} was given back before")
+        expert, host, generation, probe = held
+        if generation == host.generation:
+            host.leases -= 1
+            expert.leases -= 1
+            if outcome.ok:
+                host.service_s.add(outcome.duration_s)
+                host.failures = 0
+        if expert.breaker.record(outcome, now, probe=probe):
+            self._rebind(expert, now)
+        if self._queues.waiters:
+            self._dispatch(host, now)
+        if not host.leases and host.state in {"ready", "draining"}:
+            self._residency.unused(host, now)
+            self._settle(now)
+
+    def cancel(self, waiter: Waiter, now: float) -> None:
+        """It went away before it had its answer."""
+        if waiter.ticket in self._queues.waiters:
+            self._queues.remove(waiter)
+            self._settle(now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed: call it at `next_wake`, or whenever."""
+        self._outbox.wake = math.inf
+        for waiter in self._queues.overdue(now):
+            self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"))
+        for host in list(self._residency.resident):
+            self._residency.expire(host, now)
+        for host in {expert.host: None for expert in self._roster.experts.values() if expert.listed}:
+            self._dispatch(host, now)
+        self._settle(now)
+
+    # What became of hosts
+
+    def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
+        """A launch has succeeded. memory_bytes: as measured; 0 when it can't be."""
+        if host.state != "loading":
+            return  # it is being stopped already
+        for drained in self._residency.loaded(host, endpoint, memory_bytes, now):
+            self._rebind_all(drained, now)
+        self._dispatch(host, now)
+        self._residency.expire(host, now)
+        self._settle(now)
+
+    def load_failed(self, host: Host, reason: str, now: float, *, detail: str = "") -> None:
+        """A launch has failed. reason: may be shown to clients. detail: what operators are told instead."""
+        if host.state == "loading":
+            self._give_up(host, reason, detail or reason, now)
+            self._settle(now)
+
+    def stopped(self, host: Host, now: float) -> None:
+        """A server, or its launch, has ended as asked, and its memory is back."""
+        self._residency.stopped(host, now)
+        self._settle(now)
+
+    def died(self, host: Host, reason: str, now: float) -> None:
+        """A server has ended unasked. Its leases are lost; whoever holds them will notice, and release them."""
+        if host.state in {"ready", "draining"} and not host.stopping:
+            self._residency.died(host, reason, now)
+            self._rebind_all(host, now)
+            self._settle(now)
+
+    # What operators want
+
+    def unload(self, name: str, now: float) -> Host | None:
+        """Drain the expert's host; returns it when there is an end to wait for. Raises `UnknownModel`."""
+        host = self.expert(name).host
+        if host.state in {"cold", "remote"}:
+            return None
+        self._residency.drain(host, now)
+        self._rebind_all(host, now)
+        self._settle(now)
+        return host
+
+    def reconfigure(self, places: Sequence[Place], budget_bytes: int, changed: frozenset[str], now: float) -> None:
+        """Take over another fleet. changed: hosts that must be launched anew. Raises `ConfigError`, and then nothing changed."""
+        old = self._roster
+        self._roster = new = make_roster(old, places, budget_bytes, changed, self._uniform)
+        self._residency.budget_bytes = budget_bytes
+        self._queues.adopt(new.experts)
+        for host in old.hosts.values():
+            if new.hosts.get(host.name) is not host:
+                host.retired = True
+                self._residency.drain(host, now)
+        for waiter in self._queues.still_waiting(self._queues.waiters.values()):
+            if new.experts.get(waiter.bound.name) is not waiter.bound:
+                self._move_on(waiter, NoCapacity("the experts that could have answered were removed"), now)
+        for drained in self._residency.shrink(now):
+            self._rebind_all(drained, now)
+        self.tick(now)
+
+    def close(self, now: float) -> None:
+        """Refuse whoever waits or comes, and stop every server, its leases notwithstanding."""
+        self._closed = True
+        for waiter in self._queues.still_waiting(self._queues.waiters.values()):
+            self._refuse(waiter, NoCapacity("the service is shutting down"))
+        for host in self._residency.resident:
+            self._residency.drain(host, now)
+            self._residency.stop(host)
+
+    # Questions
+
+    @property
+    def next_wake(self) -> float:
+        """When `tick` has something to do; infinity when never."""
+        return min(self._outbox.wake, self._queues.next_deadline)
+
+    def take_actions(self) -> list[Action]:
+        """What is to be done, once."""
+        actions, self._outbox.actions = self._outbox.actions, []
+        return actions
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        return self._roster.hosts
+
+    def expert(self, name: str) -> Expert:
+        """Raises `UnknownModel`."""
+        if name not in self._roster.experts:
+            raise UnknownModel(f"no expert is named '{name}'")
+        return self._roster.experts[name]
+
+    def waits(self, names: Iterable[str], now: float) -> dict[str, float]:
+        experts = self._roster.experts
+        return {name: self._queues.arrival_wait_s(experts[name], now) for name in names if name in experts}
+
+    def available(self, name: str, now: float) -> bool:
+        expert = self._roster.experts.get(name)
+        return expert is not None and expert.allows(now)
+
+    def position(self, request_id: str, now: float) -> Position | None:
+        return self._queues.position(request_id, now)
+
+    def status(self, now: float) -> tuple[ExpertStatus, ...]:
+        return tuple(self._queues.status(expert, now) for expert in self._roster.experts.values())
+
+    # Transitions
+
+    def _lease(self, expert: Expert, request_id: str, arrived: float, now: float, waits: dict[str, float]) -> Lease:
+        host = expert.host
+        host.leases += 1
+        expert.leases += 1
+        for window in expert.windows:
+            window.add(now)
+        if host.place.holds_weights:
+            host.note_use(now)
+        lease = Lease(f"{request_id}/{next(self._lease_numbers)}", expert.name, host.endpoint, now - arrived, waits)
+        self._leases[lease.id] = (expert, host, host.generation, expert.breaker.begin())
+        return lease
+
+    def _dispatch(self, host: Host, now: float) -> None:
+        """Give out what room the host has."""
+        while host.serving and host.leases < host.limit and (pair := self._queues.next_for(host, now)) is not None:
+            waiter, expert = pair
+            waits = {
+                other.name: 0.0 if other is expert else self._queues.wait_s(other, now, other.host.queued)
+                for other in self._queues.known(waiter.candidates)
+                if other is expert or other.allows(now)
+            }
+            self._queues.remove(waiter)
+            lease = self._lease(expert, waiter.request_id, waiter.arrived, now, waits)
+            self._outbox.actions.append(Grant(waiter, lease))
+
+    def _settle(self, now: float) -> None:
+        """Plan residency until nothing follows from it any more."""
+        while plan := self._residency.plan(now):
+            for host in plan.drained:
+                self._rebind_all(host, now)
+            for host in plan.restored:
+                self._dispatch(host, now)
+            for host, reason in plan.impossible:
+                self._give_up(host, reason, reason, now)
+
+    def _rebind(self, expert: Expert, now: float) -> None:
+        """Something happened to the expert: whoever is bound to it and better off elsewhere moves."""
+        for waiter in self._queues.still_waiting(expert.queue):
+            better = self._queues.better(waiter, now)
+            if better is not None:
+                self._queues.move(waiter, better)
+                self._dispatch(better.host, now)
+
+    def _rebind_all(self, host: Host, now: float) -> None:
+        for expert in host.experts:
+            self._rebind(expert, now)
+
+    def _give_up(self, host: Host, reason: str, detail: str, now: float) -> None:
+        """The host could not be loaded: its waiters go to their other candidates, or hear why not."""
+        self._residency.failed(host, detail, now)
+        for expert in host.experts:
+            expert.breaker.record(_FAILED_TO_LOAD, now)
+        for waiter in self._queues.still_waiting(waiter for expert in host.experts for waiter in expert.queue):
+            self._queues.strike(waiter, host)
+            self._move_on(waiter, ExpertError(waiter.bound.name, "not_loaded", reason), now)
+
+    def _move_on(self, waiter: Waiter, error: SwitchyardError, now: float) -> None:
+        """Away from where it is bound, to the best of its candidates; without any, the error is its answer."""
+        target = self._queues.target(waiter.candidates, waiter.mu, waiter.deadline, now)
+        if target is None:
+            self._refuse(waiter, error)
+        else:
+            self._queues.move(waiter, target)
+            self._dispatch(target.host, now)
+
+    def _refuse(self, waiter: Waiter, error: SwitchyardError) -> None:
+        self._queues.remove(waiter)
+        self._outbox.actions.append(Refuse(waiter, error))

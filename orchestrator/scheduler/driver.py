@@ -1,0 +1,234 @@
+"""The scheduler of one machine: drives `core.py` with the real clock, launches and stops servers, wakes whoever waits.
+
+    scheduler = LocalScheduler(places, engine, budget_bytes=4_000_000_000)
+    lease = await scheduler.acquire(request)
+    scheduler.release(lease, outcome)
+    await scheduler.close()
+
+It decides nothing. Effects are done as the core asks for them, and their results are reported back as events; all of it on one
+event loop, which is the core's single writer. When an expert has room, `acquire` returns without giving up the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from orchestrator.engines.base import Engine, RunningServer
+from orchestrator.errors import ExpertError, SwitchyardError
+from orchestrator.experts.base import ServerCommand
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Stop, Waiter
+from routers.policy import Choice
+
+MEMORY_WAIT_S = 5.0
+MEMORY_POLL_S = 0.1
+
+_UNUSED = LeaseOutcome(ok=None, latency_s=0.0, duration_s=0.0)
+
+logger = logging.getLogger(__name__)
+
+
+class LocalScheduler:
+    """A `Scheduler` over one engine. Raises `ConfigError` for places that can't be. clock: seconds, as in `deadline`."""
+
+    def __init__(
+        self, places: Sequence[Place], engine: Engine, *, budget_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._core = Core(places, budget_bytes, clock())
+        self._futures: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._servers: dict[Host, RunningServer] = {}
+        self._commands: dict[Host, ServerCommand] = {}
+        self._launches: dict[Host, asyncio.Task[None]] = {}
+        self._gone: dict[Host, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    async def acquire(self, request: LeaseRequest) -> Lease:
+        admitted = self._core.acquire(request, self._clock())
+        if isinstance(admitted, Lease):
+            return admitted
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._futures[admitted] = future
+        self._carry_out()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.release(future.result(), _UNUSED)  # granted in the moment of the cancellation
+            else:
+                self._futures.pop(admitted, None)
+                self._core.cancel(admitted, self._clock())
+                self._carry_out()
+            raise
+
+    def release(self, lease: Lease, outcome: LeaseOutcome) -> None:
+        self._core.release(lease, outcome, self._clock())
+        self._carry_out()
+
+    def waits(self, experts: Iterable[str]) -> dict[str, float]:
+        return self._core.waits(experts, self._clock())
+
+    def available(self, expert: str) -> bool:
+        return self._core.available(expert, self._clock())
+
+    def position(self, request_id: str) -> Position | None:
+        return self._core.position(request_id, self._clock())
+
+    def status(self) -> tuple[ExpertStatus, ...]:
+        return self._core.status(self._clock())
+
+    async def warm(self, expert: str) -> None:
+        """As if a request came for it. Raises `UnknownModel`, and what `acquire` raises."""
+        if not self._core.expert(expert).host.serving:
+            request = LeaseRequest(f"warm-{expert}", (Choice(expert, 0.0),), mu=0.0, deadline=math.inf)
+            self.release(await self.acquire(request), _UNUSED)
+
+    async def unload(self, expert: str) -> None:
+        """Whoever waits for it keeps waiting, and has it loaded again. Raises `UnknownModel`."""
+        host = self._core.unload(expert, self._clock())
+        if host is not None:
+            gone = self._gone.setdefault(host, asyncio.Event())
+            self._carry_out()
+            await gone.wait()
+
+    async def reconfigure(self, places: Sequence[Place], budget_bytes: int) -> None:
+        changed = frozenset(place.expert for place in places if self._is_relaunched(place))
+        self._core.reconfigure(places, budget_bytes, changed, self._clock())
+        self._carry_out()
+
+    async def close(self) -> None:
+        self._core.close(self._clock())
+        self._carry_out()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _is_relaunched(self, place: Place) -> bool:
+        """Whether its server runs with another command than this place's. Raises `ConfigError` when that can't be made."""
+        running = self._commands.get(self._core.hosts[place.expert]) if place.expert in self._core.hosts else None
+        return running is not None and place.command is not None and place.command() != running
+
+    # Effects
+
+    def _carry_out(self) -> None:
+        """Do what the core asks for, and be there again when it wants to be woken."""
+        for action in self._core.take_actions():
+            self._do(action)
+        if self._core.next_wake < self._timer_at:
+            self._set_timer(self._core.next_wake)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Grant(waiter, lease):
+                future = self._futures.pop(waiter)
+                if future.cancelled():
+                    self._core.release(lease, _UNUSED, self._clock())
+                else:
+                    future.set_result(lease)
+            case Refuse(waiter, error):
+                future = self._futures.pop(waiter)
+                if not future.cancelled():
+                    future.set_exception(error)
+            case Load(host):
+                self._launches[host] = self._start(self._load(host))
+            case Stop(host):
+                self._start(self._stop(host))
+
+    def _start(self, effect: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(effect)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self._core.tick(self._clock())
+        self._carry_out()
+
+    async def _load(self, host: Host) -> None:
+        """Launch the host's server and report how that went. Whatever happens is reported, or its waiters would be stuck."""
+        try:
+            server = await self._launch(host)
+        except ExpertError as error:
+            self._failed(host, error.message, error.message)
+        except SwitchyardError as error:
+            self._failed(host, f"'{host.name}' can't be launched as it is configured", error.message)
+        except Exception as error:  # noqa: BLE001 (see above: an engine's or a backend's bug must not hold requests)
+            self._failed(host, f"'{host.name}' can't be launched", repr(error))
+        else:
+            self._servers[host] = server
+            server.exited.add_done_callback(partial(self._exited, host))
+            self._core.loaded(host, server.endpoint, server.memory_bytes(), self._clock())
+        finally:
+            self._launches.pop(host, None)
+        self._carry_out()
+
+    async def _launch(self, host: Host) -> RunningServer:
+        if host.place.command is None:
+            raise ExpertError(host.name, "not_loaded", f"'{host.name}' has no launch command")
+        await self._until_memory_is_free(host)
+        command = self._commands[host] = host.place.command()
+        return await self._engine.launch(host.name, command)
+
+    async def _until_memory_is_free(self, host: Host) -> None:
+        """What others have just given back may take a moment to be seen; what others took is a reason not to load."""
+        if not host.memory_known:
+            return
+        give_up_at = self._clock() + MEMORY_WAIT_S
+        while (available := self._engine.memory_available_bytes()) < host.memory_bytes:
+            if self._clock() >= give_up_at:
+                need, have = host.memory_bytes / 1e9, available / 1e9
+                reason = f"'{host.name}' needs {need:.1f} GB of memory; {have:.1f} GB are free on this machine"
+                raise ExpertError(host.name, "not_loaded", reason)
+            await asyncio.sleep(MEMORY_POLL_S)
+
+    def _failed(self, host: Host, reason: str, detail: str) -> None:
+        logger.warning("loading %s failed: %s", host.name, detail)
+        self._commands.pop(host, None)
+        self._core.load_failed(host, reason, self._clock(), detail=detail)
+
+    async def _stop(self, host: Host) -> None:
+        """End the host's server, or its launch, and report when its memory is back."""
+        launch = self._launches.pop(host, None)
+        if launch is not None:
+            launch.cancel()
+            await asyncio.wait({launch})
+        server = self._servers.pop(host, None)
+        if server is not None:
+            await server.stop()
+        self._commands.pop(host, None)
+        self._core.stopped(host, self._clock())
+        self._report_gone(host)
+
+    def _exited(self, host: Host, exited: asyncio.Future[int]) -> None:
+        """A server is gone: expected when it is being stopped, and then not in `_servers` any more."""
+        if self._servers.get(host) is None or host.stopping:
+            return
+        del self._servers[host]
+        self._commands.pop(host, None)
+        logger.warning("the server of %s exited with code %d", host.name, exited.result())
+        self._core.died(host, f"its server exited with code {exited.result()}", self._clock())
+        self._report_gone(host)
+
+    def _report_gone(self, host: Host) -> None:
+        gone = self._gone.pop(host, None)
+        if gone is not None:
+            gone.set()
+        self._carry_out()

@@ -1,0 +1,265 @@
+"""Who waits for which expert, and who is next. A part of the state machine in `core.py`; pure like it.
+
+    expert = queues.target(request.candidates, request.mu, request.deadline, now)
+    waiter = queues.add(request, expert, now)
+    queues.next_for(expert.host, now)           # (waiter, expert): the oldest for whom this host is best now
+
+Every waiter is bound to one expert, in whose queue it counts, and listed with all of its candidates, in order of arrival.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
+
+from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
+from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position
+from orchestrator.scheduler.residency import Residency
+from orchestrator.scheduler.rules import queue_wait_s
+from orchestrator.scheduler.state import Expert, Host, Outbox, Waiter
+from routers.policy import Choice, bind
+
+SCAN = 64
+"""How many waiters bound elsewhere an expert with room looks at before it takes the next of its own."""
+
+
+SPARE_DEADLINES = 1000
+"""How many deadlines of requests that have long been served may be remembered before they are swept out."""
+
+
+class Queues:
+    """`experts` is replaced by `adopt` when the fleet changes. max_waiting: bounds each expert's queue."""
+
+    def __init__(self, residency: Residency, outbox: Outbox, max_waiting: int) -> None:
+        self.experts: dict[str, Expert] = {}
+        self.waiters: dict[int, Waiter] = {}
+        self._by_request: dict[str, Waiter] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._tickets = count(1)
+        self._residency = residency
+        self._outbox = outbox
+        self._max_waiting = max_waiting
+
+    def adopt(self, experts: dict[str, Expert]) -> None:
+        """Another fleet: everybody is listed anew; who is bound to an expert that is gone is the caller's to move."""
+        for expert in self.experts.values():
+            expert.listed.clear()
+        self.experts = experts
+        for waiter in self.waiters.values():
+            self._list(waiter)
+
+    # What waiting costs
+
+    def wait_s(self, expert: Expert, now: float, ahead: int) -> float:
+        """Expected seconds until the expert serves someone with `ahead` others bound to its host before him; health aside."""
+        host = expert.host
+        if host.serving:
+            if host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
+                return 0.0
+            wait = queue_wait_s(host.leases, ahead, host.limit, host.service_s.value)
+        else:
+            wait = self._residency.wait_s(host, now)
+            wait += queue_wait_s(0, ahead, host.limit, host.service_s.value)
+        if expert.windows:
+            wait = max(wait, expert.rate_wait_s(now, ahead))
+        if expert.limit < math.inf:
+            ahead = min(ahead, len(expert.queue))
+            wait = max(wait, queue_wait_s(expert.leases, ahead, expert.limit, host.service_s.value))
+        return wait
+
+    def arrival_wait_s(self, expert: Expert, now: float) -> float:
+        """The same for a request that arrives now, health included."""
+        reopens_s = 0.0 if expert.allows(now) else _reopens_at(expert) - now
+        return max(self.wait_s(expert, now, expert.host.queued), reopens_s)
+
+    # Which expert
+
+    def target(self, candidates: Sequence[Choice], mu: float, deadline: float, now: float) -> Expert | None:
+        """Whom to bind to: the best healthy candidate, or else the one that is healthy again soonest; None when all refuse."""
+        return self.best(candidates, mu, deadline, now) or self._soonest(candidates, deadline, now)
+
+    def best(self, candidates: Sequence[Choice], mu: float, deadline: float, now: float) -> Expert | None:
+        """The healthy candidate with the highest utility after waiting."""
+        waits = {
+            expert.name: self.wait_s(expert, now, expert.host.queued)
+            for expert in self.known(candidates)
+            if expert.allows(now) and self._refusal(expert, deadline, now) is None
+        }
+        if not waits:
+            return None
+        return self.experts[bind([choice for choice in candidates if choice.expert in waits], waits, mu)]
+
+    def _soonest(self, candidates: Sequence[Choice], deadline: float, now: float) -> Expert | None:
+        closed = (e for e in self.known(candidates) if self._refusal(e, deadline, now) is None)
+        return min(closed, key=_reopens_at, default=None)
+
+    def refusal(self, candidates: Sequence[Choice], deadline: float, now: float) -> SwitchyardError:
+        """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
+        refusals = [r for e in self.known(candidates) if (r := self._refusal(e, deadline, now)) is not None]
+        limited = [refusal for refusal in refusals if isinstance(refusal, RateLimited)]
+        if limited:
+            return min(limited, key=lambda refusal: refusal.retry_after_s)
+        return refusals[0] if refusals else NoCapacity("none of the experts that could answer is there any more")
+
+    def _refusal(self, expert: Expert, deadline: float, now: float) -> SwitchyardError | None:
+        """Why the expert can't take one more that must be served by `deadline`, where that is certain."""
+        name, queued = expert.name, expert.host.queued
+        if len(expert.queue) >= self._max_waiting:
+            return RateLimited(f"too many requests wait for '{name}'", retry_after_s=self.wait_s(expert, now, queued))
+        if (rate_wait_s := expert.rate_wait_s(now, queued)) > deadline - now:
+            return RateLimited(f"'{name}' has had its requests of this minute", retry_after_s=rate_wait_s)
+        if (held_s := expert.breaker.held_until - now) > deadline - now:
+            return RateLimited(f"'{name}' is rate-limited where it runs", retry_after_s=held_s)
+        if (backoff_s := expert.host.not_before - now) > deadline - now:
+            message = f"'{name}' failed to load, and is not tried again before {backoff_s:.0f} s"
+            return ExpertError(name, "not_loaded", message, retry_after_s=backoff_s)
+        return None
+
+    def known(self, candidates: Iterable[Choice]) -> Iterator[Expert]:
+        """The candidates that are in the fleet."""
+        return (self.experts[choice.expert] for choice in candidates if choice.expert in self.experts)
+
+    # Waiting
+
+    def add(self, request: LeaseRequest, expert: Expert, now: float) -> Waiter:
+        waiter = Waiter(
+            next(self._tickets), request.id, request.candidates, request.mu, request.deadline, arrived=now, bound=expert
+        )
+        self.waiters[waiter.ticket] = self._by_request[request.id] = waiter
+        if request.deadline < math.inf:
+            self._note_deadline(waiter)
+        self._list(waiter)
+        self._join(waiter, expert)
+        return waiter
+
+    def remove(self, waiter: Waiter) -> None:
+        """It has its answer, or went away."""
+        del self.waiters[waiter.ticket]
+        if self._by_request.get(waiter.request_id) is waiter:
+            del self._by_request[waiter.request_id]
+        waiter.bound.leave(waiter)
+        for expert in self.known(waiter.candidates):
+            expert.listed.pop(waiter.ticket, None)
+
+    def move(self, waiter: Waiter, expert: Expert) -> None:
+        """Bind it to another expert; it keeps its place in the order of arrival."""
+        waiter.bound.leave(waiter)
+        self._join(waiter, expert)
+
+    def strike(self, waiter: Waiter, host: Host) -> None:
+        """The host's experts are no candidates of this waiter any more."""
+        gone = {expert.name for expert in host.experts}
+        waiter.candidates = tuple(choice for choice in waiter.candidates if choice.expert not in gone)
+        for expert in host.experts:
+            expert.listed.pop(waiter.ticket, None)
+
+    def _join(self, waiter: Waiter, expert: Expert) -> None:
+        waiter.bound = expert
+        expert.join(waiter)
+        if not expert.host.serving:
+            self._residency.want(expert.host)
+
+    def _list(self, waiter: Waiter) -> None:
+        for expert in self.known(waiter.candidates):
+            expert.listed[waiter.ticket] = waiter
+
+    def still_waiting(self, waiters: Iterable[Waiter]) -> Iterator[Waiter]:
+        """Those of a snapshot who still wait when their turn comes: moving one may serve another."""
+        return (waiter for waiter in tuple(waiters) if waiter.ticket in self.waiters)
+
+    def position(self, request_id: str, now: float) -> Position | None:
+        waiter = self._by_request.get(request_id)
+        if waiter is None:
+            return None
+        ahead = waiter.ahead
+        return Position(waiter.bound.name, ahead, self.wait_s(waiter.bound, now, ahead))
+
+    def status(self, expert: Expert, now: float) -> ExpertStatus:
+        host = expert.host
+        in_memory = expert.name == host.name and host.state in {"loading", "ready", "draining"}
+        return ExpertStatus(
+            expert=expert.name,
+            state=host.state,
+            leases=expert.leases,
+            waiting=len(expert.queue),
+            expected_wait_s=self.arrival_wait_s(expert, now),
+            breaker=expert.breaker.state(now),
+            memory_bytes=host.memory_bytes if in_memory else 0,
+            loads=host.loads,
+            last_error=host.last_error,
+        )
+
+    # Who is next
+
+    def next_for(self, host: Host, now: float) -> tuple[Waiter, Expert] | None:
+        """The oldest waiter that one of the host's experts should serve now, if any has room."""
+        heads = [(head, expert) for expert in host.experts if (head := self._head(expert, now)) is not None]
+        return min(heads, key=lambda pair: pair[0].ticket, default=None)
+
+    def _head(self, expert: Expert, now: float) -> Waiter | None:
+        if not expert.has_room(now):
+            if expert.listed and (rate_wait_s := expert.rate_wait_s(now)) > 0:
+                self._outbox.wake_at(now + rate_wait_s)
+            return None
+        own = self._own_head(expert, now)
+        if expert.breaker.allows(now):
+            for waiter in islice(expert.listed.values(), SCAN):
+                if own is not None and waiter.ticket >= own.ticket:
+                    break
+                if waiter.bound is not expert and self._rather(waiter, expert, 0.0, now):
+                    return waiter
+        elif expert.listed and not expert.breaker.probing:
+            self._outbox.wake_at(expert.breaker.open_until)
+        return own
+
+    def _own_head(self, expert: Expert, now: float) -> Waiter | None:
+        """Who is bound to an unhealthy expert had nowhere else to go, and may probe it."""
+        if not expert.queue:
+            return None
+        if expert.breaker.admits(now):
+            return expert.queue[0]
+        if not expert.breaker.probing:
+            self._outbox.wake_at(expert.breaker.held_until)
+        return None
+
+    def better(self, waiter: Waiter, now: float) -> Expert | None:
+        """Whom it should be bound to instead, as things are now."""
+        others = [choice for choice in waiter.candidates if choice.expert != waiter.bound.name]
+        expert = self.best(others, waiter.mu, waiter.deadline, now)
+        if expert is None:
+            return None
+        wait_s = self.wait_s(expert, now, expert.host.queued)
+        return expert if self._rather(waiter, expert, wait_s, now) else None
+
+    def _rather(self, waiter: Waiter, expert: Expert, wait_s: float, now: float) -> bool:
+        """Whether it would rather have this expert in `wait_s` than wait for its own."""
+        if not waiter.bound.allows(now):
+            return True
+        if not waiter.mu:
+            return False
+        gained_s = self.wait_s(waiter.bound, now, waiter.ahead) - wait_s
+        return waiter.utility(expert.name) > waiter.utility(waiter.bound.name) - waiter.mu * gained_s
+
+    # Deadlines
+
+    def _note_deadline(self, waiter: Waiter) -> None:
+        if len(self._deadlines) > 2 * len(self.waiters) + SPARE_DEADLINES:
+            self._deadlines = sorted(entry for entry in self._deadlines if entry[1] in self.waiters)
+        heapq.heappush(self._deadlines, (waiter.deadline, waiter.ticket))
+
+    @property
+    def next_deadline(self) -> float:
+        while self._deadlines and self._deadlines[0][1] not in self.waiters:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else math.inf
+
+    def overdue(self, now: float) -> Iterator[Waiter]:
+        """Those whose deadline has passed; the caller removes them."""
+        while self.next_deadline <= now:
+            yield self.waiters[heapq.heappop(self._deadlines)[1]]
+
+
+def _reopens_at(expert: Expert) -> float:
+    return max(-math.inf if expert.breaker.closed else expert.breaker.open_until, expert.host.not_before)

@@ -1,0 +1,250 @@
+"""Which hosts are in memory: loads, evictions and the budget. A part of the state machine in `core.py`; pure like it.
+
+    residency.want(host)
+    plan = residency.plan(now)              # puts Load and Stop actions into the outbox
+
+What it keeps to. The memory of all hosts that are not cold is never more than the budget (a server that turns out larger than
+declared is the exception: room is made at once). Nothing leased is stopped, except by `close`. Who has waited longest is loaded
+first. Idle hosts are evicted as soon as somebody needs their memory. A busy one is left alone until the wanted host's oldest
+waiter has waited a quantum and the busy one has been there for its own; then it drains: it takes no new leases, ends those it has,
+and stops. While an overdue host can't be helped, nobody behind it is loaded.
+
+So nobody starves: with leases of at most D seconds, stops of S and loads of L, a waiter with no older waiters for other cold hosts
+is served within L + 2 quanta + D + S + L; k hosts with older waiters add at most that much each per residency they need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.scheduler.rules import STOP_S, backoff_s, does_not_fit, pick_victims, quantum_s
+from orchestrator.scheduler.state import Host, Load, Outbox, Stop
+from orchestrator.types import Endpoint
+
+
+@dataclass(slots=True)
+class Plan:
+    """What planning changed beyond its actions: hosts that drain now, whose draining was called off, that can never fit."""
+
+    drained: list[Host] = field(default_factory=list)
+    restored: list[Host] = field(default_factory=list)
+    impossible: list[tuple[Host, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.drained or self.restored or self.impossible)
+
+
+class Residency:
+    """`resident` are the hosts that take memory: loading, ready or draining."""
+
+    def __init__(self, budget_bytes: int, outbox: Outbox) -> None:
+        self.budget_bytes = budget_bytes
+        self.resident: dict[Host, None] = {}
+        self._wanted: dict[Host, None] = {}
+        self._outbox = outbox
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(host.memory_bytes for host in self.resident)
+
+    def want(self, host: Host) -> None:
+        """Somebody waits for a host that isn't ready."""
+        self._wanted[host] = None
+
+    def wait_s(self, host: Host, now: float) -> float:
+        """Expected seconds until a host that isn't ready will be."""
+        if host.state == "loading":
+            return max(0.0, host.since + host.load_s.value - now)
+        if host.state == "draining":
+            leaving_s = STOP_S + (host.service_s.value if host.leases else 0.0)
+            taken_s = 0.0 if host.draining_for is None else quantum_s(host.draining_for)
+            return leaving_s + taken_s + host.load_s.value
+        return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.load_s.value
+
+    def _room_wait_s(self, host: Host) -> float:
+        short = host.memory_bytes - (self.budget_bytes - self.used_bytes)
+        if short <= 0:
+            return 0.0
+        idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
+        others = len(self._wanted) - (host in self._wanted)
+        return STOP_S if short <= idle_bytes and not others else quantum_s(host) * (1 + others)
+
+    def plan(self, now: float) -> Plan:
+        """Start what loads can be started, and make room for the others where that is due."""
+        plan = Plan()
+        wanted = self._still_wanted()
+        self._call_off(plan, wanted, now)
+        free = self.budget_bytes - self.used_bytes
+        coming = sum(host.memory_bytes for host in self.resident if host.state == "draining")
+        for host in wanted:
+            if not self._may_load(host, plan, now):
+                continue
+            if host.memory_bytes <= free:
+                self._load(host, now)
+                free -= host.memory_bytes
+                continue
+            overdue = self._is_overdue(host, now)
+            short = host.memory_bytes - free - coming
+            for victim in self._victims(short, now, busy_too=overdue):
+                self.drain(victim, now, room_for=host)
+                plan.drained.append(victim)
+                coming += victim.memory_bytes
+                short -= victim.memory_bytes
+            if short <= 0:  # its memory is on the way
+                coming -= max(0, min(coming, host.memory_bytes - max(free, 0)))
+                free = min(free, 0)
+            elif overdue:
+                break
+        return plan
+
+    def _still_wanted(self) -> list[Host]:
+        """Cold hosts somebody waits for, the longest wait first."""
+        gone = [h for h in self._wanted if not h.queued or h.state in {"loading", "ready"}]
+        for host in gone:
+            del self._wanted[host]
+        return sorted((h for h in self._wanted if h.state == "cold"), key=lambda h: h.oldest.ticket)
+
+    def _call_off(self, plan: Plan, wanted: list[Host], now: float) -> None:
+        """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
+        for host in self.resident:
+            if host.draining_for is not None and not host.stopping and host.draining_for not in wanted:
+                since = host.since
+                host.enter("ready", now)
+                host.since = since
+                plan.restored.append(host)
+
+    def _may_load(self, host: Host, plan: Plan, now: float) -> bool:
+        if host.predecessor is not None and host.predecessor.state != "cold":
+            return False
+        if host.not_before > now:
+            self._outbox.wake_at(host.not_before)
+            return False
+        room = self._most_room(host)
+        if host.memory_bytes > room:
+            plan.impossible.append((host, does_not_fit(host, room)))
+            return False
+        return True
+
+    def _most_room(self, host: Host) -> int:
+        """What it could have if everybody who can be evicted were."""
+        return self.budget_bytes - sum(h.memory_bytes for h in self.resident if h.pinned and h is not host)
+
+    def _is_overdue(self, host: Host, now: float) -> bool:
+        due = host.oldest.arrived + quantum_s(host)
+        if due > now:
+            self._outbox.wake_at(due)
+        return due <= now
+
+    def _victims(self, short: int, now: float, *, busy_too: bool) -> tuple[Host, ...]:
+        if short <= 0:
+            return ()
+        ready = [host for host in self.resident if host.state == "ready" and not host.pinned]
+        victims = pick_victims([host for host in ready if host.idle], short, now)
+        if victims or not busy_too:
+            return victims
+        for host in ready:
+            if not host.idle and host.since + quantum_s(host) > now:
+                self._outbox.wake_at(host.since + quantum_s(host))
+        return pick_victims([h for h in ready if h.idle or h.since + quantum_s(h) <= now], short, now)
+
+    def _load(self, host: Host, now: float) -> None:
+        host.enter("loading", now)
+        host.generation += 1
+        host.loads += 1
+        self.resident[host] = None
+        self._wanted.pop(host, None)
+        self._outbox.actions.append(Load(host))
+
+    def drain(self, host: Host, now: float, *, room_for: Host | None = None) -> None:
+        """Give no new leases; stop when there are none. Only a drain with `room_for` can be called off."""
+        if host.state in {"cold", "remote"}:
+            return
+        if host.state != "draining":
+            since, serving = host.since, host.state == "ready"
+            host.enter("draining", now)
+            host.since = since
+            host.draining_for = room_for if serving else None
+        elif room_for is None:
+            host.draining_for = None
+        if host.queued:
+            self.want(host)
+        if not host.leases:
+            self.stop(host)
+
+    def stop(self, host: Host) -> None:
+        """Tell its server to end, once."""
+        if not host.stopping:
+            host.stopping = True
+            self._outbox.actions.append(Stop(host))
+
+    def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> list[Host]:
+        """Its server is ready. Learns what it takes; returns whom that makes drain."""
+        host.load_s.add(now - host.since)
+        host.measured_bytes = memory_bytes
+        host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
+        host.enter("ready", now)
+        host.endpoint = endpoint
+        host.idle_since = now
+        host.last_error = None
+        return self.shrink(now, newcomer=host)
+
+    def failed(self, host: Host, reason: str, now: float) -> None:
+        """It could not be brought into memory."""
+        host.failures += 1
+        host.not_before = now + backoff_s(host.failures)
+        host.last_error = reason
+        self._cold(host, now)
+
+    def died(self, host: Host, reason: str, now: float) -> None:
+        """Its server is gone by itself. One death is nothing; the next without an answer in between backs off."""
+        host.failures += 1
+        host.not_before = now + backoff_s(host.failures - 1)
+        host.last_error = reason
+        host.leases = 0
+        host.generation += 1
+        for expert in host.experts:
+            expert.leases = 0
+        self._cold(host, now)
+
+    def stopped(self, host: Host, now: float) -> None:
+        """Its server is gone and its memory back."""
+        self._cold(host, now)
+
+    def _cold(self, host: Host, now: float) -> None:
+        host.enter("cold", now)
+        host.endpoint = None
+        self.resident.pop(host, None)
+        if host.queued:
+            self.want(host)
+
+    def unused(self, host: Host, now: float) -> None:
+        """Its last lease has ended."""
+        host.idle_since = now
+        if host.state == "draining":
+            self.stop(host)
+        else:
+            self.expire(host, now)
+
+    def expire(self, host: Host, now: float) -> None:
+        """Unload it when it has been idle for its `keep_alive_s`; else look again then."""
+        if not host.idle or host.pinned:
+            return
+        due = host.idle_since + host.place.keep_alive_s
+        if due <= now:
+            self.drain(host, now)
+        else:
+            self._outbox.wake_at(due)
+
+    def shrink(self, now: float, *, newcomer: Host | None = None) -> list[Host]:
+        """When memory is over the budget, drain until it isn't: others before a newcomer; itself when it can't fit at all."""
+        if newcomer is not None and newcomer.memory_bytes > self._most_room(newcomer):
+            self.drain(newcomer, now)
+            return [newcomer]
+        over = self.used_bytes - sum(h.memory_bytes for h in self.resident if h.state == "draining") - self.budget_bytes
+        ready = [h for h in self.resident if h.state == "ready" and not h.pinned]
+        victims: tuple[Host, ...] = ()
+        if over > 0:
+            victims = pick_victims([h for h in ready if h is not newcomer], over, now) or pick_victims(ready, over, now)
+        for host in victims:
+            self.drain(host, now)
+        return list(victims)

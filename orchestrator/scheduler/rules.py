@@ -1,0 +1,115 @@
+"""The scheduler's policy as pure functions: how long to expect to wait, whom to evict, when a busy expert must give way.
+
+    queue_wait_s(leases=4, ahead=3, limit=4, service_s=2.0)         # 2.0: four more must end before it, two seconds a round
+    pick_victims(idle_hosts, short_bytes, now)                      # the least regret that frees enough
+
+What else is a rule of the scheduler but shared with evals is in `routers/policy.py` (which candidate to bind). Nothing here
+changes what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from orchestrator.errors import ConfigError
+from orchestrator.scheduler.base import Place
+from orchestrator.scheduler.state import Host
+
+SERVED_CONCURRENCY = 4
+"""Assumed of hosts with weights that declare none: what llama.cpp's and most small servers take at once."""
+
+ASSUMED_MEMORY_BYTES = 1 << 30
+READ_BYTES_PER_S = 200e6
+START_S = 0.5
+STOP_S = 0.5
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 1.0, 60.0
+
+
+def queue_wait_s(leases: int, ahead: int, limit: float, service_s: float) -> float:
+    """Until a place is free for someone with `ahead` others before him: those who must end first, `limit` at a time."""
+    must_end = leases + ahead + 1 - limit
+    return must_end * service_s / limit if must_end > 0 else 0.0
+
+
+def assumed_load_s(memory_bytes: int) -> float:
+    """Before a load has been measured."""
+    return memory_bytes / READ_BYTES_PER_S + START_S
+
+
+def quantum_s(host: Host) -> float:
+    """How long a waiter for this host leaves busy ones alone, and how long it stays once loaded: four loads or 2 s."""
+    return max(4.0 * host.load_s.value, 2.0)
+
+
+def backoff_s(failures: int) -> float:
+    """Before the load that follows the given number of failures in a row."""
+    return min(FIRST_BACKOFF_S * 2 ** (failures - 1), LAST_BACKOFF_S) if failures > 0 else 0.0
+
+
+def regret_per_byte(host: Host, now: float) -> float:
+    """What evicting it is expected to cost per byte freed: `reload cost x recent use rate / bytes`."""
+    return host.load_s.value * host.use_rate(now) / max(host.memory_bytes, 1)
+
+
+def pick_victims(hosts: Iterable[Host], short_bytes: int, now: float) -> tuple[Host, ...]:
+    """The hosts to evict so that `short_bytes` come free: idle ones first, then least regret; () when all don't suffice."""
+    picked: list[Host] = []
+    for host in sorted(hosts, key=lambda h: (not h.idle, regret_per_byte(h, now))):
+        if short_bytes <= 0:
+            break
+        picked.append(host)
+        short_bytes -= host.memory_bytes
+    if short_bytes > 0:
+        return ()
+    spare = -short_bytes
+    for host in reversed(list(picked)):  # what a later, larger one has made needless
+        if host.memory_bytes <= spare:
+            picked.remove(host)
+            spare -= host.memory_bytes
+    return tuple(picked)
+
+
+def concurrency(place: Place) -> float:
+    """The most leases its host gives at once."""
+    if place.concurrency is not None:
+        return place.concurrency
+    return SERVED_CONCURRENCY if place.holds_weights else math.inf
+
+
+def pinned_bytes(places: Sequence[Place]) -> int:
+    """What pinned hosts declare to take together."""
+    return sum(place.memory_bytes or 0 for place in places if place.pin and _is_host(place))
+
+
+def check_places(places: Sequence[Place], budget_bytes: int) -> None:
+    """Raises `ConfigError` when a host is missing, or can't be in memory beside the pinned ones."""
+    hosts = {place.expert for place in places if place.expert == place.host}
+    pinned = pinned_bytes(places)
+    if pinned > budget_bytes:
+        raise ConfigError(f"the pinned experts need {_gb(pinned)}, more than the memory budget of {_gb(budget_bytes)}")
+    for place in places:
+        if place.host not in hosts:
+            raise ConfigError(f"'{place.expert}' needs the weights of '{place.host}', which is no expert")
+        if not _is_host(place) or place.pin or place.memory_bytes is None:
+            continue
+        if place.memory_bytes > budget_bytes - pinned:
+            beside = f", of which pinned experts take {_gb(pinned)}" if pinned else ""
+            raise ConfigError(
+                f"'{place.expert}' needs {_gb(place.memory_bytes)}; the memory budget is {_gb(budget_bytes)}{beside}"
+            )
+
+
+def does_not_fit(host: Host, room_bytes: int) -> str:
+    """Why a host is given up."""
+    return (
+        f"'{host.name}' needs {_gb(host.memory_bytes)}, and the memory budget leaves at most {_gb(room_bytes)} for it"
+    )
+
+
+def _is_host(place: Place) -> bool:
+    return place.holds_weights and place.expert == place.host
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"

@@ -1,0 +1,253 @@
+"""What the scheduler's state machine is made of: hosts with weights, experts on them, waiters for them, actions out.
+
+    host = Host(place, memory_bytes=300_000_000, limit=4)
+    expert = Expert(place, host, Breaker())
+
+A host is what is or isn't in memory; an expert is a name that requests are bound to. A persona is an expert on its base's host.
+A remote expert has a host of its own that is always there. Only `core.py` and `residency.py` change any of this.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from orchestrator.errors import SwitchyardError
+from orchestrator.scheduler.base import Lease, Place, State
+from orchestrator.scheduler.health import Breaker
+from orchestrator.types import Endpoint
+from routers.policy import Choice
+
+MINUTE_S = 60.0
+USE_MEMORY_S = 300.0
+
+_by_ticket = attrgetter("ticket")
+
+
+class Average:
+    """A running average that forgets. `value` is the prior until the first sample."""
+
+    __slots__ = ("_known", "value")
+
+    def __init__(self, prior: float) -> None:
+        self.value = prior
+        self._known = False
+
+    def add(self, sample: float, weight: float = 0.2) -> None:
+        self.value += (weight if self._known else 1.0) * (sample - self.value)
+        self._known = True
+
+
+class MinuteWindow:
+    """At most `rpm` grants within any 60 s."""
+
+    __slots__ = ("_times", "rpm")
+
+    def __init__(self, rpm: int) -> None:
+        self.rpm = rpm
+        self._times: deque[float] = deque()
+
+    def add(self, now: float) -> None:
+        self._times.append(now)
+
+    def wait_s(self, now: float, ahead: int = 0) -> float:
+        """Seconds until another grant fits in, after `ahead` others."""
+        times = self._times
+        while times and times[0] <= now - MINUTE_S:
+            times.popleft()
+        beyond = len(times) + ahead - self.rpm
+        if beyond < 0:
+            return 0.0
+        rounds, index = divmod(beyond, self.rpm)
+        frees = times[index] if index < len(times) else now
+        return frees + MINUTE_S * (rounds + 1) - now
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """Weights that are in memory or not, and who uses them.
+
+    memory_bytes: what it takes while it is not cold: the larger of declared and measured, else assumed. generation: changes
+    with every load, so that leases of a server that died don't occupy its successor. stopping: its server was told to end.
+    draining_for: whom it makes room for; None when its draining can't be called off. predecessor: a server of the same name
+    that must be gone first. uses: grants, halved over and over; see `use_rate`.
+    """
+
+    place: Place
+    memory_bytes: int
+    limit: float
+    load_s: Average
+    measured_bytes: int = 0
+    state: State = "cold"
+    serving: bool = False
+    since: float = -math.inf
+    experts: list[Expert] = field(default_factory=list)
+    service_s: Average = field(default_factory=lambda: Average(1.0))
+    leases: int = 0
+    queued: int = 0
+    generation: int = 0
+    endpoint: Endpoint | None = None
+    idle_since: float = -math.inf
+    stopping: bool = False
+    draining_for: Host | None = None
+    retired: bool = False
+    predecessor: Host | None = None
+    failures: int = 0
+    not_before: float = -math.inf
+    loads: int = 0
+    last_error: str | None = None
+    uses: float = 0.0
+    used_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.place.expert
+
+    @property
+    def memory_known(self) -> bool:
+        return bool(self.place.memory_bytes or self.measured_bytes)
+
+    @property
+    def idle(self) -> bool:
+        """In memory with nobody using it or waiting for it."""
+        return self.state == "ready" and not self.leases and not self.queued
+
+    @property
+    def pinned(self) -> bool:
+        return self.place.pin and not self.retired
+
+    @property
+    def oldest(self) -> Waiter:
+        """Who has waited longest; only when `queued`."""
+        return min((expert.queue[0] for expert in self.experts if expert.queue), key=_by_ticket)
+
+    def enter(self, state: State, now: float) -> None:
+        self.state = state
+        self.since = now
+        self.serving = state in {"ready", "remote"}
+        self.stopping = False
+        self.draining_for = None
+
+    def note_use(self, now: float) -> None:
+        self.uses = 1.0 + self.uses * math.exp((self.used_at - now) / USE_MEMORY_S)
+        self.used_at = now
+
+    def use_rate(self, now: float) -> float:
+        """Recent grants per second."""
+        return self.uses * math.exp((self.used_at - now) / USE_MEMORY_S) / USE_MEMORY_S
+
+
+@dataclass(slots=True, eq=False)
+class Expert:
+    """A name that requests are bound to.
+
+    limit: of its own leases, where it has one beside its host's. windows: its own `rpm` and its host's. queue: who is bound to
+    it, in order of arrival. listed: everybody waiting who has it as a candidate, in order of arrival.
+    """
+
+    place: Place
+    host: Host
+    breaker: Breaker
+    limit: float = math.inf
+    window: MinuteWindow | None = None
+    windows: tuple[MinuteWindow, ...] = ()
+    leases: int = 0
+    queue: list[Waiter] = field(default_factory=list)
+    listed: dict[int, Waiter] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.place.expert
+
+    def allows(self, now: float) -> bool:
+        """Neither its breaker nor its host's back-off keeps requests away."""
+        return (self.breaker.closed or self.breaker.allows(now)) and self.host.not_before <= now
+
+    def has_room(self, now: float) -> bool:
+        """Whether a lease could be given now, health aside."""
+        host = self.host
+        if not host.serving or host.leases >= host.limit or self.leases >= self.limit:
+            return False
+        return not self.windows or self.rate_wait_s(now) <= 0.0
+
+    def rate_wait_s(self, now: float, ahead: int = 0) -> float:
+        """Seconds until its `rpm` lets one more through, after `ahead` others."""
+        return max((window.wait_s(now, ahead) for window in self.windows), default=0.0)
+
+    def join(self, waiter: Waiter) -> None:
+        insort(self.queue, waiter, key=_by_ticket)
+        self.host.queued += 1
+
+    def leave(self, waiter: Waiter) -> None:
+        del self.queue[bisect_left(self.queue, waiter.ticket, key=_by_ticket)]
+        self.host.queued -= 1
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival."""
+
+    ticket: int
+    request_id: str
+    candidates: tuple[Choice, ...]
+    mu: float
+    deadline: float
+    arrived: float
+    bound: Expert
+
+    @property
+    def ahead(self) -> int:
+        """How many others will be served before it where it is bound."""
+        return sum(bisect_left(expert.queue, self.ticket, key=_by_ticket) for expert in self.bound.host.experts)
+
+    def utility(self, expert: str) -> float:
+        return next(choice.utility for choice in self.candidates if choice.expert == expert)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Tell the waiter that it has a lease."""
+
+    waiter: Waiter
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell the waiter that it gets none."""
+
+    waiter: Waiter
+    error: SwitchyardError
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Launch the host's server; then report `loaded` or `load_failed`."""
+
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the host's server, or its launch; then report `stopped`."""
+
+    host: Host
+
+
+Action = Grant | Refuse | Load | Stop
+
+
+class Outbox:
+    """What the state machine asks for: actions, and to be called again at `wake`."""
+
+    __slots__ = ("actions", "wake")
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.wake = math.inf
+
+    def wake_at(self, at: float) -> None:
+        self.wake = min(self.wake, at)

@@ -1,0 +1,89 @@
+"""Every router type by name, imported when it is asked for.
+
+    router = make_router("random", experts=cards, encoder=None, parameters={"seed": 7}).fit()
+
+Parameters are checked against the constructor's annotations, so a typo in `experts.yaml` is an error and never silence.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from routers.base import Encoder, ExpertCard, Router
+
+_GIVEN = ("self", "experts", "encoder")
+
+
+def _random() -> Callable[..., Router]:
+    from routers.baselines import RandomRouter
+
+    return RandomRouter
+
+
+def _cheapest() -> Callable[..., Router]:
+    from routers.baselines import CheapestRouter
+
+    return CheapestRouter
+
+
+def _fixed() -> Callable[..., Router]:
+    from routers.baselines import FixedRouter
+
+    return FixedRouter
+
+
+def _best_single() -> Callable[..., Router]:
+    from routers.baselines import BestSingleRouter
+
+    return BestSingleRouter
+
+
+def _skills() -> Callable[..., Router]:
+    from routers.skills import SkillsRouter
+
+    return SkillsRouter
+
+
+ROUTERS: dict[str, Callable[[], Callable[..., Router]]] = {
+    "random": _random,
+    "cheapest": _cheapest,
+    "fixed": _fixed,
+    "best_single": _best_single,
+    "skills": _skills,
+}
+
+
+def make_router(
+    type: str, *, experts: Sequence[ExpertCard], encoder: Encoder | None, parameters: Mapping[str, Any]
+) -> Router:
+    """A router that is not fitted yet. Raises ValueError for an unknown type, a wrong parameter, or a missing encoder."""
+    if type not in ROUTERS:
+        raise ValueError(f"unknown router type '{type}', expected one of {', '.join(ROUTERS)}")
+    router = ROUTERS[type]()
+    arguments = _checked(type, router, parameters)
+    if "encoder" in inspect.signature(router).parameters:
+        if encoder is None:
+            raise ValueError(f"a router of type '{type}' needs an encoder")
+        arguments["encoder"] = encoder
+    return router(experts=tuple(experts), **arguments)
+
+
+def _checked(type: str, router: Callable[..., Router], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with the types that the constructor declares."""
+    hints = get_type_hints(router.__init__)
+    accepted = {name: hint for name, hint in hints.items() if name not in (*_GIVEN, "return")}
+    checked = {}
+    for name, value in parameters.items():
+        if name not in accepted:
+            known = ", ".join(accepted) or "none"
+            raise ValueError(f"unknown parameter '{name}' of a router of type '{type}', which accepts: {known}")
+        try:
+            checked[name] = TypeAdapter(accepted[name]).validate_python(value)
+        except ValidationError as exc:
+            reason = exc.errors()[0]["msg"]
+            raise ValueError(f"parameter '{name}' of a router of type '{type}': {reason}, got {value!r}") from exc
+    return checked

@@ -1,0 +1,103 @@
+"""A client that leaves aborts the expert within 500 ms, whether it waits or streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.support.gateway import HELLO, make_context, served
+from tests.support.pipeline import FakePipeline
+
+from orchestrator.gateway.app import create_app
+
+LIMIT_S = 0.5
+
+
+async def connect(url: str, body: dict[str, object]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send a request on a socket of our own, so that leaving is under our control."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    raw = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n"
+    writer.write(head.encode() + raw)
+    await writer.drain()
+    return reader, writer
+
+
+async def leave(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_leaving_while_waiting(stream):
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    context = make_context(pipeline)
+    async with served(create_app(context), context.lifecycle) as url:
+        _, writer = await connect(url, HELLO | {"stream": stream})
+        await pipeline.asked.wait()
+        await leave(writer)
+        async with asyncio.timeout(LIMIT_S):
+            await pipeline.aborted.wait()
+    assert b'status="499"' in context.metrics.render()
+
+
+async def test_leaving_while_held():
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    context = make_context(pipeline, hold_s=0.01, comment_s=0.01)
+    async with served(create_app(context), context.lifecycle) as url:
+        reader, writer = await connect(url, HELLO | {"stream": True})
+        await reader.readuntil(b": waiting")
+        await leave(writer)
+        async with asyncio.timeout(LIMIT_S):
+            await pipeline.aborted.wait()
+
+
+async def test_leaving_amid_a_stream():
+    pipeline = FakePipeline(events=[b"data: {}\n\n"] * 3)
+    pipeline.step.clear()
+    context = make_context(pipeline)
+    async with served(create_app(context), context.lifecycle) as url:
+        reader, writer = await connect(url, HELLO | {"stream": True})
+        await reader.readuntil(b"data: {}")
+        await leave(writer)
+        async with asyncio.timeout(LIMIT_S):
+            await pipeline.aborted.wait()
+    assert b'expert="small",policy="auto",status="499"' in context.metrics.render()
+
+
+async def test_leaving_while_a_stream_is_not_read():
+    """The socket's buffers are full, so the gateway is stuck in sending when the client goes."""
+    pipeline = FakePipeline(events=[b"data: " + b"x" * 1_000_000 + b"\n\n"] * 100_000)
+    context = make_context(pipeline)
+    async with served(create_app(context), context.lifecycle) as url:
+        reader, writer = await connect(url, HELLO | {"stream": True})
+        await reader.readuntil(b"data: ")
+        writer.transport.abort()
+        async with asyncio.timeout(LIMIT_S):
+            await pipeline.aborted.wait()
+
+
+async def test_leaving_before_the_body_is_whole():
+    pipeline = FakePipeline()
+    context = make_context(pipeline)
+    async with served(create_app(context), context.lifecycle) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        await writer.drain()
+        await leave(writer)
+    assert pipeline.queries == []
+
+
+async def test_a_connection_serves_the_next_request_after_a_stream():
+    pipeline = FakePipeline(events=[b"data: [DONE]\n\n"])
+    context = make_context(pipeline)
+    async with served(create_app(context), context.lifecycle) as url:
+        reader, writer = await connect(url, HELLO | {"stream": True})
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        await leave(writer)

@@ -1,0 +1,45 @@
+"""Callables that function experts in the tests name."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+RELEASE = threading.Event()
+
+NOT_CALLABLE = "text"
+
+
+def repeat(question: str) -> str:
+    return question
+
+
+async def repeat_async(question: str) -> str:
+    await asyncio.sleep(0)
+    return question
+
+
+async def never(question: str) -> str:
+    await asyncio.Event().wait()
+    return question
+
+
+def wait_for_release(question: str) -> str:
+    RELEASE.wait(30)
+    return question
+
+
+def decline(question: str) -> None:
+    return None
+
+
+def fail(question: str) -> str:
+    raise ValueError(f"secret: {question}")
+
+
+def leave(question: str) -> str:
+    raise SystemExit(3)
+
+
+def count(question: str) -> int:
+    return len(question)
