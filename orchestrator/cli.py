@@ -31,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 experts = typer.Typer(help="The experts of the YAML, and of a running gateway.", no_args_is_help=True)
+importers = typer.Typer(help="An experts.yaml from another gateway's configuration.", no_args_is_help=True)
 app.add_typer(experts, name="experts")
+app.add_typer(importers, name="import")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="F", help="Default: $SWITCHYARD_CONFIG, else ./experts.yaml.")
@@ -147,12 +149,12 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch weights into the model cache, verified."""
-    from orchestrator.configfile import find_config, parse_config, read_text
+    from orchestrator.configfile import find_config, read_config
     from orchestrator.weights import pull as fetch
     from orchestrator.weights import weights_of
 
     path = find_config(config)
-    specs = parse_config(read_text(path), path).by_name
+    specs = read_config(path).by_name
     for name in names or ():
         if name not in specs:
             raise ConfigError(f"'{name}' is no expert; expected one of {', '.join(specs)}")
@@ -165,13 +167,24 @@ def pull(
         typer.echo("1 file is in place" if len(found) == 1 else f"{len(found)} files are in place")
 
 
+@importers.command()
+def litellm(file: Annotated[Path, typer.Argument(help="The config.yaml of LiteLLM's proxy.")]) -> None:
+    """Print an experts.yaml; what could not be carried over is told on stderr."""
+    from orchestrator.importers import from_litellm
+
+    text, left_out = from_litellm(file)
+    for line in left_out:
+        typer.echo(f"left out: {line}", err=True)
+    typer.echo(text, nl=False)
+
+
 @experts.command("list")
 def list_experts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """What the YAML declares."""
-    from orchestrator.configfile import find_config, parse_config, read_text
+    from orchestrator.configfile import find_config, read_config
 
     path = find_config(config)
-    specs = parse_config(read_text(path), path).experts
+    specs = read_config(path).experts
     if as_json:
         fields = {"name", "kind", "backend", "context", "price", "skills", "capabilities", "description"}
         typer.echo(json.dumps([spec.model_dump(mode="json", include=fields) for spec in specs]))
@@ -224,11 +237,11 @@ def unload(name: str, config: ConfigOption = None, url: UrlOption = None) -> Non
 
 def _command_expert(name: str, verb: str, config: Path | None, url: str | None) -> None:
     from orchestrator.client import command, gateway_url
-    from orchestrator.configfile import find_config, parse_config, read_text
+    from orchestrator.configfile import find_config, read_config
 
     if url is None:
         path = find_config(config)
-        url = gateway_url(parse_config(read_text(path), path).gateway)
+        url = gateway_url(read_config(path).gateway)
     asyncio.run(command(url, f"/admin/experts/{name}/{verb}"))
 
 

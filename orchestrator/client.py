@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from orchestrator.config import GatewaySpec
-from orchestrator.configfile import parse_config, read_text
+from orchestrator.configfile import read_config
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.sse import Framer, data_of
 from orchestrator.types import Query, RequestOptions
@@ -41,7 +42,7 @@ def gateway_url(gateway: GatewaySpec) -> str:
 
 async def ask(text: str, *, model: str, config_path: Path, url: str | None) -> AsyncIterator[str | dict[str, Any]]:
     """The answer in pieces, then the explanation. With `url`, only that gateway is asked. Raises `SwitchyardError`."""
-    gateway = url or gateway_url(parse_config(read_text(config_path), config_path).gateway)
+    gateway = url or gateway_url(read_config(config_path).gateway)
     body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": _MAX_TOKENS, "stream": True}
     explanation: dict[str, Any] = {}
     through_gateway = url is not None or await _is_up(gateway)
@@ -131,7 +132,7 @@ async def _ask_pipeline(config_path: Path, body: dict[str, Any], text: str) -> A
         elif reply.events is not None:
             async for chunk in _chunks(reply.events):
                 yield chunk
-        yield {"switchyard": explanation(reply.decision)}
+        yield {"switchyard": msgspec.to_builtins(explanation(reply.decision))}
 
 
 async def _chunks(blocks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from orchestrator.types import Capability, Kind
 
@@ -148,18 +148,30 @@ class OpenAISpec(ExpertBase):
 class LiteLLMSpec(ExpertBase):
     """Any of litellm's providers: `model: anthropic/claude-...`."""
 
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {}
+
     backend: Literal["litellm"]
+    kind: Literal["chat", "embedding", "rerank"] = "chat"
     model: str
     base_url: str | None = None
     api_key_env: str | None = None
 
 
 class LlamaCppSpec(ServedBase):
-    """A GGUF by llama.cpp, in a child process. `options` are fields of xllamacpp's CommonParams."""
+    """A GGUF by llama.cpp, in a child process. `options` are fields of xllamacpp's CommonParams.
+
+    `limits.concurrency` is 2 unless given: each request at once takes memory for a whole `context`.
+    """
 
     backend: Literal["llamacpp"]
     model: Weights
     options: dict[str, Any] = {}
+    limits: Limits = Limits(concurrency=2)
+
+    @field_validator("limits")
+    @classmethod
+    def _with_concurrency(cls, limits: Limits) -> Limits:
+        return limits if limits.concurrency else limits.model_copy(update={"concurrency": 2})
 
 
 class VLLMSpec(ServedBase):

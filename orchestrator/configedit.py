@@ -35,7 +35,7 @@ def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
     end = _last_line(experts) + 1
     if not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
-    item = _as_item(spec, indent=experts.start_mark.column)
+    item = as_item(spec, indent=experts.start_mark.column)
     _replace(path, "".join([*lines[:end], item, *lines[end:]]))
 
 
@@ -107,7 +107,7 @@ def _extent(lines: list[str], item: Node, dash: int) -> tuple[int, int]:
     return first, end
 
 
-def _as_item(spec: Mapping[str, Any], *, indent: int) -> str:
+def as_item(spec: Mapping[str, Any], *, indent: int) -> str:
     """The YAML of one item, as a person would write it: what is nested stands in braces."""
     item = CommentedMap()
     for key, value in spec.items():

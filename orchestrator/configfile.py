@@ -3,7 +3,7 @@
     config = load_config(find_config(None))
     # ConfigError: experts.yaml:12: experts[1].price.input: got 'cheap', expected a number >= 0
 
-`parse_config` looks at the text alone; `load_config` also at what it refers to on this machine: environment variables and
+`read_config` looks at the text alone; `load_config` also at what it refers to on this machine: environment variables and
 files. Nothing is imported, started or downloaded. Editing the file is in `orchestrator/configedit.py`.
 """
 
@@ -46,6 +46,11 @@ def find_config(explicit: Path | None) -> Path:
 def load_config(path: Path) -> Config:
     """The configuration in `path`, checked against this machine. Raises `ConfigError` with every problem."""
     return _config(path, read_text(path), on_this_machine=True)
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in `path` by its text alone: for those who don't run it here."""
+    return parse_config(read_text(path), path)
 
 
 def parse_config(text: str, path: Path) -> Config:
@@ -92,12 +97,16 @@ def _without(data: Any, problems: list[Problem]) -> Any:
     for section, *rest in broken:
         content = copy.get(section)
         match section, rest:
+            case "version", _:
+                copy[section] = 1
             case "experts", [int(i)] if isinstance(content, list) and isinstance(content[i], dict):
                 stand_in = {"name": content[i].get("name"), "backend": "echo"}
-                copy[section] = [*content[:i], stand_in, *content[i + 1 :]]
-            case (("routers" | "policies" | "panels"), [name]) if isinstance(content, dict):
+                copy[section] = [*copy[section][:i], stand_in, *copy[section][i + 1 :]]
+            case "routers", [name] if isinstance(content, dict):
+                copy[section] = {**content, name: {"type": "skills"}}
+            case (("policies" | "panels"), [name]) if isinstance(content, dict):
                 copy[section] = {key: value for key, value in content.items() if key != name}
-            case (("version" | "experts"), _):
+            case (("experts" | "routers"), _):
                 pass
             case _:
                 copy.pop(section, None)

@@ -94,6 +94,9 @@ class Service:
             return
         before, self.fleet, self.reload_error = self.fleet, fleet, None
         logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
+        for section in ("gateway", "engine", "ledger"):
+            if getattr(before.config, section) != getattr(config, section):
+                logger.warning("the change of '%s' takes effect when the gateway is started again", section)
 
     async def watch(self) -> None:
         """Reload whenever the file changes, until cancelled. The folder is watched, because editors replace files."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import chain
 from typing import Self
 
 import numpy as np
+from pydantic import FilePath
 
 from routers.base import ExpertCard, FloatArray, Outcome
 from routers.outcomes import read_outcomes
@@ -91,22 +92,21 @@ class BestSingleRouter(_Constant):
     data: an outcome file to learn from when `fit` is given no outcomes.
     """
 
-    def __init__(self, *, experts: Sequence[ExpertCard], data: Path | None = None) -> None:
+    def __init__(self, *, experts: Sequence[ExpertCard], data: FilePath | None = None) -> None:
         self.experts = experts
         self.data = data
 
     def fit(self, outcomes: Sequence[Outcome] = ()) -> Self:
         """Raises ValueError when there is nothing to learn from."""
-        self.experts_ = tuple(card.name for card in self.experts)
-        rewards: dict[str, list[float]] = {name: [] for name in self.experts_}
+        rewards: dict[str, list[float]] = {}
         for outcome in outcomes or (read_outcomes(self.data) if self.data is not None else ()):
-            for expert in rewards.keys() & outcome.rewards.keys():
-                rewards[expert].append(outcome.rewards[expert])
-        known = [reward for values in rewards.values() for reward in values]
-        if not known:
-            raise ValueError("best_single needs outcomes that name its experts: set 'data' to an outcome file")
-        means = [float(np.mean(values or known)) for values in rewards.values()]
-        self.scores_ = np.array(means, dtype=np.float32)
+            for expert, reward in outcome.rewards.items():
+                rewards.setdefault(expert, []).append(reward)
+        if not rewards:
+            raise ValueError("best_single needs outcomes: set 'data' to an outcome file with rewards")
+        overall = list(chain.from_iterable(rewards.values()))
+        self.experts_ = tuple(card.name for card in self.experts)
+        self.scores_ = np.array([np.mean(rewards.get(name, overall)) for name in self.experts_], dtype=np.float32)
         return self
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +51,9 @@ def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> int:
     count = 0
     with _replaced(path) as file:
         for outcome in outcomes:
-            file.write(json.dumps(_row(outcome), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+            line = json.dumps(_row(outcome), ensure_ascii=False, default=dict) + "\n"
+            # A lone surrogate, which UTF-8 can't hold, becomes JSON's escape of it.
+            file.write(line.encode("utf-8", "backslashreplace"))
             count += 1
     return count
 
@@ -68,35 +69,33 @@ def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """A temporary file beside `path` that takes its place when the block ends well, and is deleted when it doesn't."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as raw:
+        with temporary.open("wb") as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
                     yield file
             else:
                 yield raw
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    """The outcome's fields that differ from their defaults, and the two that are required."""
-    row = {name: getattr(outcome, name) for name in _FIELDS}
-    kept = {name: value for name, value in row.items() if value not in (None, {})}
-    if not outcome.costs:
-        kept.pop("cost_unit")
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in kept.items()} | {
-        "rewards": dict(outcome.rewards)
-    }
+    """The two fields that are required, and those that differ from their defaults."""
+    optional = {name: getattr(outcome, name) for name in _FIELDS if name not in ("query", "rewards")}
+    given = {name: value for name, value in optional.items() if value not in (None, {})}
+    if outcome.cost_unit == "usd":
+        del given["cost_unit"]
+    return {"query": outcome.query, "rewards": outcome.rewards, **given}
 
 
 def _outcome(line: bytes) -> Outcome:
     try:
         row = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise _Invalid(f"expected a JSON object, got broken JSON ({exc})") from exc
     if not isinstance(row, dict):
         raise _Invalid(f"expected a JSON object, got {_shown(row)}")

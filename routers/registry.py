@@ -74,7 +74,7 @@ def make_router(
 
 def _checked(type: str, router: Callable[..., Router], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the types that the constructor declares."""
-    hints = get_type_hints(router.__init__)
+    hints = get_type_hints(router.__init__, include_extras=True)
     accepted = {name: hint for name, hint in hints.items() if name not in (*_GIVEN, "return")}
     checked = {}
     for name, value in parameters.items():

@@ -1,7 +1,7 @@
 """The router that needs no training: what experts say of themselves, compared with the query by a text encoder.
 
     router = SkillsRouter(experts=cards, encoder=encoder).fit()
-    router.predict(["What is 17 * 23?", "Tell me a joke"])      # columns (smollm2, calculator): [[0.5, 1.0], [0.5, 0.2]]
+    router.predict(["What is 18 * 21?", "Tell me a joke"])      # columns (smollm2, calculator): [[0.66, 1.0], [0.79, 0.15]]
 
 Experts are recruited by skill as in Symbolic-MoE (arXiv 2503.05641), but without asking a model which skills a query needs:
 
@@ -32,6 +32,7 @@ GENERALIST_PRIOR = 0.5
 GENERAL_FROM, GENERAL_TO = 0.5, 0.65
 """Where a description's likeness to those of generalists begins to count, and where it counts in full."""
 RIDGE = 0.3
+SHAPE_FEATURES = 5
 SHAPE_SHARPNESS = 5.0
 SHAPE_CHARACTERS = 2048
 MIN_OWN_FIT = 0.5
@@ -84,7 +85,7 @@ class _Texts:
 
     def __init__(self, encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> None:
         self.vectors = encoder.encode(texts).astype(np.float64)
-        self.shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), -1)
+        self.shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), SHAPE_FEATURES)
         self.are_queries = np.arange(len(texts)) >= num_claims
 
     def __len__(self) -> int:
@@ -92,8 +93,6 @@ class _Texts:
 
     def likeness(self, others: _Texts) -> _Array:
         """The kernel, `(len(self), len(others))`: cosine of meaning, a Gaussian of shape between queries, 1 as intercept."""
-        if not len(self):
-            return np.zeros((0, len(others)))
         squares = ((self.shapes[:, None] - others.shapes[None]) ** 2).sum(axis=2)
         shape = np.exp(-SHAPE_SHARPNESS * squares) * np.outer(self.are_queries, others.are_queries)
         kernel: _Array = self.vectors @ others.vectors.T + shape + 1.0

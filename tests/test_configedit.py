@@ -64,7 +64,8 @@ def test_removing_takes_the_experts_own_comments_along(path):
 @pytest.mark.parametrize(
     "text",
     [
-        "experts:\n- name: a\n  backend: persona\n  base: b\n  system: |\n    One.\n\n    Two.\n- name: b\n  backend: echo\nversion: 1\n",
+        "experts:\n- name: a\n  backend: persona\n  base: b\n  system: |\n    One.\n\n    Two.\n"
+        "- name: b\n  backend: echo\nversion: 1\n",
         "version: 1\nexperts:\n-\n  name: a\n  backend: echo\n-\n  name: b\n  backend: echo",
         "version: 1\r\nexperts:\r\n- name: a\r\n  backend: echo\r\n- name: b\r\n  backend: echo\r\n",
     ],

@@ -50,6 +50,7 @@ version: 2
 experts:
   - {name: a, backend: opanai}
   - {name: b, backend: persona, base: nobody, system: hello}
+  - {name: c, backend: echo, context: 0}
 policies:
   auto: {lambda: -1}
 enginee: local
@@ -57,8 +58,10 @@ enginee: local
     assert problems(text) == [
         "experts.yaml:1: version: got 2, expected 1",
         "experts.yaml:3: experts[0].backend: got 'opanai', did you mean 'openai'?",
-        "experts.yaml:6: policies.auto.lambda: got -1, expected a number >= 0",
-        "experts.yaml:7: enginee: unknown key, did you mean 'engine'?",
+        "experts.yaml:4: experts[1].base: 'nobody' is no other expert; expected one of ['a', 'b', 'c']",
+        "experts.yaml:5: experts[2].context: got 0, expected a whole number >= 1",
+        "experts.yaml:7: policies.auto.lambda: got -1, expected a number >= 0",
+        "experts.yaml:8: enginee: unknown key, did you mean 'engine'?",
     ]
 
 
@@ -70,9 +73,15 @@ def test_dangling_names_are_told_together_with_broken_parts():
     ]
 
 
-def test_a_policy_may_name_an_expert_that_is_broken_itself():
-    text = ECHO + "  - {name: b, backend: echo, context: 0}\npolicies:\n  auto: {experts: [b]}\n"
-    assert problems(text) == ["experts.yaml:4: experts[1].context: got 0, expected a whole number >= 1"]
+def test_what_is_broken_itself_can_still_be_named_by_others():
+    text = (
+        ECHO
+        + "  - {name: b, backend: echo, context: 0}\nrouters:\n  r: {tipe: x}\npolicies:\n  p: {experts: [b], router: r}\n"
+    )
+    assert problems(text) == [
+        "experts.yaml:4: experts[1].context: got 0, expected a whole number >= 1",
+        "experts.yaml:6: routers.r.type: missing, expected text",
+    ]
 
 
 @pytest.mark.parametrize(

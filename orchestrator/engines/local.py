@@ -27,9 +27,10 @@ FIRST_POLL_S, SLOWEST_POLL_S = 0.02, 0.5
 
 
 class LocalEngine:
-    """An `orchestrator.engines.base.Engine` for one machine."""
+    """An `orchestrator.engines.base.Engine` for one machine. stop_grace_s: what a server gets to end by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stop_grace_s: float = 10.0) -> None:
+        self._stop_grace_s = stop_grace_s
         self._servers: dict[int, ServerProcess] = {}
         self._http: aiohttp.ClientSession | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -41,6 +42,7 @@ class LocalEngine:
             try:
                 await server.start(self._private_folder())
                 await self._until_ready(server)
+                server.ready = True
                 return server
             except ExpertError:
                 await server.kill()
@@ -68,7 +70,7 @@ class LocalEngine:
         port = _free_port()
         while port in self._servers:  # launched a moment ago, and not listening yet
             port = _free_port()
-        server = self._servers[port] = ServerProcess(name, port, secrets.token_urlsafe(24), command)
+        server = self._servers[port] = ServerProcess(name, port, secrets.token_urlsafe(24), command, self._stop_grace_s)
         server.exited.add_done_callback(lambda _: self._servers.pop(port))
         return server
 

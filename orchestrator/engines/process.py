@@ -1,6 +1,6 @@
 """One server as a child process: started, watched, measured, ended.
 
-    server = ServerProcess("smollm2", port, token, command)
+    server = ServerProcess("smollm2", port, token, command, stop_grace_s=10.0)
     await server.start(folder)
     await server.stop()                           # returns when its memory is back
 
@@ -28,7 +28,6 @@ from orchestrator.types import Endpoint
 
 OUTPUT_BYTES = 8192
 SHOWN_LINES = 12
-STOP_GRACE_S = 10.0
 NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS"})
 SHORTEST_SECRET = 6
 """Shorter values of `env` are shown in errors: they are numbers and switches."""
@@ -39,19 +38,23 @@ log = logging.getLogger(__name__)
 
 
 class ServerProcess:
-    """An `orchestrator.engines.base.RunningServer`. `exited` resolves once every process of it is gone."""
+    """An `orchestrator.engines.base.RunningServer`.
 
-    def __init__(self, name: str, port: int, token: str, command: ServerCommand) -> None:
+    exited: resolves once every process of it is gone. ready: it serves, so that its end would be news.
+    """
+
+    def __init__(self, name: str, port: int, token: str, command: ServerCommand, stop_grace_s: float) -> None:
         self.name = name
         self.port = port
         self.command = command
+        self.stop_grace_s = stop_grace_s
         self.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", token)
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._output = bytearray()
         self._lifeline: int | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._stopping = False
+        self.ready = False
 
     async def start(self, folder: str) -> None:
         """Start the process, in `folder` unless its command says otherwise."""
@@ -92,17 +95,17 @@ class ServerProcess:
         return sum(info.rss for info in infos) - sum(shared) + max(shared, default=0)
 
     async def stop(self) -> None:
-        """SIGTERM, SIGKILL 10 s later; returns when every process of it is gone. May be called twice."""
-        self._stopping = True
+        """SIGTERM, SIGKILL `stop_grace_s` later; returns when every process of it is gone. May be called twice."""
+        self.ready = False
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
-            await asyncio.wait({self.exited}, timeout=STOP_GRACE_S)
+            await asyncio.wait({self.exited}, timeout=self.stop_grace_s)
         await self.kill()
 
     async def kill(self) -> None:
         """SIGKILL to every process of it; returns when they are gone."""
-        self._stopping = True
+        self.ready = False
         self._close_lifeline()
         await asyncio.wait({self.exited})
 
@@ -131,7 +134,7 @@ class ServerProcess:
             del self._output[:-OUTPUT_BYTES]
         code = await process.wait()
         self._close_lifeline()
-        if not self._stopping:
+        if self.ready:
             log.warning("the server of %s exited with code %d: %s", self.name, code, self.last_output())
         self.exited.set_result(code)
 

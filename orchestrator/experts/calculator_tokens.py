@@ -111,7 +111,7 @@ def tokenize(question: str) -> list[Token]:
 
 
 def _split(question: str) -> list[str]:
-    """Lower-case words, numbers in digits, and symbols; hyphens inside words and articles are gone."""
+    """Lower-case words, numbers in digits, and symbols; hyphens inside words and `the` are gone."""
     if len(question) > MAX_LENGTH or _DOUBLE_FACTORIAL.search(question):
         raise NotArithmetic("too long or ambiguous")
     text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", question.lower().translate(_SYMBOLS))

@@ -31,7 +31,8 @@ from orchestrator.experts.render import embedding_answer, rerank_answer
 from orchestrator.types import Call, Kind
 from routers.base import FloatArray
 
-MAX_BATCH = 32
+MAX_BATCH = 16
+"""Small, so that a batch is over in half a second: what others wait, and what a cancelled request still costs."""
 MAX_INPUTS = 2048
 DISCONNECT_POLL_S = 0.1
 SHUTDOWN_S = 5

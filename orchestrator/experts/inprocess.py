@@ -1,7 +1,7 @@
 """What every expert that answers in this process has around it: its parameter map, and the deadline of its call.
 
-    expert = InProcessExpert(spec, respond)       # respond: an async function, Call -> Answer
-    await expert.answer(call)                     # ExpertError("timeout") when the deadline comes first
+expert = InProcessExpert(spec, respond)       # respond: an async function, Call -> Answer
+await expert.answer(call)                     # ExpertError("timeout") when the deadline comes first
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def question_of(call: Call, expert: str) -> str:
         return last_user_text(call.body)
     prompts = _texts(call.body.get("prompt", ""), expert, "prompt")
     if len(prompts) != 1:
-        raise _rejected(expert, "one prompt at a time is supported", "prompt")
+        raise rejected(expert, "one prompt at a time is supported", "prompt")
     return prompts[0]
 
 
@@ -37,7 +37,7 @@ def last_user_text(body: Mapping[str, Any]) -> str:
 def content_text(content: Any) -> str:
     """A message's content as text: itself, or its text parts, one a line."""
     if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if part.get("type") == "text")
+        return "\n".join(part["text"] for part in content if part.get("text"))
     return content if isinstance(content, str) else ""
 
 
@@ -64,9 +64,9 @@ def query_and_documents(body: Mapping[str, Any], expert: str) -> tuple[str, list
     """`query` and `documents` (texts, or objects with a `text`) of a rerank request."""
     query, documents = body.get("query"), body.get("documents")
     if not isinstance(query, str):
-        raise _rejected(expert, "query must be a text", "query")
+        raise rejected(expert, "query must be a text", "query")
     if not isinstance(documents, list) or not documents:
-        raise _rejected(expert, "documents must be a list of at least one text", "documents")
+        raise rejected(expert, "documents must be a list of at least one text", "documents")
     texts = [document.get("text") if isinstance(document, Mapping) else document for document in documents]
     return query, _texts(texts, expert, "documents")
 
@@ -74,9 +74,10 @@ def query_and_documents(body: Mapping[str, Any], expert: str) -> tuple[str, list
 def _texts(value: Any, expert: str, param: str) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise _rejected(expert, f"{param} must be a text or a list of texts; token ids are not supported", param)
+        raise rejected(expert, f"{param} must be a text or a list of texts; token ids are not supported", param)
     return texts
 
 
-def _rejected(expert: str, message: str, param: str) -> ExpertRejected:
+def rejected(expert: str, message: str, param: str) -> ExpertRejected:
+    """What a client is told of a value that an expert in this process can't do anything with."""
     return ExpertRejected(expert, message, status=400, code="invalid_value", param=param)

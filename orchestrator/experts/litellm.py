@@ -5,8 +5,8 @@
 
 OpenAI's parameters become litellm's; whatever else a client sends goes into `extra_body`, never into litellm's own options, where
 it could send our key to an address of the client's (`api_base`). Options of litellm are the operator's: `parameters: {set: {...}}`.
-litellm reports a stream that was cut off as one that ended well, so `truncated` is not seen here. Not here: litellm's router,
-retries, fallbacks, caches and callbacks.
+litellm reports a stream that was cut off as one that ended well, so `truncated` is not seen here. Not here: legacy completions (each
+call of litellm's leaks a client), and litellm's router, retries, fallbacks, caches and callbacks.
 """
 
 from __future__ import annotations
@@ -32,27 +32,18 @@ from orchestrator.experts.parameters import Parameters
 from orchestrator.experts.sse import ChunkRelay
 from orchestrator.types import Answer, Call, Kind, Usage
 
-_SAMPLING = (
-    "frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed stop stream stream_options temperature "
-    "top_p user"
-)
-_CHAT = (
-    "messages audio function_call functions max_completion_tokens modalities parallel_tool_calls prediction prompt_cache_key "
-    "prompt_cache_retention reasoning_effort response_format safety_identifier service_tier store thinking tool_choice tools "
-    "top_k top_logprobs verbosity web_search_options"
+_CHAT_FIELDS = (
+    "messages audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens modalities n "
+    "parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_retention reasoning_effort response_format "
+    "safety_identifier seed service_tier stop store stream stream_options temperature thinking tool_choice tools top_k "
+    "top_logprobs top_p user verbosity web_search_options"
 )
 _FIELDS: dict[Kind, frozenset[str]] = {
-    "chat": frozenset(f"{_CHAT} {_SAMPLING}".split()),
-    "completion": frozenset(f"prompt best_of echo suffix {_SAMPLING}".split()),
+    "chat": frozenset(_CHAT_FIELDS.split()),
     "embedding": frozenset({"input", "dimensions", "encoding_format", "user"}),
     "rerank": frozenset({"query", "documents", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc"}),
 }
-_FUNCTIONS: dict[Kind, str] = {
-    "chat": "acompletion",
-    "completion": "atext_completion",
-    "embedding": "aembedding",
-    "rerank": "arerank",
-}
+_FUNCTIONS: dict[Kind, str] = {"chat": "acompletion", "embedding": "aembedding", "rerank": "arerank"}
 
 
 def make(spec: LiteLLMSpec, services: Services) -> Expert:
@@ -110,7 +101,7 @@ class LiteLLM:
         """What litellm is called with. Raises `ExpertRejected` for what it has no way to pass on."""
         body = self._parameters.apply(call.body)
         body.pop("model", None)
-        if body.pop("stream", None) is True and call.kind in ("chat", "completion"):
+        if body.pop("stream", None) is True and call.kind == "chat":
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         known = _FIELDS[call.kind] | self._operators
         extra = {name: body.pop(name) for name in [*body] if name not in known}
@@ -165,7 +156,7 @@ class LiteLLM:
         except Exception as exc:  # whatever the code of one of litellm's providers runs into
             raise self._failure(exc) from exc
         finally:
-            await (stream if hasattr(stream, "aclose") else stream.completion_stream).aclose()
+            await stream.aclose()
 
     def _failure(self, exc: Exception) -> ExpertError:
         """litellm's exceptions are openai's, with a status; the mid-stream one wraps another."""
@@ -184,8 +175,7 @@ class LiteLLM:
 
 def _says(choice: dict[str, Any]) -> bool:
     """Whether there is more in a choice than a role."""
-    delta = choice.get("delta", {})
-    return bool(choice.get("text")) or any(value for name, value in delta.items() if name != "role")
+    return any(value for name, value in choice.get("delta", {}).items() if name != "role")
 
 
 def _only_ends(chunk: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@
       - name: smollm2
         backend: llamacpp
         model: {path: models/SmolLM2-135M-Instruct.Q4_1.gguf}
-        context: 2048                             # every one of `limits.concurrency` requests (default 2) has all of it
+        context: 2048                             # every one of `limits.concurrency` requests at once has all of it
         options: {flash_attn_type: LLAMA_FLASH_ATTN_TYPE_ENABLED}
 
 llama.cpp notices that a client left when it writes to it, or when nothing else goes on in the server for a second. So it is always
@@ -22,8 +22,6 @@ from orchestrator.experts.llamacpp_server import Settings
 from orchestrator.experts.served import ServedExpert, num_threads, python_server, require, served_expert
 from orchestrator.types import Answer, Call
 
-DEFAULT_CONCURRENCY = 2
-
 
 def make(spec: LlamaCppSpec, services: Services) -> Expert:
     require("xllamacpp", "the llamacpp backend", "local")
@@ -31,12 +29,13 @@ def make(spec: LlamaCppSpec, services: Services) -> Expert:
 
 
 def launch(spec: LlamaCppSpec, services: Services) -> ServerCommand:
+    assert spec.limits.concurrency is not None
     settings = Settings(
         name=spec.name,
         kind=spec.kind,
         model=str(services.weights(spec.model)),
         context=spec.context,
-        concurrency=spec.limits.concurrency or DEFAULT_CONCURRENCY,
+        concurrency=spec.limits.concurrency,
         threads=num_threads(),
         options=spec.options,
     )

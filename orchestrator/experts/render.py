@@ -21,11 +21,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import ExpertRejected
-from orchestrator.experts.inputs import prompt_text, query_and_documents
+from orchestrator.experts.inputs import prompt_text, query_and_documents, rejected
 from orchestrator.experts.sse import DONE
 from orchestrator.types import Answer, Call, Usage
 
+MAX_CHOICES = 128
+"""Of one answer, as OpenAI has it."""
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
@@ -43,9 +44,14 @@ def count_words(text: str) -> int:
 
 
 def text_answer(call: Call, expert: str, text: str) -> Answer:
-    """The answer to a chat or completion call, as a body or a stream; `n` choices say the same."""
-    said = _within_limits(call.body, text)
+    """The answer to a chat or completion call, as a body or a stream; `n` choices say the same. Lone surrogates become `?`.
+
+    Raises `ExpertRejected` for an `n` of more than `MAX_CHOICES`.
+    """
+    said = _within_limits(call.body, text.encode("utf-8", "replace").decode())
     count = call.body.get("n") or 1
+    if count > MAX_CHOICES:
+        raise rejected(expert, f"n must be at most {MAX_CHOICES}", "n")
     usage = Usage(count_words(prompt_text(call)), len(said.words) * count)
     head = _head(call, expert)
     if call.stream:
@@ -62,8 +68,7 @@ def embedding_answer(call: Call, expert: str, vectors: NDArray[np.float32], prom
     """
     asked, dimensions = call.body.get("dimensions"), vectors.shape[1]
     if asked not in (None, dimensions):
-        message = f"{expert} has {dimensions} dimensions and can't return {asked}"
-        raise ExpertRejected(expert, message, status=400, code="invalid_value", param="dimensions")
+        raise rejected(expert, f"{expert} has {dimensions} dimensions and can't return {asked}", "dimensions")
     as_base64 = call.body.get("encoding_format") == "base64"
     values = [_base64(row) for row in vectors] if as_base64 else vectors.tolist()
     data = [{"object": "embedding", "index": i, "embedding": value} for i, value in enumerate(values)]
@@ -86,7 +91,7 @@ def rerank_answer(call: Call, expert: str, scores: Sequence[float], prompt_token
 def _within_limits(body: Mapping[str, Any], text: str) -> _Text:
     """The text up to the first of the `stop` sequences, and no longer than `max_tokens`."""
     stops = body.get("stop") or ()
-    for stop in [stops] if isinstance(stops, str) else stops:
+    for stop in filter(None, [stops] if isinstance(stops, str) else stops):
         text = text.partition(stop)[0]
     words = _WORD.findall(text)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")

@@ -3,8 +3,8 @@
     experts:
       - {name: small, backend: replay, answers: outcomes.jsonl, column: qwen-7b, latency_s: 0.4}
 
-A question is recognised by its exact text: that of the last user turn, or of all messages. One that was not recorded is another expert's; one that was
-recorded with a null answer fails as it did then. Tokens are estimated (`render.py`), costs are by the spec's price.
+A question is recognised by its exact text: that of the last user turn, or of all messages. One that was not recorded is another
+expert's; one that was recorded with a null answer fails as it did then. Tokens are counted as `render.py` counts them.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class CrossEncoder:
         return scores
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return _token_counts(self._model.tokenizer, texts, self._model.max_length)
+        return _token_counts(self._model.tokenizer, texts, self._model.max_seq_length)
 
 
 def _token_counts(tokenizer: Any, texts: Sequence[str], max_tokens: int | None) -> list[int]:

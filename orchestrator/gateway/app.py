@@ -8,6 +8,8 @@ The OpenAPI document is made from the same table (`openapi.py`). Not here: what 
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,15 +19,20 @@ from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.endpoint import Endpoint, RouteSpec
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.inference import inference
-from orchestrator.gateway.openapi import OBJECT, openapi_route
+from orchestrator.gateway.messages_request import MessagesRequest
+from orchestrator.gateway.openapi import openapi_route
 from orchestrator.gateway.requests import READERS
+from orchestrator.gateway.responses_request import ResponsesRequest
 from orchestrator.gateway.surface import OPENAI
 from orchestrator.scheduler.base import ExpertStatus
 from orchestrator.types import Decision, Kind
 
+JSONObject = dict[str, Any]
+ANY_REQUEST = tuple(reader.struct for reader in READERS.values())
+
 
 def _inference(kind: Kind, path: str, summary: str) -> RouteSpec:
-    return RouteSpec("POST", path, inference(kind), summary, READERS[kind].struct, OBJECT, inference=True)
+    return RouteSpec("POST", path, inference(kind), summary, (READERS[kind].struct,), JSONObject, inference=True)
 
 
 ROUTES: tuple[RouteSpec, ...] = (
@@ -33,14 +40,22 @@ ROUTES: tuple[RouteSpec, ...] = (
     _inference("completion", "/v1/completions", "Complete a text"),
     _inference("embedding", "/v1/embeddings", "Embed texts"),
     _inference("rerank", "/v1/rerank", "Order documents by relevance to a query"),
-    RouteSpec("POST", "/v1/responses", dialects.responses, "OpenAI's Responses", OBJECT, OBJECT, inference=True),
+    RouteSpec(
+        "POST",
+        "/v1/responses",
+        dialects.responses,
+        "OpenAI's Responses",
+        (ResponsesRequest,),
+        JSONObject,
+        inference=True,
+    ),
     RouteSpec(
         "POST",
         "/v1/messages",
         dialects.messages,
         "Anthropic's Messages",
-        OBJECT,
-        OBJECT,
+        (MessagesRequest,),
+        JSONObject,
         inference=True,
         surface=dialects.MessagesSurface(),
     ),
@@ -49,20 +64,20 @@ ROUTES: tuple[RouteSpec, ...] = (
         "/v1/messages/count_tokens",
         dialects.count_tokens,
         "An upper estimate of a message's tokens",
-        OBJECT,
-        OBJECT,
+        (JSONObject,),
+        JSONObject,
         surface=dialects.MessagesSurface(),
     ),
     RouteSpec("GET", "/v1/models", models.list_models, "What may stand in `model`", answer=models.ModelList),
     RouteSpec("GET", "/v1/models/{model:path}", models.get_model, "One model", answer=models.Model),
-    RouteSpec("POST", "/v1/route", decisions.route, "The decision without the call", decisions.RoutedRequest, Decision),
+    RouteSpec("POST", "/v1/route", decisions.route, "The decision without the call", ANY_REQUEST, Decision),
     RouteSpec("GET", "/v1/decisions/{decision}", decisions.get_decision, "A recorded decision", answer=Decision),
     RouteSpec(
         "POST",
         "/v1/feedback",
         decisions.feedback,
         "Say how good an answer was",
-        decisions.FeedbackBody,
+        (decisions.FeedbackBody,),
         decisions.FeedbackReceipt,
         statuses={404: "There is no such decision"},
     ),

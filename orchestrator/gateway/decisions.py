@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from orchestrator.errors import NotFound, RequestError
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.requests import kind_of, make_query
-from orchestrator.gateway.validation import Common, Text, validate
+from orchestrator.gateway.validation import Text, validate
 from orchestrator.types import Decision, Feedback
 
 Reward = Annotated[float, Meta(ge=0, le=1)]
@@ -69,11 +69,8 @@ class FeedbackReceipt(Struct):
     object: Literal["feedback"] = "feedback"
 
 
-class RoutedRequest(Common):
-    """The body of any inference request; its fields say which."""
-
-
 async def route(request: Request) -> None:
+    """The body is that of any inference request; its fields say which."""
     body = await request.json()
     query = make_query(request, kind_of(body), body)
     request.decision_id = query.id

@@ -10,12 +10,14 @@ own. Not here: what is translated into what (`responses_request.py`, `responses_
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from orchestrator.errors import AllExpertsFailed
 from orchestrator.gateway import messages_request, responses_request
+from orchestrator.gateway.completion import Completion, read_completion
 from orchestrator.gateway.errors import Failure
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.inference import infer
@@ -52,7 +54,7 @@ async def count_tokens(request: Request) -> None:
 class EventMachine(Protocol):
     """Chunks of chat completions in, events of a dialect out; each event's name is its `type`."""
 
-    def feed(self, chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]: ...
+    def feed(self, chunk: Completion) -> Iterator[dict[str, Any]]: ...
 
     def finish(self) -> Iterator[dict[str, Any]]: ...
 
@@ -66,7 +68,7 @@ class ResponsesSurface:
     def body(self, query: Query, decision: Decision, body: bytes) -> bytes:
         if query.options.explain:
             self._response.notice = explanation(decision)
-        return msgspec.json.encode(response(msgspec.json.decode(body), self._response))
+        return msgspec.json.encode(response(_whole(body), self._response))
 
     def events(self, query: Query, decision: Decision, events: EventStream) -> EventStream:
         return translated(events, self._response)
@@ -91,7 +93,7 @@ class MessagesSurface:
         self._message = MessageEvents(stop_sequences)
 
     def body(self, query: Query, decision: Decision, body: bytes) -> bytes:
-        answer = message(msgspec.json.decode(body), self._stop_sequences)
+        answer = message(_whole(body), self._stop_sequences)
         if query.options.explain:
             answer["switchyard"] = explanation(decision)
         return msgspec.json.encode(answer)
@@ -121,11 +123,19 @@ async def translated(events: AsyncIterator[bytes], machine: EventMachine) -> Asy
     yield _encode(machine.finish())
 
 
-def _chunks(block: bytes) -> Iterator[dict[str, Any]]:
+def _whole(body: bytes) -> Completion:
+    """A whole answer, which has a message."""
+    completion = read_completion(body)
+    if completion.choice.message is None:
+        raise AllExpertsFailed("the expert's answer holds no message")
+    return completion
+
+
+def _chunks(block: bytes) -> Iterator[Completion]:
     """The chunks in a block of whole SSE events, whose data is one line each."""
     for line in block.split(b"\n"):
         if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
-            yield msgspec.json.decode(data)
+            yield read_completion(data)
 
 
 def _encode(events: Iterable[dict[str, Any]]) -> bytes:

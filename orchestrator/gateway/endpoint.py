@@ -27,7 +27,7 @@ Handler = Callable[[Request], Awaitable[None]]
 class RouteSpec:
     """One route, as both the router and the OpenAPI document see it.
 
-    body, answer: the types of what goes in and out, where they are ours. public: needs no key, and works while shutting
+    body: the types of what may go in. answer: the type of what comes out. public: needs no key, and works while shutting
     down. inference: counted in the metrics; may answer with SSE. statuses: errors it answers with besides the usual ones.
     surface: the shape of its errors.
     """
@@ -36,7 +36,7 @@ class RouteSpec:
     path: str
     handler: Handler
     summary: str
-    body: Any = None
+    body: tuple[Any, ...] = ()
     answer: Any = None
     public: bool = False
     inference: bool = False

@@ -29,6 +29,7 @@ from orchestrator.errors import (
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error as clients see it. headers: what HTTP wants to be said besides (`Retry-After`, `Allow`)."""

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.errors import AllExpertsFailed
+from orchestrator.gateway.completion import Choice, Completion, Usage
 from orchestrator.gateway.errors import Failure
 from orchestrator.gateway.parts import Part, PartEvent, Parts, parts_of
 
@@ -41,18 +42,18 @@ DELTAS = {
 }
 
 
-def message(completion: Mapping[str, Any], stop_sequences: Sequence[str]) -> dict[str, Any]:
+def message(completion: Completion, stop_sequences: Sequence[str]) -> dict[str, Any]:
     """The message that a whole chat completion stands for. A tool call that `max_tokens` cut off is left out.
 
     Raises `AllExpertsFailed` when the arguments of a tool call are no JSON object.
     """
-    choice = completion["choices"][0]
-    cut_off = choice.get("finish_reason") == "length"
-    parts = [part for part in parts_of(choice["message"]) if part.may_end or not part.text or not cut_off]
-    answer = _new_message(completion.get("model", ""))
+    choice = completion.choice
+    cut_off = choice.finish_reason == "length"
+    parts = [part for part in parts_of(choice.said) if part.may_end or not part.text or not cut_off]
+    answer = _new_message(completion.model)
     answer["content"] = [_block(part) for part in parts]
     answer |= _stop(choice, parts, stop_sequences)
-    answer["usage"] = _usage(completion.get("usage"))
+    answer["usage"] = _usage(completion.usage)
     return answer
 
 
@@ -93,11 +94,11 @@ def _arguments(part: Part) -> dict[str, Any]:
         raise AllExpertsFailed(f"the expert called '{part.name}' with arguments that are not a JSON object") from exc
 
 
-def _stop(choice: Mapping[str, Any], parts: Iterable[Part], stop_sequences: Sequence[str]) -> dict[str, Any]:
+def _stop(choice: Choice, parts: Iterable[Part], stop_sequences: Sequence[str]) -> dict[str, Any]:
     """Why it ended. Servers that say which sequence stopped them (vLLM's `stop_reason`) are heard."""
     kinds = {part.kind for part in parts}
-    sequence = choice.get("stop_reason") if choice.get("stop_reason") in stop_sequences else None
-    reason = STOP_REASONS.get(choice.get("finish_reason") or "stop", "end_turn")
+    sequence = choice.stop_reason if choice.stop_reason in stop_sequences else None
+    reason = STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
     if reason == "end_turn" and "tool" in kinds:
         reason = "tool_use"
     elif reason == "end_turn" and "refusal" in kinds:
@@ -107,15 +108,14 @@ def _stop(choice: Mapping[str, Any], parts: Iterable[Part], stop_sequences: Sequ
     return {"stop_reason": reason, "stop_sequence": sequence if reason == "stop_sequence" else None}
 
 
-def _usage(counted: Mapping[str, Any] | None) -> dict[str, int]:
+def _usage(counted: Usage | None) -> dict[str, int]:
     """Anthropic counts cached tokens apart from `input_tokens`. Zero where the expert said nothing."""
-    counted = counted or {}
-    cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    counted = counted or Usage()
     return {
-        "input_tokens": max((counted.get("prompt_tokens") or 0) - cached, 0),
-        "output_tokens": counted.get("completion_tokens") or 0,
+        "input_tokens": max(counted.prompt_tokens - counted.cached_tokens, 0),
+        "output_tokens": counted.completion_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
+        "cache_read_input_tokens": counted.cached_tokens,
     }
 
 
@@ -136,21 +136,21 @@ class MessageEvents:
         self._stop_sequences = stop_sequences
         self._parts = Parts()
         self._seen: list[Part] = []
-        self._choice: dict[str, Any] = {}
-        self._usage: Mapping[str, Any] | None = None
+        self._ending = Choice()
+        self._usage: Usage | None = None
         self._started = False
 
-    def feed(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
-        yield from self._start(chunk.get("model") or "")
-        self._usage = chunk.get("usage") or self._usage
-        for choice in (chunk.get("choices") or ())[:1]:
-            yield from self._blocks(self._parts.feed(choice.get("delta") or {}))
-            self._choice |= {key: value for key, value in choice.items() if value is not None}
+    def feed(self, chunk: Completion) -> Iterator[Event]:
+        yield from self._start(chunk.model)
+        yield from self._blocks(self._parts.feed(chunk.choice.said))
+        self._usage = chunk.usage or self._usage
+        if chunk.choice.finish_reason:
+            self._ending = chunk.choice
 
     def finish(self) -> Iterator[Event]:
         yield from self._start("")
         yield from self._blocks(self._parts.close())
-        delta = _stop(self._choice, self._seen, self._stop_sequences)
+        delta = _stop(self._ending, self._seen, self._stop_sequences)
         yield {"type": "message_delta", "delta": delta, "usage": _usage(self._usage)}
         yield {"type": "message_stop"}
 

@@ -18,7 +18,6 @@ import msgspec
 from orchestrator.gateway.endpoint import RouteSpec
 from orchestrator.gateway.http import Request
 
-OBJECT: dict[str, Any] = {"type": "object"}
 ERROR = {
     "type": "object",
     "required": ["error"],
@@ -68,9 +67,9 @@ def openapi_route(specs: Sequence[RouteSpec]) -> RouteSpec:
 
 def document(specs: Sequence[RouteSpec]) -> dict[str, Any]:
     """The whole OpenAPI document."""
-    types = [kind for spec in specs for kind in (spec.body, spec.answer) if kind is not None and kind is not OBJECT]
+    types = [kind for spec in specs for kind in (*spec.body, spec.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    known = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)} | {id(OBJECT): OBJECT}
+    known = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, Any] = {}
     for spec in specs:
         paths.setdefault(_PARAMETER.sub(r"{\1}", spec.path), {})[spec.method.lower()] = _operation(spec, known)
@@ -91,8 +90,9 @@ def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
-    if spec.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": known[id(spec.body)]}}}
+    if spec.body:
+        schema = {"anyOf": [known[id(kind)] for kind in spec.body]} if len(spec.body) > 1 else known[id(spec.body[0])]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if not spec.public:
         operation["security"] = [{"key": []}, {}]
     return operation
@@ -101,7 +101,7 @@ def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
 def _responses(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
     errors = (
         ({} if spec.public else KEYED)
-        | (WITH_BODY if spec.body is not None else {})
+        | (WITH_BODY if spec.body else {})
         | (NAMED if "{" in spec.path else {})
         | (INFERENCE if spec.inference else {})
         | dict(spec.statuses)

@@ -2,8 +2,7 @@
 
     parts = Parts()
     for chunk in chunks:
-        for event in parts.feed(chunk["choices"][0]["delta"]):    # started, grew, ended
-            ...
+        for event in parts.feed(chunk.choice.said): ...   # started, grew, ended
     for event in parts.close(): ...
 
 Chat completions may send the pieces of several tool calls interleaved; the Responses and Messages dialects want one after the
@@ -15,11 +14,13 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
+
+from orchestrator.gateway.completion import Said, ToolCall
 
 PartKind = Literal["reasoning", "text", "refusal", "tool"]
 
@@ -59,16 +60,16 @@ class Parts:
 
     def __init__(self) -> None:
         self._waiting: deque[Part] = deque()
-        self._calls: dict[Any, Part] = {}
+        self._calls: dict[int, Part] = {}
         self._count = 0
         self._last: Part | None = None
 
-    def feed(self, delta: Mapping[str, Any]) -> Iterator[PartEvent]:
-        """Take a chunk's `delta` (or a whole `message`). What arrives for a call whose JSON was already whole is ignored."""
-        self._add("reasoning", delta.get("reasoning_content") or delta.get("reasoning"))
-        self._add("text", delta.get("content"))
-        self._add("refusal", delta.get("refusal"))
-        for position, call in enumerate(delta.get("tool_calls") or ()):
+    def feed(self, said: Said) -> Iterator[PartEvent]:
+        """Take what a chunk adds, or a whole message. What arrives for a call whose JSON was already whole is ignored."""
+        self._add("reasoning", said.reasoning_content or said.reasoning)
+        self._add("text", said.content)
+        self._add("refusal", said.refusal)
+        for position, call in enumerate(said.tool_calls or ()):
             self._add_call(call, position)
         yield from self._drain(final=False)
 
@@ -83,23 +84,20 @@ class Parts:
         self._last = part
         return part
 
-    def _add(self, kind: PartKind, text: Any) -> None:
-        if not isinstance(text, str) or not text:
-            return
-        continues = self._last is not None and self._last.kind == kind
-        part = self._last if continues and self._last else self._new(kind)
-        part.add(text)
+    def _add(self, kind: PartKind, text: str | None) -> None:
+        if text:
+            part = self._last if self._last is not None and self._last.kind == kind else self._new(kind)
+            part.add(text)
 
-    def _add_call(self, call: Mapping[str, Any], position: int) -> None:
+    def _add_call(self, call: ToolCall, position: int) -> None:
         """Calls are told apart by `index`, and by `id` where a server numbers them all 0."""
-        key, call_id = call.get("index", position), call.get("id") or ""
-        part = self._calls.get(key)
-        if part is None or (call_id and part.id and call_id != part.id):
-            part = self._calls[key] = self._new("tool")
-        function = call.get("function") or {}
-        part.id = part.id or call_id
-        part.name = part.name or function.get("name") or ""
-        part.add(function.get("arguments") or "")
+        index = position if call.index is None else call.index
+        part = self._calls.get(index)
+        if part is None or (call.id and part.id and call.id != part.id):
+            part = self._calls[index] = self._new("tool")
+        part.id = part.id or call.id or ""
+        part.name = part.name or call.function.name or ""
+        part.add(call.function.arguments or "")
 
     def _drain(self, *, final: bool) -> Iterator[PartEvent]:
         while self._waiting:
@@ -119,10 +117,10 @@ class Parts:
             yield PartEvent("ended", part)
 
 
-def parts_of(message: Mapping[str, Any]) -> list[Part]:
-    """The parts of a whole answer's `message`."""
+def parts_of(said: Said) -> list[Part]:
+    """The parts of a whole message."""
     parts = Parts()
-    events = [*parts.feed(message), *parts.close()]
+    events = [*parts.feed(said), *parts.close()]
     return [event.part for event in events if event.verb == "ended"]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.gateway.completion import Completion, Usage
 from orchestrator.gateway.errors import Failure
 from orchestrator.gateway.parts import Part, PartEvent, Parts
 from orchestrator.gateway.responses_request import ResponsesRequest
@@ -30,11 +31,9 @@ CONTENT = {"text": ("output_text", "text"), "refusal": ("refusal", "refusal"), "
 """Of each kind of part: the type of its content, which its events are named for, and the field that holds what it says."""
 
 
-def response(completion: Mapping[str, Any], events: ResponseEvents) -> dict[str, Any]:
+def response(completion: Completion, events: ResponseEvents) -> dict[str, Any]:
     """The response that a whole chat completion stands for: what its stream, all in one chunk, would end with."""
-    choice = completion["choices"][0]
-    whole = {**completion, "choices": [{**choice, "delta": choice["message"]}]}
-    *_, last = [*events.feed(whole), *events.finish()]
+    *_, last = [*events.feed(completion), *events.finish()]
     answer: dict[str, Any] = last["response"]
     return answer
 
@@ -53,17 +52,16 @@ class ResponseEvents:
         self._model = request.model
         self._parts = Parts()
         self._output: list[dict[str, Any]] = []
-        self._usage: Mapping[str, Any] | None = None
+        self._usage: Usage | None = None
         self._finish_reason = ""
         self._sent = 0
 
-    def feed(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
-        self._model = chunk.get("model") or self._model
-        self._usage = chunk.get("usage") or self._usage
+    def feed(self, chunk: Completion) -> Iterator[Event]:
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
         yield from self._start()
-        for choice in (chunk.get("choices") or ())[:1]:
-            yield from self._items(self._parts.feed(choice.get("delta") or {}))
-            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        yield from self._items(self._parts.feed(chunk.choice.said))
+        self._finish_reason = chunk.choice.finish_reason or self._finish_reason
 
     def finish(self) -> Iterator[Event]:
         yield from self._start()
@@ -172,19 +170,16 @@ def _logprobs(part: Part) -> dict[str, Any]:
     return {"logprobs": []} if part.kind == "text" else {}
 
 
-def _usage(counted: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _usage(counted: Usage | None) -> dict[str, Any] | None:
     """None where the expert counted nothing."""
-    if not counted:
+    if counted is None:
         return None
-    prompt, completion = counted.get("prompt_tokens") or 0, counted.get("completion_tokens") or 0
-    cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    reasoning = (counted.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return {
-        "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
-        "output_tokens": completion,
-        "output_tokens_details": {"reasoning_tokens": reasoning},
-        "total_tokens": prompt + completion,
+        "input_tokens": counted.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": counted.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": counted.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": counted.reasoning_tokens},
+        "total_tokens": counted.prompt_tokens + counted.completion_tokens,
     }
 
 

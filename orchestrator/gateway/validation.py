@@ -180,9 +180,25 @@ def validate(struct: type[StructT], body: Any) -> StructT:
     """`body` as `struct`. Raises `RequestError` with OpenAI's `param`."""
     try:
         return msgspec.convert(body, struct)
+    except msgspec.ValidationError:
+        return _validate_again(struct, _with_whole_numbers(body))
+
+
+def _validate_again(struct: type[StructT], body: Any) -> StructT:
+    try:
+        return msgspec.convert(body, struct)
     except msgspec.ValidationError as exc:
         message, _, path = str(exc).partition(" - at `$")
         raise RequestError(f"{message}.", param=_param(message, path.rstrip("`"))) from exc
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The same with 5.0 as 5, which to JSON are one number, and for some clients the only way to write it."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(item) for key, item in value.items()}
+    return [_with_whole_numbers(item) for item in value] if isinstance(value, list) else value
 
 
 def _param(message: str, path: str) -> str | None:

@@ -274,7 +274,7 @@ class Core:
         for waiter in self._queues.still_waiting(expert.queue):
             better = self._queues.better(waiter, now)
             if better is not None:
-                self._queues.move(waiter, better)
+                self._queues.move(waiter, better, now)
                 self._dispatch(better.host, now)
 
     def _rebind_all(self, host: Host, now: float) -> None:
@@ -296,7 +296,7 @@ class Core:
         if target is None:
             self._refuse(waiter, error)
         else:
-            self._queues.move(waiter, target)
+            self._queues.move(waiter, target, now)
             self._dispatch(target.host, now)
 
     def _refuse(self, waiter: Waiter, error: SwitchyardError) -> None:

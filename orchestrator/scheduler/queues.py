@@ -131,7 +131,7 @@ class Queues:
         if request.deadline < math.inf:
             self._note_deadline(waiter)
         self._list(waiter)
-        self._join(waiter, expert)
+        self._join(waiter, expert, now)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -143,10 +143,10 @@ class Queues:
         for expert in self.known(waiter.candidates):
             expert.listed.pop(waiter.ticket, None)
 
-    def move(self, waiter: Waiter, expert: Expert) -> None:
+    def move(self, waiter: Waiter, expert: Expert, now: float) -> None:
         """Bind it to another expert; it keeps its place in the order of arrival."""
         waiter.bound.leave(waiter)
-        self._join(waiter, expert)
+        self._join(waiter, expert, now)
 
     def strike(self, waiter: Waiter, host: Host) -> None:
         """The host's experts are no candidates of this waiter any more."""
@@ -155,11 +155,11 @@ class Queues:
         for expert in host.experts:
             expert.listed.pop(waiter.ticket, None)
 
-    def _join(self, waiter: Waiter, expert: Expert) -> None:
+    def _join(self, waiter: Waiter, expert: Expert, now: float) -> None:
         waiter.bound = expert
         expert.join(waiter)
         if not expert.host.serving:
-            self._residency.want(expert.host)
+            self._residency.want(expert.host, now)
 
     def _list(self, waiter: Waiter) -> None:
         for expert in self.known(waiter.candidates):

@@ -4,13 +4,13 @@
     plan = residency.plan(now)              # puts Load and Stop actions into the outbox
 
 What it keeps to. The memory of all hosts that are not cold is never more than the budget (a server that turns out larger than
-declared is the exception: room is made at once). Nothing leased is stopped, except by `close`. Who has waited longest is loaded
-first. Idle hosts are evicted as soon as somebody needs their memory. A busy one is left alone until the wanted host's oldest
-waiter has waited a quantum and the busy one has been there for its own; then it drains: it takes no new leases, ends those it has,
-and stops. While an overdue host can't be helped, nobody behind it is loaded.
+declared is the exception: room is made at once). Nothing leased is stopped, except by `close`. Who has been wanted longest is
+loaded first. Idle hosts are evicted as soon as somebody needs their memory. A busy one is left alone until a host has been wanted
+for its quantum (`rules.quantum_s`) and the busy one has been there for its own; then it drains: it takes no new leases, ends those
+it has, and stops. While an overdue host can't be helped, nobody behind it is loaded.
 
-So nobody starves: with leases of at most D seconds, stops of S and loads of L, a waiter with no older waiters for other cold hosts
-is served within L + 2 quanta + D + S + L; k hosts with older waiters add at most that much each per residency they need.
+So nobody starves: with loads of at most L seconds, leases of D, stops of S and quanta of Q, a cold host that is wanted behind k
+others is ready within (k + 1) * (2L + 2Q + D + S), however busy the residents are, and its oldest waiters are served at once.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Residency:
     def __init__(self, budget_bytes: int, outbox: Outbox) -> None:
         self.budget_bytes = budget_bytes
         self.resident: dict[Host, None] = {}
-        self._wanted: dict[Host, None] = {}
+        self._wanted: dict[Host, float] = {}
         self._outbox = outbox
 
     @property
     def used_bytes(self) -> int:
         return sum(host.memory_bytes for host in self.resident)
 
-    def want(self, host: Host) -> None:
-        """Somebody waits for a host that isn't ready."""
-        self._wanted[host] = None
+    def want(self, host: Host, now: float) -> None:
+        """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded."""
+        self._wanted.setdefault(host, now)
 
     def wait_s(self, host: Host, now: float) -> float:
         """Expected seconds until a host that isn't ready will be."""
@@ -98,11 +98,11 @@ class Residency:
         return plan
 
     def _still_wanted(self) -> list[Host]:
-        """Cold hosts somebody waits for, the longest wait first."""
+        """Cold hosts somebody waits for, those first that have been wanted longest."""
         gone = [h for h in self._wanted if not h.queued or h.state in {"loading", "ready"}]
         for host in gone:
             del self._wanted[host]
-        return sorted((h for h in self._wanted if h.state == "cold"), key=lambda h: h.oldest.ticket)
+        return [host for host in self._wanted if host.state == "cold"]
 
     def _call_off(self, plan: Plan, wanted: list[Host], now: float) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
@@ -130,7 +130,7 @@ class Residency:
         return self.budget_bytes - sum(h.memory_bytes for h in self.resident if h.pinned and h is not host)
 
     def _is_overdue(self, host: Host, now: float) -> bool:
-        due = host.oldest.arrived + quantum_s(host)
+        due = self._wanted[host] + quantum_s(host)
         if due > now:
             self._outbox.wake_at(due)
         return due <= now
@@ -167,7 +167,7 @@ class Residency:
         elif room_for is None:
             host.draining_for = None
         if host.queued:
-            self.want(host)
+            self.want(host, now)
         if not host.leases:
             self.stop(host)
 
@@ -215,7 +215,7 @@ class Residency:
         host.endpoint = None
         self.resident.pop(host, None)
         if host.queued:
-            self.want(host)
+            self.want(host, now)
 
     def unused(self, host: Host, now: float) -> None:
         """Its last lease has ended."""

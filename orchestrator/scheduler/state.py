@@ -119,11 +119,6 @@ class Host:
     def pinned(self) -> bool:
         return self.place.pin and not self.retired
 
-    @property
-    def oldest(self) -> Waiter:
-        """Who has waited longest; only when `queued`."""
-        return min((expert.queue[0] for expert in self.experts if expert.queue), key=_by_ticket)
-
     def enter(self, state: State, now: float) -> None:
         self.state = state
         self.since = now

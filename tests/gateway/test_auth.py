@@ -35,7 +35,9 @@ def test_keys_have_different_callers():
     assert KEYS.authenticate(bearer("sk-one")) != KEYS.authenticate(bearer("sk-two"))
 
 
-@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Bearer ")], bearer("sk-three"), [(b"x-api-key", b"\xff")]])
+@pytest.mark.parametrize(
+    "headers", [[], [(b"authorization", b"Bearer ")], bearer("sk-three"), [(b"x-api-key", b"\xff")]]
+)
 def test_anything_else_is_unauthorized(headers):
     with pytest.raises(Unauthorized):
         KEYS.authenticate(headers)
@@ -59,9 +61,13 @@ def test_without_keys_pages_of_this_machine_are_served(origin):
 def test_a_file_of_keys(tmp_path):
     file = tmp_path / "keys"
     digest = hashlib.sha256(b"sk-hashed").hexdigest()
-    file.write_text(f"# who may\nsk-bare\nalice:sk-alice:with:colons\nbob:sha256:{digest}  # hashed\n\nroot:sk-root admin\n")
+    file.write_text(
+        f"# who may\nsk-bare\nalice:sk-alice:with:colons\nbob:sha256:{digest}  # hashed\n\nroot:sk-root admin\n"
+    )
     keys = KeyRing.load({}, file)
-    callers = {key: keys.authenticate(bearer(key)) for key in ("sk-bare", "sk-alice:with:colons", "sk-hashed", "sk-root")}
+    callers = {
+        key: keys.authenticate(bearer(key)) for key in ("sk-bare", "sk-alice:with:colons", "sk-hashed", "sk-root")
+    }
     assert [caller.key_id for caller in callers.values()][1:] == ["alice", "bob", "root"]
     assert [caller.admin for caller in callers.values()] == [False, False, False, True]
 
@@ -110,7 +116,9 @@ async def test_unauthorized_over_http_echoes_nothing():
     assert "sk-wrong" not in response.text
 
 
-@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/readyz", 200), ("/openapi.json", 200), ("/metrics", 401)])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 200), ("/readyz", 200), ("/openapi.json", 200), ("/metrics", 401)]
+)
 async def test_what_needs_a_key(path, status):
     async with client_of(make_context(keys=KEYS)) as client:
         assert (await client.get(path)).status_code == status

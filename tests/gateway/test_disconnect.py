@@ -7,10 +7,9 @@ import json
 
 import pytest
 
+from orchestrator.gateway.app import create_app
 from tests.support.gateway import HELLO, make_context, served
 from tests.support.pipeline import FakePipeline
-
-from orchestrator.gateway.app import create_app
 
 LIMIT_S = 0.5
 

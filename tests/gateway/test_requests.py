@@ -50,7 +50,9 @@ async def test_tool_results_are_not_routed():
 
 
 async def test_a_long_past_gives_way_to_the_question():
-    query = await chat(("system", "rules " * 1000), ("user", "old " * 1000), ("assistant", "ok"), ("user", "What is 2 + 2?"))
+    query = await chat(
+        ("system", "rules " * 1000), ("user", "old " * 1000), ("assistant", "ok"), ("user", "What is 2 + 2?")
+    )
     assert query.text.endswith("\nok\nWhat is 2 + 2?")
     assert query.text.startswith("rules")
     assert "old" not in query.text
@@ -97,7 +99,12 @@ async def test_needs(body, needs):
 
 @pytest.mark.parametrize(
     ("body", "max_tokens"),
-    [({}, 128), ({"max_tokens": 5}, 5), ({"max_completion_tokens": 7}, 7), ({"max_tokens": 5, "max_completion_tokens": 7}, 7)],
+    [
+        ({}, 128),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 7}, 7),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
+    ],
 )
 async def test_room_for_the_answer(body, max_tokens):
     assert (await chat(("user", "Hello"), **body)).max_tokens == max_tokens
@@ -132,7 +139,7 @@ async def test_a_session_may_be_named():
 
 
 async def test_completion_prompts():
-    query = await query_of(prompt=["Once upon a time", "x " * 500], max_tokens=9, logprobs=0)
+    query = await query_of(prompt=["Once upon a time", "word " * 500], max_tokens=9, logprobs=0)
     assert (query.kind, query.text, query.max_tokens) == ("completion", "Once upon a time", 9)
     assert query.prompt_tokens >= 500
     assert query.needs == {"logprobs"}
@@ -162,7 +169,9 @@ def test_decision_ids_sort_by_time():
     assert ids[0][:15] <= ids[-1][:15]
 
 
-@given(st.lists(st.builds(System, st.text()) | st.builds(User, st.text()) | st.builds(Assistant, st.text()), min_size=1))
+@given(
+    st.lists(st.builds(System, st.text()) | st.builds(User, st.text()) | st.builds(Assistant, st.text()), min_size=1)
+)
 def test_the_routed_text_is_bounded_and_ends_with_the_last_user_turn(messages):
     dialogue = read_dialogue(messages)
     turns = [m.content for m in messages if isinstance(m, User)] or [messages[-1].content]

@@ -144,7 +144,7 @@ async def test_openais_client_reads_a_held_and_explained_stream():
     async with served_client(held(pipeline)) as http:
         client = openai.AsyncOpenAI(api_key="none", base_url=f"{http.base_url}/v1")
         asking = asyncio.create_task(
-            client.chat.completions.create(**STREAM, extra_body={"switchyard": {"explain": True}})  # type: ignore[call-overload]
+            client.chat.completions.create(**STREAM, extra_body={"switchyard": {"explain": True}})
         )
         await pipeline.asked.wait()
         await asyncio.sleep(0.05)  # the hold's own clock
@@ -156,9 +156,11 @@ async def test_openais_client_reads_a_held_and_explained_stream():
 
 async def test_openais_client_raises_the_error_of_a_broken_stream():
     broken = ExpertError("small", "truncated", "the stream stopped without its end")
-    async with served_client(make_context(FakePipeline(events=[EVENTS[0], broken]))) as http:
-        async with openai.AsyncOpenAI(api_key="none", base_url=f"{http.base_url}/v1") as client:
-            stream = await client.chat.completions.create(**STREAM)  # type: ignore[call-overload]
-            with pytest.raises(openai.APIError, match="stopped without its end"):
-                async for _ in stream:
-                    pass
+    async with (
+        served_client(make_context(FakePipeline(events=[EVENTS[0], broken]))) as http,
+        openai.AsyncOpenAI(api_key="none", base_url=f"{http.base_url}/v1") as client,
+    ):
+        stream = await client.chat.completions.create(**STREAM)
+        with pytest.raises(openai.APIError, match="stopped without its end"):
+            async for _ in stream:
+                pass

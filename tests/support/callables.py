@@ -29,6 +29,10 @@ def wait_for_release(question: str) -> str:
     return question
 
 
+def thread_name(question: str) -> str:
+    return threading.current_thread().name
+
+
 def decline(question: str) -> None:
     return None
 

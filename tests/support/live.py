@@ -1,6 +1,8 @@
-"""A whole Switchyard on a free port, in a thread of its own, for clients that block: real sockets, scripted experts.
+"""A whole Switchyard on a free port: real sockets, scripted experts.
 
-with live_gateway(tmp_path) as gateway:
+async with serving(tmp_path) as gateway:          # in the test's own loop
+    ... f"{gateway.url}/v1/messages" ...
+with live_gateway(tmp_path) as gateway:           # in a thread, for clients that block
     OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY).chat.completions.create(model="auto", ...)
     assert gateway.upstream.requests[0].body["messages"]
 
@@ -10,16 +12,16 @@ All experts but `hashed` are one scripted upstream (`tests/support/upstream.py`)
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.gateway.app import create_app
-from orchestrator.gateway.server import bind, serve
 from orchestrator.service import running
+from tests.support.gateway import served
 from tests.support.upstream import Upstream, running_upstream
 
 KEY = "sk-test-0123456789"
@@ -28,43 +30,52 @@ CAPABILITIES = ["streaming", "tools", "vision", "json_schema", "logprobs"]
 
 @dataclass(frozen=True)
 class Live:
-    """url: without `/v1`. stop: from any thread."""
+    """url: without `/v1`."""
 
     url: str
     upstream: Upstream
-    stop: Callable[[], object]
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, hold_s: float = 2.0) -> AsyncIterator[Live]:
+    """hold_s: after which a stream that waits is told so."""
+    async with running_upstream() as upstream:
+        (folder / "keys.txt").write_text(f"{KEY}\n")
+        path = folder / "experts.yaml"
+        path.write_text(json.dumps(_config(upstream.base_url)))  # JSON is YAML
+        async with (
+            running(path) as service,
+            served(create_app(replace(service.gateway_context(), hold_s=hold_s))) as url,
+        ):
+            yield Live(url, upstream)
 
 
 @contextmanager
 def live_gateway(folder: Path) -> Iterator[Live]:
-    started: Future[Live] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, started)), daemon=True)
+    started: Future[tuple[Live, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        async with serving(folder) as live:
+            stop = asyncio.Event()
+            started.set_result((live, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def serve() -> None:
+        try:
+            asyncio.run(run())
+        except Exception as exc:
+            if started.done():
+                raise
+            started.set_exception(exc)
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    live = started.result(timeout=20)
+    live, loop, stop = started.result(timeout=30)
     try:
         yield live
     finally:
-        live.stop()
-        thread.join(timeout=20)
-
-
-async def _serve(folder: Path, started: Future[Live]) -> None:
-    try:
-        async with running_upstream() as upstream:
-            (folder / "keys.txt").write_text(f"{KEY}\n")
-            path = folder / "experts.yaml"
-            path.write_text(json.dumps(_config(upstream.base_url)))  # JSON is YAML
-            async with running(path) as service:
-                context = service.gateway_context()
-                listener = bind("127.0.0.1", 0)
-                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                stop, loop = asyncio.Event(), asyncio.get_running_loop()
-                started.set_result(Live(url, upstream, lambda: loop.call_soon_threadsafe(stop.set)))
-                await serve(create_app(context), context.lifecycle, listener, stop=stop, drain_s=1)
-    except BaseException as exc:
-        if started.done():
-            raise
-        started.set_exception(exc)
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(timeout=30)
 
 
 def _config(base_url: str) -> dict[str, Any]:
@@ -73,7 +84,7 @@ def _config(base_url: str) -> dict[str, Any]:
 
     return {
         "version": 1,
-        "gateway": {"keys_file": "keys.txt"},
+        "gateway": {"keys_file": "keys.txt", "request_timeout_s": 20},
         "experts": [
             expert("large", capabilities=CAPABILITIES, context=128000),
             expert("small", capabilities=["streaming"], context=2048),

@@ -1,8 +1,8 @@
 """Hand-written stand-ins for what the gateway talks to: a pipeline that says what it is told to, a scheduler, a ledger.
 
-    pipeline = FakePipeline(events=[b"data: {}\n\n", b"data: [DONE]\n\n"])
-    pipeline.gate.clear()                         # hold every answer until gate.set()
-    await pipeline.aborted.wait()                 # somebody was cancelled, or closed a stream early
+pipeline = FakePipeline(events=[b"data: {}\n\n", b"data: [DONE]\n\n"])
+pipeline.gate.clear()                         # hold every answer until gate.set()
+await pipeline.aborted.wait()                 # somebody was cancelled, or closed a stream early
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from orchestrator.errors import NotFound
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Position
 from orchestrator.types import Decision, Feedback, Query
 
-BODY = b'{"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "small", "choices": []}'
+BODY = (
+    b'{"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "small", "choices": '
+    b'[{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}]}'
+)
 
 
 @dataclass
@@ -168,7 +171,6 @@ class FakeLedger:
 
 
 def make_status(expert: str, state: str = "ready", **overrides: Any) -> ExpertStatus:
-    values: dict[str, Any] = dict(
-        leases=0, waiting=0, expected_wait_s=0.0, breaker="closed", memory_bytes=0, loads=0, last_error=None
-    )
-    return ExpertStatus(expert=expert, state=state, **(values | overrides))  # type: ignore[arg-type]
+    """An expert nobody waits for; `overrides` are fields of `ExpertStatus`."""
+    quiet: dict[str, Any] = {"leases": 0, "waiting": 0, "expected_wait_s": 0.0, "memory_bytes": 0, "loads": 0}
+    return ExpertStatus(**({"expert": expert, "state": state, "breaker": "closed"} | quiet | overrides))

@@ -1,4 +1,9 @@
-"""Short ways to describe experts to a scheduler in tests: `remote("gpt", rpm=60)`, `local("llama", 100)`, `persona("poet", "llama")`."""
+"""Short ways to talk to the scheduler's core in tests.
+
+    core = Core([remote("gpt", rpm=60), local("llama", 100), persona("poet", "llama")], 100, 0.0)
+    core.acquire(ask("llama"), 0.0)
+    happened(core)                      # ["load llama"]
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,12 @@ from collections.abc import Callable
 
 from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Place
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.state import Action, Grant, Load, Refuse, Stop
+from orchestrator.types import Endpoint
 from routers.policy import Choice
+
+ENDPOINT = Endpoint("http://127.0.0.1:1/v1", token="t")
 
 OK = LeaseOutcome(ok=True, latency_s=0.1, duration_s=1.0)
 FAILED = LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1)
@@ -39,3 +49,26 @@ def ask(*names: str, mu: float = 0.0, deadline: float = 1e9, request_id: str = "
     """A request for these experts, each worth `step` less than the one before."""
     choices = tuple(Choice(name, 1.0 - step * i) for i, name in enumerate(names))
     return LeaseRequest(request_id, choices, mu, deadline)
+
+
+def become_ready(core: Core, name: str, now: float, *, memory_bytes: int | None = None) -> None:
+    """The launch of this host, which the core has asked for, succeeds."""
+    host = core.expert(name).host
+    core.loaded(host, ENDPOINT, host.memory_bytes if memory_bytes is None else memory_bytes, now)
+
+
+def happened(core: Core) -> list[str]:
+    """What the core wants done since it was last asked, in words: `load a`, `stop a`, `grant r a`, `refuse r NoCapacity`."""
+    return [_in_words(action) for action in core.take_actions()]
+
+
+def _in_words(action: Action) -> str:
+    match action:
+        case Load(host):
+            return f"load {host.name}"
+        case Stop(host):
+            return f"stop {host.name}"
+        case Grant(waiter, lease):
+            return f"grant {waiter.request_id} {lease.expert}"
+        case Refuse(waiter, error):
+            return f"refuse {waiter.request_id} {type(error).__name__}"

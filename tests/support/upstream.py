@@ -26,7 +26,8 @@ when `include_usage` asks), and show `message`, whatever was asked; each takes `
              bytewise      every byte written by itself       no-chunks          [DONE] and nothing else
              garbage       a chunk, then an event that isn't JSON
 
-`upstream.gone` is set when a client leaves before its answer is whole. Refused connections: `refusing_url()`.
+`upstream.arrived` is set when a request is there, `upstream.gone` when a client leaves before its answer is whole.
+For connections that are refused there is `refusing_url()`.
 `python -m tests.support.upstream 8001` serves on a port until it is interrupted.
 """
 
@@ -37,7 +38,7 @@ import json
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +58,7 @@ class Exchange:
     upstream: Upstream
     request: web.Request
     path: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: dict[str, Any]
 
     @property
@@ -80,13 +81,15 @@ class Upstream:
     script: deque[str | Handler] = field(default_factory=deque)
     requests: list[Exchange] = field(default_factory=list)
     num_connections: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _transports: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
-        exchange = Exchange(self, request, request.path, dict(request.headers), body)
+        exchange = Exchange(self, request, request.path, request.headers, body)
         self.requests.append(exchange)
+        self.arrived.set()
         try:
             await asyncio.sleep(self.delay_s)
             return await self._next(body)(exchange)

@@ -1,0 +1,256 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from orchestrator.engines.local import LocalEngine
+from orchestrator.engines.registry import make_engine
+from orchestrator.errors import ConfigError, ExpertError
+from orchestrator.experts.base import ServerCommand
+from tests.support.servers import command, server
+
+GONE_WITHIN_S = 10
+WAIT_FOREVER = "signal.pause()"
+GRANDCHILD = """
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
+open(sys.argv[2], "w").write(str(child.pid))
+"""
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine(stop_grace_s=5)
+    yield engine
+    await engine.close()
+
+
+async def ask(url: str, token: str) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as http, http.get(url, headers={"Authorization": f"Bearer {token}"}) as response:
+        return response.status, await response.json(content_type=None)
+
+
+def pid_in(file: Path) -> psutil.Process:
+    return psutil.Process(int(file.read_text()))
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it is gone, soon."""
+    try:
+        process.wait(timeout=GONE_WITHIN_S)
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+async def failure(engine: LocalEngine, launched: ServerCommand) -> ExpertError:
+    with pytest.raises(ExpertError) as caught:
+        await engine.launch("expert", launched)
+    assert caught.value.kind == "not_loaded"
+    assert caught.value.expert == "expert"
+    return caught.value
+
+
+async def test_launch_returns_a_server_that_answers_at_its_endpoint(engine: LocalEngine) -> None:
+    running = await engine.launch("expert", server())
+    status, _ = await ask(running.endpoint.base_url, running.endpoint.token)
+    assert status == 200
+    assert not running.exited.done()
+
+
+async def test_each_server_gets_a_port_and_a_token_of_its_own(engine: LocalEngine) -> None:
+    first, second = await asyncio.gather(engine.launch("a", server()), engine.launch("b", server()))
+    assert first.endpoint.base_url != second.endpoint.base_url
+    assert (await ask(second.endpoint.base_url, first.endpoint.token))[0] == 401
+
+
+async def test_placeholders_are_filled_and_the_token_stays_out_of_the_command_line(engine: LocalEngine) -> None:
+    running = await engine.launch("expert", server("", "--url=http://x:{port}"))
+    _, told = await ask(running.endpoint.base_url, running.endpoint.token)
+    assert told["argv"][2] == f"--url=http://x:{running.port}"  # type: ignore[index]
+    assert running.endpoint.token not in str(told["argv"])
+
+
+async def test_the_environment_is_passed_on_without_the_gateways_keys(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("SWITCHYARD_API_KEYS", "sk-secret")
+    running = await engine.launch("expert", server())
+    _, told = await ask(running.endpoint.base_url, running.endpoint.token)
+    env = told["env"]
+    assert isinstance(env, dict)
+    assert env["CUDA_VISIBLE_DEVICES"] == "3"
+    assert env["PYTHONSAFEPATH"] == "1"
+    assert "SWITCHYARD_API_KEYS" not in env
+
+
+async def test_a_server_runs_in_an_empty_folder_or_where_its_command_says(engine: LocalEngine, tmp_path: Path) -> None:
+    anywhere, there = await engine.launch("a", server()), await engine.launch("b", server(cwd=tmp_path))
+    _, told = await ask(anywhere.endpoint.base_url, anywhere.endpoint.token)
+    assert list(Path(str(told["cwd"])).iterdir()) == []
+    _, told = await ask(there.endpoint.base_url, there.endpoint.token)
+    assert told["cwd"] == str(tmp_path)
+
+
+async def test_stdin_is_written_and_closed(engine: LocalEngine) -> None:
+    text = "x" * 200_000
+    await engine.launch("expert", server(f"assert sys.stdin.read() == {'x'!r} * {len(text)}", stdin=text))
+
+
+async def test_a_server_that_crashes_resolves_exited(engine: LocalEngine, caplog: pytest.LogCaptureFixture) -> None:
+    running = await engine.launch(
+        "expert", server("import threading\nthreading.Timer(0.3, lambda: os.kill(os.getpid(), 11)).start()")
+    )
+    assert await asyncio.wait_for(running.exited, 5) == 128 + signal.SIGSEGV
+    assert running.memory_bytes() == 0
+    assert "exited with code 139" in caplog.text
+
+
+async def test_exit_during_start_says_why_and_hides_token_keys_and_paths(engine: LocalEngine) -> None:
+    script = "import os, sys; print('bad', os.environ['T'], os.environ['K'], '/home/ann/x/model.gguf'); sys.exit(3)"
+    error = await failure(engine, command(script, "{port}", env={"T": "{token}", "K": "sk-very-secret"}))
+    assert "exited with code 3" in error.message
+    assert "bad" in error.message
+    for secret in ("sk-very-secret", "/home/ann"):
+        assert secret not in error.message
+    assert len(error.message.split()) < 25  # a token would stand where it now says that it is hidden
+
+
+async def test_a_command_that_does_not_exist_is_named(engine: LocalEngine) -> None:
+    error = await failure(engine, ServerCommand(argv=("no-such-program", "{port}")))
+    assert "can't start no-such-program: No such file or directory" in error.message
+
+
+async def test_never_ready_is_stopped_after_its_time(engine: LocalEngine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    script = f"import os, signal; open({str(file)!r}, 'w').write(str(os.getpid())); {WAIT_FOREVER}"
+    error = await failure(engine, command(script, "{port}", timeout_s=1.0))
+    assert "not ready after 1 s" in error.message
+    assert not psutil.pid_exists(int(file.read_text()))
+
+
+async def test_an_unhealthy_answer_is_told(engine: LocalEngine) -> None:
+    error = await failure(engine, server(env={}, timeout_s=1.0))
+    assert "its health check answered 401" in error.message
+
+
+async def test_a_canary_that_fails_is_not_ready(engine: LocalEngine) -> None:
+    error = await failure(engine, server(canary=("/v1/chat/completions", {"messages": []})))
+    assert "answered 500 to a first request" in error.message
+
+
+async def test_a_talkative_server_is_not_held_up(engine: LocalEngine) -> None:
+    running = await engine.launch("expert", server("print('line\\n' * 200_000)\nprint('the end')"))
+    assert running.last_output().endswith("the end")
+    assert len(running.last_output()) < 8192
+
+
+async def test_stop_returns_when_every_process_is_gone_and_may_be_called_twice(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    running = await engine.launch("expert", server(GRANDCHILD, str(file)))
+    grandchild = pid_in(file)
+    assert running.memory_bytes() > 10_000_000
+    await asyncio.gather(running.stop(), running.stop())
+    assert not grandchild.is_running()
+    assert running.memory_bytes() == 0
+    assert running.exited.result() == 128 + signal.SIGTERM
+
+
+async def test_a_server_that_ignores_sigterm_is_killed() -> None:
+    engine = LocalEngine(stop_grace_s=0.3)
+    running = await engine.launch("expert", server("signal.signal(signal.SIGTERM, signal.SIG_IGN)"))
+    await running.stop()
+    assert running.exited.result() == 128 + signal.SIGKILL
+    await engine.close()
+
+
+async def test_what_a_dead_server_left_behind_is_killed(engine: LocalEngine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    await failure(engine, command("import subprocess, sys\n" + GRANDCHILD, "{port}", str(file)))
+    assert not psutil.pid_exists(int(file.read_text()))
+
+
+async def test_a_cancelled_launch_leaves_no_process(engine: LocalEngine) -> None:
+    task = asyncio.create_task(engine.launch("expert", command("import time; time.sleep(1000)", "{port}")))
+    ours = psutil.Process()
+    before = set(ours.children())
+    while set(ours.children()) <= before:  # noqa: ASYNC110 - there is no event for a process that starts
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert set(ours.children()) <= before
+
+
+async def test_close_stops_everything_at_once() -> None:
+    engine = LocalEngine()
+    running = await asyncio.gather(*(engine.launch(f"expert-{i}", server()) for i in range(3)))
+    await engine.close()
+    assert all(each.exited.done() for each in running)
+
+
+async def test_another_port_is_tried_when_the_first_was_taken_meanwhile(engine: LocalEngine) -> None:
+    """The server tells its first port to the test, which takes it before the server can."""
+    taken: list[socket.socket] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not taken:
+            taken.append(socket.create_server(("127.0.0.1", int(await reader.readline()))))
+        writer.close()
+
+    control = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = control.sockets[0].getsockname()[1]
+    tell = f"""
+import socket
+with socket.create_connection(("127.0.0.1", {port})) as told:
+    told.sendall(sys.argv[1].encode() + b"\\n")
+    told.recv(1)
+HTTPServer.allow_reuse_address = False
+"""
+    running = await engine.launch("expert", server(tell))
+    assert running.port != taken[0].getsockname()[1]
+    taken[0].close()
+    control.close()
+
+
+def test_sigkill_of_the_gateway_leaves_no_child(tmp_path: Path) -> None:
+    gateway = f"""
+import asyncio
+from orchestrator.engines.local import LocalEngine
+from tests.support.servers import server
+async def main():
+    await LocalEngine().launch("expert", server({GRANDCHILD!r}, {str(tmp_path / "pid")!r}))
+    print("ready", flush=True)
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", gateway], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    below = psutil.Process(process.pid).children(recursive=True)
+    grandchild = pid_in(tmp_path / "pid")
+    assert grandchild in below
+    process.kill()
+    process.communicate()
+    assert all(gone(child) for child in below)
+
+
+def test_memory_available_is_some() -> None:
+    assert 0 < make_engine("local").memory_available_bytes() <= psutil.virtual_memory().total
+
+
+def test_an_unknown_engine_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'cluster' is no engine; expected one of local"):
+        make_engine("cluster")

@@ -1,0 +1,232 @@
+"""The scheduler's core under random interleavings of everything that can happen to it (issue 2, point 8; issue 6, point 1)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from orchestrator.errors import SwitchyardError
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Stop, Waiter
+from orchestrator.types import Endpoint
+from routers.policy import Choice
+from tests.support.places import local, persona, remote
+
+BUDGET = 100
+FLEET = (
+    local("small", 30, concurrency=2),
+    local("medium", 60, concurrency=1, keep_alive_s=5.0),
+    local("large", 90, concurrency=3),
+    local("flash", 40, concurrency=2, keep_alive_s=0.0),
+    local("unknown", None, concurrency=1),
+    persona("poet", "small"),
+    persona("clerk", "large", concurrency=1),
+    remote("api"),
+    remote("slow-api", concurrency=2, rpm=3),
+)
+NAMES = [place.expert for place in FLEET]
+OUTCOMES = [
+    LeaseOutcome(ok=True, latency_s=0.1, duration_s=2.0),
+    LeaseOutcome(ok=True, latency_s=30.0, duration_s=40.0),
+    LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1),
+    LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1, retry_after_s=7.0),
+    LeaseOutcome(ok=None, latency_s=0.1, duration_s=0.1),
+]
+candidates = st.lists(
+    st.builds(Choice, st.sampled_from(NAMES), st.floats(0, 1)), min_size=1, max_size=4, unique_by=lambda c: c.expert
+).map(tuple)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.core = Core(FLEET, BUDGET, self.now, max_waiting=5, uniform=lambda: 0.5)
+        self.fleet: tuple[Place, ...] = FLEET
+        self.waiting: set[Waiter] = set()
+        self.leases: list[tuple[Lease, Host, int]] = []
+        self.grants: list[tuple[str, float]] = []
+        self.loading: list[Host] = []
+        self.stopping: list[Host] = []
+        self.in_memory: set[Host] = set()
+        self.asked = 0
+
+    # What can happen
+
+    @rule(choices=candidates, mu=st.sampled_from([0.0, 0.01, 1.0]), patience=st.sampled_from([1.0, 50.0, math.inf]))
+    def acquire(self, choices, mu, patience):
+        self.asked += 1
+        request = LeaseRequest(f"r{self.asked}", choices, mu, self.now + patience)
+        try:
+            admitted = self.core.acquire(request, self.now)
+        except SwitchyardError:
+            pass
+        else:
+            if isinstance(admitted, Lease):
+                self.granted(admitted)
+            else:
+                self.waiting.add(admitted)
+        self.carry_out()
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
+    def release(self, data, outcome):
+        lease, _, _ = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
+        self.core.release(lease, outcome, self.now)
+        self.carry_out()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def cancel(self, data):
+        waiter = data.draw(st.sampled_from(sorted(self.waiting, key=lambda w: w.ticket)))
+        self.waiting.remove(waiter)
+        self.core.cancel(waiter, self.now)
+        self.carry_out()
+
+    @precondition(lambda self: self.loading)
+    @rule(data=st.data(), works=st.booleans())
+    def finish_load(self, data, works):
+        host = self.loading.pop(data.draw(st.integers(0, len(self.loading) - 1)))
+        if works:
+            measured = 20 if host.place.memory_bytes is None else host.memory_bytes
+            self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), measured, self.now)
+        else:
+            self.in_memory.remove(host)
+            self.core.load_failed(host, "broken", self.now)
+        self.carry_out()
+
+    @precondition(lambda self: self.stopping)
+    @rule(data=st.data())
+    def finish_stop(self, data):
+        host = self.stopping.pop(data.draw(st.integers(0, len(self.stopping) - 1)))
+        self.in_memory.remove(host)
+        self.core.stopped(host, self.now)
+        self.carry_out()
+
+    @precondition(lambda self: self.crashable())
+    @rule(data=st.data())
+    def crash(self, data):
+        host = data.draw(st.sampled_from(self.crashable()))
+        self.in_memory.remove(host)
+        self.core.died(host, "its server exited with code -11", self.now)
+        self.carry_out()
+
+    @rule(seconds=st.sampled_from([0.1, 2.0, 10.0, 70.0]))
+    def time_passes(self, seconds):
+        until = self.now + seconds
+        while self.core.next_wake <= until:
+            self.tick(max(self.now, self.core.next_wake))
+        self.now = until
+
+    @rule(name=st.sampled_from(NAMES))
+    def unload(self, name):
+        if name in {place.expert for place in self.fleet}:
+            self.core.unload(name, self.now)
+            self.carry_out()
+
+    @rule(
+        gone=st.sets(st.sampled_from(["api", "poet", "medium", "flash"])),
+        changed=st.frozensets(st.sampled_from(["small", "large", "unknown"])),
+    )
+    def reconfigure(self, gone, changed):
+        self.fleet = tuple(place for place in FLEET if place.expert not in gone)
+        self.core.reconfigure(self.fleet, BUDGET, changed, self.now)
+        self.carry_out()
+
+    # What must hold
+
+    def tick(self, now):
+        self.now = now
+        self.core.tick(now)
+        self.carry_out()
+
+    def carry_out(self):
+        for action in self.core.take_actions():
+            match action:
+                case Grant(waiter, lease):
+                    self.waiting.remove(waiter)  # KeyError: answered twice, or after it was cancelled
+                    assert lease.expert in {choice.expert for choice in waiter.candidates}
+                    self.granted(lease)
+                case Refuse(waiter, _):
+                    self.waiting.remove(waiter)
+                case Load(host):
+                    assert host not in self.in_memory
+                    self.in_memory.add(host)
+                    self.loading.append(host)
+                case Stop(host):
+                    assert host in self.in_memory
+                    assert not self.live(host), "a leased server was stopped"
+                    if host in self.loading:
+                        self.loading.remove(host)
+                    self.stopping.append(host)
+
+    def granted(self, lease):
+        host = self.core.expert(lease.expert).host
+        assert host.state in {"ready", "remote"}
+        assert host not in self.stopping
+        if host.place.holds_weights:
+            assert host in self.in_memory
+            assert host not in self.loading
+        self.leases.append((lease, host, host.generation))
+        self.grants.append((lease.expert, self.now))
+        assert self.live(host) <= host.limit
+
+    def live(self, host):
+        return sum(h is host and generation == host.generation for _, h, generation in self.leases)
+
+    def crashable(self):
+        hosts = [host for host in self.in_memory if host not in self.loading and host not in self.stopping]
+        return sorted(hosts, key=lambda host: (host.name, host.since))
+
+    @invariant()
+    def memory_is_within_the_budget(self):
+        assert sum(host.memory_bytes for host in self.in_memory) <= BUDGET
+
+    @invariant()
+    def every_waiter_stands_in_one_queue(self):
+        statuses = {status.expert: status for status in self.core.status(self.now)}
+        bound = Counter(waiter.bound.name for waiter in self.waiting)
+        assert {name: status.waiting for name, status in statuses.items() if status.waiting} == dict(bound)
+        for waiter in self.waiting:
+            assert waiter in self.core.expert(waiter.bound.name).queue
+
+    @invariant()
+    def nobody_waits_for_what_is_free(self):
+        for name in {waiter.bound.name for waiter in self.waiting}:
+            expert = self.core.expert(name)
+            assert not (expert.has_room(self.now) and expert.breaker.admits(self.now) and self.core.next_wake > self.now)
+
+    @invariant()
+    def rates_are_kept(self):
+        assert sum(name == "slow-api" and at > self.now - 60.0 for name, at in self.grants) <= 3
+
+    def teardown(self):
+        """Once the world behaves, nobody is left waiting."""
+        for _ in range(500):
+            while self.leases or self.loading or self.stopping:
+                if self.stopping:
+                    host = self.stopping.pop()
+                    self.in_memory.remove(host)
+                    self.core.stopped(host, self.now)
+                elif self.leases:
+                    self.core.release(self.leases.pop()[0], OUTCOMES[0], self.now)
+                else:
+                    host = self.loading.pop()
+                    self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), host.memory_bytes, self.now)
+                self.carry_out()
+            if not self.waiting:
+                return
+            assert self.core.next_wake < math.inf, "somebody waits, and nothing will ever happen"
+            self.tick(max(self.now, self.core.next_wake))
+        raise AssertionError("somebody waits for ever")
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

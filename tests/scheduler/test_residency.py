@@ -1,0 +1,291 @@
+"""What is in memory, and who makes room for whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import ConfigError, ExpertError
+from orchestrator.scheduler.base import Lease
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.state import Refuse, Waiter
+from tests.support.places import OK, ask, become_ready, happened, local, persona, remote
+
+
+def states(core: Core) -> dict[str, str]:
+    return {status.expert: status.state for status in core.status(0.0)}
+
+
+def ready(*places, budget=100):
+    """A core in which every host has been loaded, used once, and is idle at second 10."""
+    core = Core(places, budget, 0.0)
+    for place in places:
+        core.acquire(ask(place.expert), 0.0)
+    for at, place in enumerate(places):
+        become_ready(core, place.expert, 1.0 + at)
+    for action in core.take_actions():
+        if hasattr(action, "lease"):
+            core.release(action.lease, OK, 10.0)
+    core.take_actions()
+    return core
+
+
+def test_waiters_share_one_load():
+    core = Core([local("a", 60, concurrency=2)], 100, 0.0)
+    for name in ("r1", "r2", "r3"):
+        assert isinstance(core.acquire(ask("a", request_id=name), 0.0), Waiter)
+    assert happened(core) == ["load a"]
+    become_ready(core, "a", 3.0)
+    assert happened(core) == ["grant r1 a", "grant r2 a"]
+
+
+def test_a_lease_on_a_loaded_host_carries_its_endpoint():
+    core = ready(local("a", 60))
+    assert core.acquire(ask("a"), 11.0).endpoint.base_url == "http://127.0.0.1:1/v1"
+
+
+def test_a_load_does_not_hold_up_who_is_resident():
+    core = ready(local("a", 50), budget=100)
+    core.reconfigure([local("a", 50), local("b", 50)], 100, frozenset(), 10.0)
+    core.acquire(ask("b"), 11.0)
+    assert happened(core) == ["load b"]
+    assert isinstance(core.acquire(ask("a"), 11.0), Lease)
+
+
+def test_load_times_are_learned():
+    core = Core([local("a", 60)], 100, 0.0)
+    assert core.waits(["a"], 0.0) == {"a": pytest.approx(0.5)}  # assumed: half a second and the time to read it
+    core.acquire(ask("a"), 0.0)
+    become_ready(core, "a", 8.0)
+    core.unload("a", 8.0)
+    [granted, *_] = core.take_actions()[1:]
+    core.release(granted.lease, OK, 9.0)
+    core.stopped(core.expert("a").host, 9.5)
+    assert core.waits(["a"], 10.0) == {"a": 8.0}
+
+
+def test_an_idle_host_makes_room_at_once_and_its_memory_is_awaited():
+    core = ready(local("a", 60))
+    core.reconfigure([local("a", 60), local("b", 60)], 100, frozenset(), 10.0)
+    core.acquire(ask("b"), 11.0)
+    assert happened(core) == ["stop a"]
+    core.stopped(core.expert("a").host, 12.0)
+    assert happened(core) == ["load b"]
+
+
+def test_the_least_regretted_idle_host_goes():
+    core = ready(local("often", 50), local("rarely", 50))
+    for at in range(11, 15):
+        core.release(core.acquire(ask("often"), at), OK, at + 0.5)
+    core.release(core.acquire(ask("rarely"), 16.0), OK, 17.0)  # more recent, as LRU would have it
+    core.reconfigure([local("often", 50), local("rarely", 50), local("new", 50)], 100, frozenset(), 18.0)
+    core.acquire(ask("new"), 18.0)
+    assert happened(core) == ["stop rarely"]
+
+
+def test_a_leased_host_is_left_alone_for_a_quantum_then_drains_then_makes_room():
+    core = ready(local("a", 60), local("b", 30))
+    core.reconfigure([local("a", 60), local("b", 30), local("c", 100)], 100, frozenset(), 10.0)
+    lease = core.acquire(ask("a"), 20.0)
+    core.acquire(ask("c"), 20.0)
+    assert happened(core) == []
+    core.tick(21.9)
+    assert states(core)["a"] == "ready"
+    assert core.next_wake == pytest.approx(22.0)  # 2 s: four loads of half a second
+    core.tick(22.0)
+    assert happened(core) == ["stop b"]
+    assert states(core)["a"] == "draining"
+    assert isinstance(core.acquire(ask("a"), 22.5), Waiter)  # no new leases
+    core.release(lease, OK, 25.0)
+    assert happened(core) == ["stop a"]
+    core.stopped(core.expert("a").host, 26.0)
+    assert happened(core) == []
+    core.stopped(core.expert("b").host, 26.5)
+    assert happened(core) == ["load c"]
+
+
+def test_a_drain_is_called_off_when_nobody_needs_the_room_any_more():
+    core = ready(local("a", 60, concurrency=2))
+    core.reconfigure([local("a", 60, concurrency=2), local("b", 60)], 100, frozenset(), 10.0)
+    core.acquire(ask("a"), 20.0)
+    waiter = core.acquire(ask("b"), 20.0)
+    core.tick(30.0)
+    assert states(core)["a"] == "draining"
+    core.acquire(ask("a", request_id="second"), 31.0)
+    core.cancel(waiter, 32.0)
+    assert states(core)["a"] == "ready"
+    assert happened(core) == ["grant second a"]
+
+
+def test_pinned_hosts_are_never_evicted_nor_unloaded_when_idle():
+    places = [local("pinned", 60, pin=True, keep_alive_s=1.0), local("a", 40)]
+    core = ready(*places)
+    core.reconfigure([*places, local("b", 40)], 100, frozenset(), 10.0)
+    core.acquire(ask("b"), 1000.0)
+    assert happened(core) == ["stop a"]
+    core.tick(2000.0)
+    assert states(core)["pinned"] == "ready"
+
+
+def test_an_idle_host_is_unloaded_after_its_keep_alive():
+    core = ready(local("a", 60, keep_alive_s=30.0))
+    assert core.next_wake == 40.0
+    core.release(core.acquire(ask("a"), 20.0), OK, 25.0)
+    core.tick(40.0)
+    assert happened(core) == []
+    assert core.next_wake == 55.0
+    core.tick(55.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_without_keep_alive_a_host_goes_right_after_use():
+    core = Core([local("a", 60, keep_alive_s=0.0)], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    become_ready(core, "a", 1.0)
+    [_, granted] = core.take_actions()
+    core.release(granted.lease, OK, 2.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_a_host_larger_than_the_budget_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"'a' needs 5\.0 GB; the memory budget is 4\.0 GB"):
+        Core([local("a", 5_000_000_000)], 4_000_000_000, 0.0)
+
+
+def test_a_host_that_does_not_fit_beside_the_pinned_ones_is_a_config_error():
+    with pytest.raises(ConfigError, match="of which pinned experts take"):
+        Core([local("pinned", 60, pin=True), local("a", 50)], 100, 0.0)
+    with pytest.raises(ConfigError, match="the pinned experts need"):
+        Core([local("p1", 60, pin=True), local("p2", 60, pin=True)], 100, 0.0)
+
+
+def test_a_persona_of_nobody_is_a_config_error():
+    with pytest.raises(ConfigError, match="needs the weights of 'nobody'"):
+        Core([persona("poet", "nobody")], 100, 0.0)
+
+
+def test_memory_that_is_not_declared_is_assumed_then_learned():
+    core = Core([local("a", None), local("b", 70)], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    become_ready(core, "a", 1.0, memory_bytes=20)
+    assert next(s.memory_bytes for s in core.status(1.0) if s.expert == "a") == 20
+    core.acquire(ask("b"), 1.0)
+    assert "load b" in happened(core)  # 70 fit beside 20
+
+
+def test_a_server_larger_than_declared_makes_others_leave():
+    core = ready(local("a", 40), local("b", 40))
+    core.reconfigure([local("a", 40), local("b", 40), local("c", 20)], 100, frozenset(), 10.0)
+    core.acquire(ask("c", request_id="w"), 11.0)
+    become_ready(core, "c", 12.0, memory_bytes=50)
+    assert happened(core) == ["load c", "stop a", "grant w c"]
+
+
+def test_a_server_that_turns_out_too_large_for_the_budget_fails_clearly():
+    core = Core([local("a", 40)], 100, 0.0)
+    core.acquire(ask("a", request_id="w"), 0.0)
+    become_ready(core, "a", 1.0, memory_bytes=200)
+    assert happened(core) == ["load a", "stop a"]
+    core.stopped(core.expert("a").host, 2.0)
+    [refused] = core.take_actions()
+    assert isinstance(refused, Refuse)
+    assert isinstance(refused.error, ExpertError)
+    assert refused.error.kind == "not_loaded"
+
+
+def test_a_failed_load_sends_waiters_to_their_other_candidates():
+    core = Core([local("a", 60), remote("b")], 100, 0.0)
+    core.acquire(ask("a", "b", request_id="two"), 0.0)
+    core.acquire(ask("a", request_id="one"), 0.0)
+    happened(core)
+    core.load_failed(core.expert("a").host, "broken", 1.0)
+    assert happened(core) == ["grant two b", "refuse one ExpertError"]
+
+
+def test_the_error_of_a_failed_load_names_the_expert_that_was_asked_for():
+    core = Core([local("base", 60), persona("poet", "base")], 100, 0.0)
+    core.acquire(ask("poet"), 0.0)
+    core.load_failed(core.expert("base").host, "broken", 1.0, detail="broken at /some/path")
+    error = core.take_actions()[-1].error
+    assert (error.expert, error.kind, error.message) == ("poet", "not_loaded", "broken")
+    assert core.status(1.0)[0].last_error == "broken at /some/path"
+
+
+def test_failed_loads_back_off_exponentially():
+    core = Core([local("a", 60)], 100, 0.0)
+    now, pauses = 0.0, []
+    for _ in range(9):
+        core.acquire(ask("a"), now)
+        pauses.append(core.next_wake - now if core.next_wake < 1e9 else 0.0)
+        core.tick(now + pauses[-1])
+        now += pauses[-1]
+        assert happened(core) == ["load a"]
+        core.load_failed(core.expert("a").host, "broken", now)
+        happened(core)
+    assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+def test_during_a_back_off_beyond_the_deadline_a_request_hears_at_once():
+    core = Core([local("a", 60)], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    core.load_failed(core.expert("a").host, "broken", 0.0)
+    with pytest.raises(ExpertError, match="failed to load") as caught:
+        core.acquire(ask("a", deadline=0.6), 0.5)
+    assert caught.value.retry_after_s == 0.5
+
+
+def test_a_server_that_dies_is_loaded_again_by_the_next_request():
+    core = ready(local("a", 60))
+    lease = core.acquire(ask("a"), 11.0)
+    core.died(core.expert("a").host, "its server exited with code -11", 12.0)
+    assert states(core) == {"a": "cold"}
+    core.acquire(ask("a", request_id="w"), 12.5)
+    assert happened(core) == ["load a"]
+    become_ready(core, "a", 13.0)
+    assert happened(core) == ["grant w a"]  # the lost lease occupies nothing
+    core.release(lease, OK, 14.0)
+    assert core.status(14.0)[0].leases == 1
+
+
+def test_who_waits_for_a_server_that_dies_has_it_loaded_again():
+    core = ready(local("a", 60))
+    core.acquire(ask("a"), 11.0)
+    core.acquire(ask("a"), 11.0)
+    core.died(core.expert("a").host, "gone", 12.0)
+    assert happened(core) == ["load a"]
+
+
+def test_a_crash_loop_backs_off():
+    core = Core([local("a", 60)], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    core.acquire(ask("a"), 0.0)
+    core.acquire(ask("a"), 0.0)
+    become_ready(core, "a", 1.0)
+    core.died(core.expert("a").host, "gone", 2.0)
+    become_ready(core, "a", 3.0)
+    happened(core)
+    core.died(core.expert("a").host, "gone", 4.0)
+    assert happened(core) == []
+    assert core.next_wake == 5.0
+    core.tick(5.0)
+    assert happened(core) == ["load a"]
+
+
+def test_unloading_drains_and_who_waits_has_it_loaded_again():
+    core = ready(local("a", 60))
+    lease = core.acquire(ask("a"), 11.0)
+    core.acquire(ask("a"), 11.0)
+    host = core.unload("a", 12.0)
+    assert happened(core) == []
+    core.release(lease, OK, 13.0)
+    assert happened(core) == ["stop a"]
+    core.stopped(host, 14.0)
+    assert happened(core) == ["load a"]
+    assert core.unload("a", 15.0) is host
+    assert happened(core) == ["stop a"]  # which ends its launch
+
+
+def test_closing_stops_every_server():
+    core = ready(local("a", 50), local("b", 50))
+    core.acquire(ask("a"), 11.0)
+    core.close(12.0)
+    assert happened(core) == ["stop a", "stop b"]

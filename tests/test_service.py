@@ -1,0 +1,107 @@
+"""Live reload: editing the file under load adds, changes and removes experts, and drops no request."""
+
+import asyncio
+import itertools
+import json
+
+import pytest
+
+from orchestrator.errors import UnknownModel
+from tests.support.queries import chat_query
+from tests.support.service import openai_expert, service_of, text_of, write_config
+from tests.support.upstream import running_upstream
+
+A, B = ({"name": name, "backend": "echo"} for name in ("a", "b"))
+
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_edit_is_noticed_and_the_expert_answers(tmp_path):
+    async with service_of(tmp_path, A) as service:
+        watcher = asyncio.create_task(service.watch())
+        await asyncio.sleep(0.2)  # until the folder is watched; an edit before that would be missed
+        write_config(tmp_path, A, B)
+        await until(lambda: "b" in service.fleet.specs)
+        reply = await service.pipeline.answer(chat_query("Hello", model="b"))
+        assert await text_of(reply) == "Hello"
+        watcher.cancel()
+
+
+async def test_a_bad_edit_is_refused_with_its_reason_and_the_old_fleet_stays(tmp_path, caplog):
+    async with service_of(tmp_path, A) as service:
+        path = write_config(tmp_path, A, {"name": "b", "backend": "no-such"})
+        await service.reload()
+        assert list(service.fleet.specs) == ["a"]
+        assert "no-such" in service.reload_error
+        assert "no-such" in caplog.text
+        path.write_text("{")
+        await service.reload()
+        assert await text_of(await service.pipeline.answer(chat_query("Hello"))) == "Hello"
+        write_config(tmp_path, A, B)
+        await service.reload()
+        assert service.reload_error is None
+        assert list(service.fleet.specs) == ["a", "b"]
+
+
+async def test_a_removed_expert_finishes_what_it_began(tmp_path):
+    async with running_upstream(pause_s=0.05) as upstream:
+        leaving = openai_expert("leaving", upstream.base_url)
+        async with service_of(tmp_path, leaving, A) as service:
+            reply = await service.pipeline.answer(chat_query(model="leaving", stream=True))
+            write_config(tmp_path, A)
+            await service.reload()
+            assert await text_of(reply) == upstream.message["content"]
+            with pytest.raises(UnknownModel):
+                await service.pipeline.answer(chat_query(model="leaving"))
+
+
+async def test_no_request_is_dropped_while_experts_come_change_and_go(tmp_path):
+    async with running_upstream(delay_s=0.01) as upstream:
+        steady = openai_expert("steady", upstream.base_url)
+        fleets = [
+            (steady, A),
+            (steady, A, B),
+            ({**steady, "price": {"input": 1.0, "output": 1.0}}, B),
+            (openai_expert("steady", upstream.base_url, limits={"concurrency": 3}), A),
+        ]
+        async with service_of(tmp_path, *fleets[0]) as service:
+            stop, answered = asyncio.Event(), itertools.count()
+
+            async def ask_on():
+                while not stop.is_set():
+                    for stream in (False, True):
+                        assert await text_of(await service.pipeline.answer(chat_query("Hello", stream=stream)))
+                        next(answered)
+
+            asking = [asyncio.create_task(ask_on()) for _ in range(8)]
+            for fleet in fleets * 5:
+                write_config(tmp_path, *fleet)
+                await service.reload()
+                assert service.reload_error is None
+                await asyncio.sleep(0.05)
+            stop.set()
+            await asyncio.gather(*asking)
+            assert next(answered) > 100
+            assert all(status.leases == 0 for status in service.scheduler.status())
+
+
+async def test_an_expert_that_changes_is_asked_by_its_new_settings(tmp_path):
+    async with running_upstream() as upstream:
+        async with service_of(tmp_path, openai_expert("x", upstream.base_url)) as service:
+            changed = openai_expert("x", upstream.base_url, parameters={"set": {"temperature": 0}})
+            write_config(tmp_path, changed)
+            await service.reload()
+            await service.pipeline.answer(chat_query(model="x"))
+        assert upstream.requests[-1].body["temperature"] == 0
+
+
+async def test_the_default_ledger_lies_beside_the_yaml(tmp_path):
+    async with service_of(tmp_path, A) as service:
+        await service.pipeline.answer(chat_query())
+    assert (tmp_path / ".switchyard" / "ledger.db").exists()
+    assert json.loads((tmp_path / "experts.yaml").read_text())["version"] == 1
