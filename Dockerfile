@@ -1,5 +1,6 @@
-# The gateway with the shipped fleet: docker build -t switchyard . && docker run --rm -p 127.0.0.1:8700:8700 switchyard
-# Weights are part of the image, so a container starts without a network. Keys: docs/deploy/compose.yaml.
+# The gateway with the shipped fleet. Weights are part of the image, so a container starts without a network.
+#
+#   docker build -t switchyard . && docker run --rm -p 127.0.0.1:8700:8700 -e SWITCHYARD_API_KEYS=change-me switchyard
 FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 switchyard
@@ -19,5 +20,5 @@ USER switchyard
 WORKDIR /home/switchyard
 EXPOSE 8700
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8700/healthz', timeout=2)"]
-# Without a key in SWITCHYARD_API_KEYS the gateway binds loopback only, and refuses to start on this address.
+# Without a key in SWITCHYARD_API_KEYS the gateway refuses any address but loopback.
 CMD ["switchyard", "serve", "--host", "0.0.0.0"]

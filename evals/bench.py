@@ -21,11 +21,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 
 
-@app.callback()
-def _benchmarks() -> None:
-    """One benchmark is still a sub-command."""
-
-
 @app.command()
 def gateway(
     seconds: Annotated[float, typer.Option(help="Per measurement.")] = 5.0,
@@ -39,6 +34,14 @@ def gateway(
 
     found = litellm or _installed_litellm()
     _show(bench_gateway(seconds=seconds, requests=requests, litellm=found, only=tuple(only or ())), as_json)
+
+
+@app.command()
+def kernels(as_json: AsJson = False) -> None:
+    """Every kernel against its plain reference, on the inputs of its test."""
+    from evals.bench_kernels import bench_kernels
+
+    _show(bench_kernels(), as_json)
 
 
 def _installed_litellm() -> Path | None:

@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 experts = typer.Typer(help="The experts of the YAML, and of a running gateway.", no_args_is_help=True)
 importers = typer.Typer(help="An experts.yaml from another gateway's configuration.", no_args_is_help=True)
@@ -176,6 +177,30 @@ def litellm(file: Annotated[Path, typer.Argument(help="The config.yaml of LiteLL
     for line in left_out:
         typer.echo(f"left out: {line}", err=True)
     typer.echo(text, nl=False)
+
+
+@app.command()
+def export(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="O.jsonl", help="The outcome file to write (.jsonl or .jsonl.gz).")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Write the ledger's scored decisions as an outcome file."""
+    from orchestrator.configfile import find_config, read_config
+    from orchestrator.service import make_ledger
+    from routers.outcomes import write_outcomes
+
+    async def run() -> int:
+        path = find_config(config)
+        ledger = make_ledger(read_config(path), path.parent)
+        await ledger.open()
+        try:
+            return write_outcomes(out, [outcome async for outcome in ledger.outcomes()])
+        finally:
+            await ledger.close()
+
+    typer.echo(f"wrote {asyncio.run(run())} outcomes to {out}")
 
 
 @experts.command("list")

@@ -43,6 +43,12 @@ class HubFile(_Model):
     revision: str | None = None
     sha256: Sha256 | None = None
 
+    @model_validator(mode="after")
+    def _hash_is_of_a_file(self) -> Self:
+        if self.sha256 is not None and self.file is None:
+            raise ValueError("sha256 is the hash of one file, which `file` must name")
+        return self
+
 
 class LocalFile(_Model):
     """A file or folder on this machine; a relative path counts from the YAML's folder."""
@@ -289,9 +295,18 @@ class RouterSpec(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     type: str
 
+    def parameters(self, base_dir: Path) -> dict[str, Any]:
+        """The constructor's keyword arguments; a relative path in `data` counts from the YAML's folder."""
+        extra = dict(self.model_extra or {})
+        return extra | {"data": str(base_dir / extra["data"])} if isinstance(extra.get("data"), str) else extra
+
     @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+    def named_experts(self) -> tuple[tuple[str, str], ...]:
+        """Experts that the parameters `expert` and `order` name, each with the parameter."""
+        extra = self.model_extra or {}
+        order = extra.get("order") if isinstance(extra.get("order"), list) else []
+        named = [("expert", extra.get("expert")), *(("order", expert) for expert in order or ())]
+        return tuple((key, expert) for key, expert in named if isinstance(expert, str))
 
 
 class PolicySpec(_Model):
@@ -369,6 +384,10 @@ class Config(_Model):
                     ("experts", i, "base"),
                     f"'{spec.base}' is a persona itself; expected an expert with a backend of its own",
                 )
+        for name, router in self.routers.items():
+            for key, expert in router.named_experts:
+                if expert not in names:
+                    yield ("routers", name, key), f"'{expert}' is no expert; expected one of {names}"
         routers = {"default", *self.routers}
         for name, policy in self.policies.items():
             if name in names:

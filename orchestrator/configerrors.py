@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -169,8 +170,9 @@ def _child(schema: Schema, key: str | int) -> Schema:
 
 
 def _branch(schema: Schema, label: str) -> Schema:
-    """The member of a union that pydantic calls `label`: a model's name, `str` or `tuple[...]`."""
-    name = {"str": "string", "tuple": "array"}.get(label.partition("[")[0], f"#/$defs/{label}")
+    """The member of a union that pydantic calls `label`: `str`, `tuple[...]`, a model's name, or `function-after[..., name]`."""
+    words = re.findall(r"\w+", label)
+    name = {"str": "string", "tuple": "array"}.get(words[0], f"#/$defs/{words[-1]}")
     return next((_resolved(m) for m in schema["anyOf"] if name in (m.get("type"), m.get("$ref"))), {})
 
 

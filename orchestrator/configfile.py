@@ -75,7 +75,7 @@ def _config(path: Path, text: str, *, on_this_machine: bool) -> Config:
     problems += source.duplicates()
     sound = config or _validate(_without(source.data, problems))[0]
     if sound is not None:
-        problems += _unknown_names(sound)
+        problems += _unknown_names(sound, path.parent)
         problems += _not_here(sound, path.parent) if on_this_machine else ()
     if config is None or problems:
         lines = sorted((source.line(problem.loc), f"{problem}") for problem in problems)
@@ -113,13 +113,13 @@ def _without(data: Any, problems: list[Problem]) -> Any:
     return copy
 
 
-def _unknown_names(config: Config) -> Iterator[Problem]:
+def _unknown_names(config: Config, base_dir: Path) -> Iterator[Problem]:
     for loc, expected in config.dangling():
         yield Problem(loc, expected)
     for name, router in config.routers.items():
         if router.type not in ROUTERS:
             yield Problem(("routers", name, "type"), f"got '{router.type}', {nearest(router.type, ROUTERS)}")
-        elif reason := _refusal(router):
+        elif reason := _refusal(router, base_dir):
             yield Problem(("routers", name), reason)
     for name, panel in config.panels.items():
         if panel.aggregator not in AGGREGATORS:
@@ -127,10 +127,10 @@ def _unknown_names(config: Config) -> Iterator[Problem]:
             yield Problem(("panels", name, "aggregator"), text)
 
 
-def _refusal(router: RouterSpec) -> str | None:
+def _refusal(router: RouterSpec, base_dir: Path) -> str | None:
     """Why the router's constructor would not take its parameters."""
     try:
-        make_router(router.type, experts=(), encoder=HashedEncoder(), parameters=router.parameters)
+        make_router(router.type, experts=(), encoder=HashedEncoder(), parameters=router.parameters(base_dir))
     except ValueError as exc:
         return str(exc)
     return None

@@ -68,6 +68,11 @@ class Fleet:
     policies: Mapping[str, PolicySpec]
     services: Services
 
+    async def close(self) -> None:
+        """End the routers' threads."""
+        for scorer in set(self.scorers.values()):
+            await scorer.close()
+
     def resolve(self, query: Query) -> Route:
         """Raises `UnknownModel`, and `Forbidden` when the caller's key is not for it."""
         model = query.model
@@ -106,14 +111,14 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
         config=config,
         specs=config.by_name,
         experts=experts,
-        scorers=_make_scorers(config, routers, encoder),
+        scorers=_make_scorers(config, routers, encoder, base_dir),
         policies={DEFAULT_POLICY: PolicySpec(), **config.policies},
         services=services,
     )
 
 
 def _make_scorers(
-    config: Config, routers: Mapping[str, RouterSpec], encoder: Encoder
+    config: Config, routers: Mapping[str, RouterSpec], encoder: Encoder, base_dir: Path
 ) -> dict[tuple[str, Kind], Scorer]:
     """A scorer per router and kind of request: chat experts are compared with chat experts only."""
     scorers: dict[tuple[str, Kind], Scorer] = {}
@@ -123,14 +128,14 @@ def _make_scorers(
         names = tuple(card.name for card in cards)
         for name, spec in routers.items() if cards else ():
             if (name, names) not in made:
-                made[name, names] = Scorer(_fit_router(name, spec, cards, encoder))
+                made[name, names] = Scorer(_fit_router(name, spec, cards, encoder, base_dir))
             scorers[name, kind] = made[name, names]
     return scorers
 
 
-def _fit_router(name: str, spec: RouterSpec, cards: Sequence[ExpertCard], encoder: Encoder) -> Router:
+def _fit_router(name: str, spec: RouterSpec, cards: Sequence[ExpertCard], encoder: Encoder, base_dir: Path) -> Router:
     try:
-        return make_router(spec.type, experts=cards, encoder=encoder, parameters=spec.parameters).fit()
+        return make_router(spec.type, experts=cards, encoder=encoder, parameters=spec.parameters(base_dir)).fit()
     except ValueError as exc:
         raise ConfigError(f"routers.{name}: {exc}") from exc
 

@@ -135,15 +135,17 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
     """Everything but the gateway, started and stopped. Raises `ConfigError`."""
     config = load_config(config_path)
     base_dir = config_path.parent
-    ledger = SQLLedger(config.ledger.url or default_ledger_url(base_dir), keep_text=config.ledger.keep_text)
+    ledger = make_ledger(config, base_dir)
     async with open_session() as http:
         fleet = await _build(config, http, base_dir)
         servers: Engine = make_engine(engine or config.engine)
         scheduler = LocalScheduler(make_places(fleet), servers, budget_bytes=budget_bytes(config))
         await ledger.open()
+        service = Service(config_path, fleet, http, scheduler, ledger)
         try:
-            yield Service(config_path, fleet, http, scheduler, ledger)
+            yield service
         finally:
+            await service.fleet.close()
             await scheduler.close()
             await servers.close()
             await ledger.close()
@@ -162,9 +164,10 @@ def budget_bytes(config: Config) -> int:
     return int(psutil.virtual_memory().total * DEFAULT_MEMORY_SHARE)
 
 
-def default_ledger_url(base_dir: Path) -> str:
-    """`.switchyard/ledger.db` beside the YAML."""
-    return f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
+def make_ledger(config: Config, base_dir: Path) -> SQLLedger:
+    """The ledger of a configuration, not yet open: by default in `.switchyard/ledger.db` beside the YAML."""
+    url = config.ledger.url or f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
+    return SQLLedger(url, keep_text=config.ledger.keep_text)
 
 
 def _difference(before: Fleet, after: Fleet) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -115,6 +115,10 @@ def test_what_is_broken_itself_can_still_be_named_by_others():
             "name: b, backend: vllm, model: {pypi: a, file: f, sha256: 'x'}",
             "experts[0].model.pypi: got 'a', expected te",
         ),
+        (
+            f"name: b, backend: llamacpp, model: {{hf: a/b, sha256: {'f' * 64}}}",
+            "experts[0].model: sha256 is the hash of",
+        ),
         ("name: b, backend: echo, price: {input: .nan}", "experts[0].price.input: got NaN, expected a number >= 0"),
         ("name: b, backend: echo, price: null", "experts[0].price: got null, expected a mapping with input, output"),
     ],
@@ -212,6 +216,7 @@ def test_a_key_that_comes_by_merging_is_found_at_its_mapping():
     assert [line.partition(": experts")[0] for line in problems(text)] == ["experts.yaml:4", "experts.yaml:5"]
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -22,7 +22,19 @@ from tests.support.service import openai_expert, service_of, text_of
 from tests.support.upstream import running_upstream
 
 ECHO = {"name": "echo", "backend": "echo"}
-FAILURES = ["reset", "500", "503", "429", "html", "half-json", "empty", "wrong-types", "error-200", "401", "reset-mid-body"]
+FAILURES = [
+    "reset",
+    "500",
+    "503",
+    "429",
+    "html",
+    "half-json",
+    "empty",
+    "wrong-types",
+    "error-200",
+    "401",
+    "reset-mid-body",
+]
 
 
 @pytest.fixture
@@ -163,7 +175,7 @@ async def test_a_cost_limit_keeps_the_dear_ones_out(tmp_path):
         reply = await service.pipeline.answer(query)
         assert reply.decision.expert == "echo"
         assert "would cost" in reply.decision.infeasible["dear"]
-        with pytest.raises(RequestError, match="within 0.001 USD"):
+        with pytest.raises(RequestError, match=r"within 0\.001 USD"):
             await service.pipeline.answer(replace(query, options=RequestOptions(max_cost_usd=0.001, experts=("dear",))))
 
 
@@ -222,7 +234,10 @@ async def test_a_collection_keeps_its_expert_over_a_restart_and_a_change_of_mind
 
 
 async def test_a_panel_answers_as_one_and_its_members_are_recorded(tmp_path):
-    experts = [ECHO, {"name": "calculator", "backend": "function", "callable": "orchestrator.experts.calculator:answer"}]
+    experts = [
+        ECHO,
+        {"name": "calculator", "backend": "function", "callable": "orchestrator.experts.calculator:answer"},
+    ]
     panels = {"both": {"experts": ["calculator", "echo"], "aggregator": "vote"}}
     async with service_of(tmp_path, *experts, panels=panels) as service:
         for stream in (False, True):

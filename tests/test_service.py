@@ -17,7 +17,7 @@ A, B = ({"name": name, "backend": "echo"} for name in ("a", "b"))
 
 async def until(condition):
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  the file watcher gives no event
             await asyncio.sleep(0.01)
 
 

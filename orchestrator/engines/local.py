@@ -81,29 +81,31 @@ class LocalEngine:
         return self._folder.name
 
     async def _until_ready(self, server: ServerProcess) -> None:
-        status = "nothing"
+        ready = asyncio.create_task(self._poll(server))
+        timeout_s = server.command.timeout_s
         try:
-            async with asyncio.timeout(server.command.timeout_s):
-                poll_s = FIRST_POLL_S
-                while (status := await self._ask(server, server.command.health)) != "200":
-                    await asyncio.wait({server.exited}, timeout=poll_s)
-                    if server.exited.done():
-                        raise _failed(server, f"its server exited with code {server.exited.result()} while starting")
-                    poll_s = min(poll_s * 1.3, SLOWEST_POLL_S)
-                await self._sing(server)
-        except TimeoutError as exc:
-            reason = (
-                f"its server was not ready after {server.command.timeout_s:g} s (its health check answered {status})"
-            )
-            raise _failed(server, reason) from exc
+            await asyncio.wait({ready, server.exited}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if server.exited.done():
+                raise _failed(server, f"its server exited with code {server.exited.result()} while starting")
+            if not ready.done():
+                said = server.health
+                raise _failed(
+                    server, f"its server was not ready after {timeout_s:g} s (its health check answered {said})"
+                )
+            ready.result()
+        finally:
+            ready.cancel()
 
-    async def _sing(self, server: ServerProcess) -> None:
-        """The canary: one real request before traffic."""
+    async def _poll(self, server: ServerProcess) -> None:
+        poll_s = FIRST_POLL_S
+        while (said := await self._ask(server, server.command.health)) != "200":
+            server.health = said
+            await asyncio.sleep(poll_s)
+            poll_s = min(poll_s * 1.3, SLOWEST_POLL_S)
         if server.command.canary is not None:
             path, body = server.command.canary
-            status = await self._ask(server, path, body)
-            if status != "200":
-                raise _failed(server, f"its server started, but answered {status} to a first request")
+            if (said := await self._ask(server, path, body)) != "200":
+                raise _failed(server, f"its server started, but answered {said} to a first request")
 
     async def _ask(self, server: ServerProcess, path: str, body: object = None) -> str:
         """The status of one request, or `nothing`."""

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 class ServerProcess:
     """An `orchestrator.engines.base.RunningServer`.
 
-    exited: resolves once every process of it is gone. ready: it serves, so that its end would be news.
+    exited: resolves once every process of it is gone. ready: it serves, so that its end would be news. health: what its
+    health check answered last, until it is ready.
     """
 
     def __init__(self, name: str, port: int, token: str, command: ServerCommand, stop_grace_s: float) -> None:
@@ -55,6 +56,7 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.ready = False
+        self.health = "nothing"
 
     async def start(self, folder: str) -> None:
         """Start the process, in `folder` unless its command says otherwise."""

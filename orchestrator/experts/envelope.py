@@ -106,5 +106,5 @@ def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
     message = choice.pop("message")
     calls = message.get("tool_calls")
     if isinstance(calls, list):
-        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
     return {**choice, "delta": message}

@@ -5,8 +5,8 @@
 
 OpenAI's parameters become litellm's; whatever else a client sends goes into `extra_body`, never into litellm's own options, where
 it could send our key to an address of the client's (`api_base`). Options of litellm are the operator's: `parameters: {set: {...}}`.
-litellm reports a stream that was cut off as one that ended well, so `truncated` is not seen here. Not here: legacy completions (each
-call of litellm's leaks a client), and litellm's router, retries, fallbacks, caches and callbacks.
+litellm reports a stream that was cut off as one that ended well, so `truncated` is not seen here. Not here: legacy completions
+(litellm leaks a client with each), and litellm's router, retries, fallbacks, caches and callbacks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -23,12 +24,12 @@ import msgspec
 from yarl import URL
 
 from orchestrator.config import LiteLLMSpec
-from orchestrator.errors import ConfigError, ExpertError, ExpertRejected, MissingExtra
+from orchestrator.errors import ConfigError, ExpertError, MissingExtra
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.envelope import read_usage
 from orchestrator.experts.failures import Complaint, from_complaint, from_envelope, from_exception, retry_after_s
 from orchestrator.experts.openai import read_key
-from orchestrator.experts.parameters import Parameters
+from orchestrator.experts.parameters import Parameters, unsupported
 from orchestrator.experts.sse import ChunkRelay
 from orchestrator.types import Answer, Call, Kind, Usage
 
@@ -106,21 +107,16 @@ class LiteLLM:
         known = _FIELDS[call.kind] | self._operators
         extra = {name: body.pop(name) for name in [*body] if name not in known}
         if extra and call.kind == "rerank":
-            raise self._unsupported(next(iter(extra)))
+            raise unsupported(self._name, next(iter(extra)))
         if extra:
             body["extra_body"] = {**extra, **body.get("extra_body", {})}
         return {**self._options, "model": self._model, **body}
-
-    def _unsupported(self, name: str) -> ExpertRejected:
-        message = f"{name} is not supported by {self._name}"
-        return ExpertRejected(self._name, message, status=400, code="unsupported_parameter", param=name)
 
     def _whole(self, call: Call, response: Any) -> Answer:
         body = {**response.model_dump(exclude_none=True), "model": self._name}
         for choice in body.get("choices", ()):
             choice.setdefault("logprobs", None)
-            if "message" in choice:
-                choice["message"].setdefault("content", None)
+            choice["message"].setdefault("content", None)
         if call.kind == "rerank":
             body["usage"] = {"total_tokens": (body.get("meta") or {}).get("billed_units", {}).get("total_tokens", 0)}
         usage = Usage()
@@ -149,8 +145,9 @@ class LiteLLM:
             return _event(payload)
 
         try:
-            async for block in relay.blocks(read):
-                yield block
+            async with aclosing(relay.blocks(read)) as blocks:
+                async for block in blocks:
+                    yield block
         except ExpertError:
             raise
         except Exception as exc:  # whatever the code of one of litellm's providers runs into

@@ -16,7 +16,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -57,14 +57,25 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 def make(spec: OpenAISpec, services: Services) -> Expert:
-    """Raises `ConfigError` when the key's variable is not set, or the address carries credentials."""
-    if URL(spec.base_url).user is not None:
-        raise ConfigError(
-            f"expert '{spec.name}': base_url holds credentials; expected them in the variable api_key_env names"
-        )
+    """Raises `ConfigError` when the key's variable is not set, or address or headers can't be used."""
+    _check_address(spec)
     endpoint = Endpoint(spec.base_url, read_key(spec.name, spec.api_key_env))
     server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, spec.model)
     return RemoteExpert(server, endpoint, spec.headers)
+
+
+def _check_address(spec: OpenAISpec) -> None:
+    try:
+        url = URL(spec.base_url)
+    except ValueError as exc:
+        raise ConfigError(f"expert '{spec.name}': base_url is no address: {exc}") from exc
+    if url.user is not None:
+        raise ConfigError(
+            f"expert '{spec.name}': base_url holds credentials; expected the key in api_key_env's variable"
+        )
+    for name, value in spec.headers.items():
+        if not name.isprintable() or not value.isprintable():
+            raise ConfigError(f"expert '{spec.name}': header '{name}' holds a control character")
 
 
 def read_key(expert: str, variable: str | None) -> str:
@@ -129,7 +140,8 @@ class CompatibleServer:
             raise from_exception(self._name, exc) from exc
 
     def _request(self, call: Call) -> dict[str, Any]:
-        """The body as this server wants it. A stream is asked for its usage, so that what it costs is always known."""
+        """The body as this server wants it. A stream is asked for its usage, so that its cost is known; for servers that
+        don't know `stream_options`, the parameter map drops it."""
         body = self._parameters.apply(call.body)
         options = body.get("stream_options") or {}
         if body.get("stream") is True and isinstance(options, dict) and not self._parameters.touches("stream_options"):
@@ -154,9 +166,8 @@ class CompatibleServer:
         while piece := await response.content.readany():
             size += len(piece)
             if size > MAX_BODY_BYTES:
-                raise ExpertError(
-                    self._name, "malformed", f"{self._name} answered with more than {MAX_BODY_BYTES >> 20} MB"
-                )
+                message = f"{self._name} answered with more than {MAX_BODY_BYTES >> 20} MB"
+                raise ExpertError(self._name, "malformed", message)
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -179,9 +190,8 @@ class CompatibleServer:
             if "usage" in envelope:
                 read_usage(envelope["usage"], usage)
         except ValueError as exc:
-            raise ExpertError(
-                self._name, "malformed", f"{self._name} answered with something else than asked for"
-            ) from exc
+            message = f"{self._name} answered with something else than asked for"
+            raise ExpertError(self._name, "malformed", message) from exc
         return envelope
 
     async def _stream(self, call: Call, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
@@ -199,8 +209,9 @@ class CompatibleServer:
         content = response.content
         cut_off = asyncio.get_running_loop().call_later(remaining_s, content.set_exception, TimeoutError())
         try:
-            async for block in relay.blocks(content.readany):
-                yield block
+            async with aclosing(relay.blocks(content.readany)) as blocks:
+                async for block in blocks:
+                    yield block
             await _wait_for_end(content)
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise from_exception(self._name, exc) from exc

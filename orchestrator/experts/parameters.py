@@ -37,8 +37,7 @@ class Parameters:
         """
         for name in self._reject:
             if body.get(name) is not None:
-                message = f"{name} is not supported by {self._expert}"
-                raise ExpertRejected(self._expert, message, status=400, code="unsupported_parameter", param=name)
+                raise unsupported(self._expert, name)
         mapped = dict(body)
         for name in (*self._reject, *self._drop):
             mapped.pop(name, None)
@@ -48,3 +47,9 @@ class Parameters:
                 mapped[new] = value
         mapped.update(self._set)
         return mapped
+
+
+def unsupported(expert: str, name: str) -> ExpertRejected:
+    """The rejection of a parameter, in OpenAI's terms."""
+    message = f"{name} is not supported by {expert}"
+    return ExpertRejected(expert, message, status=400, code="unsupported_parameter", param=name)

@@ -40,6 +40,7 @@ CONTENT_FIELDS = (
 
 
 class _Finish(msgspec.Struct):
+    index: int | None = 0
     finish_reason: Any = None
 
 
@@ -124,15 +125,14 @@ class ChunkRelay:
     """One stream of chat or completion chunks on its way to the client, under the expert's name.
 
     hide_usage: the client did not ask for usage, so it is read and taken out. translate: makes an error of an error event.
-    usage is filled in. After each `feed`: has_content (something worth sending was seen), finished (a finish_reason was
-    seen), done (`[DONE]` was seen), failure (the stream broke after what `feed` returned).
+    usage is filled in. After each `feed`: has_content (something worth sending was seen), finished (every choice has its
+    finish_reason), done (`[DONE]` was seen), failure (the stream broke after what `feed` returned).
     """
 
     def __init__(
         self, expert: str, usage: Usage, *, hide_usage: bool, translate: Callable[[Envelope], ExpertError]
     ) -> None:
         self.has_content = False
-        self.finished = False
         self.done = False
         self.failure: ExpertError | None = None
         self._expert = expert
@@ -141,6 +141,12 @@ class ChunkRelay:
         self._hide_usage = hide_usage
         self._translate = translate
         self._framer = Framer()
+        self._begun: set[int | None] = set()
+        self._ended: set[int | None] = set()
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._ended) and self._ended >= self._begun
 
     def feed(self, data: bytes) -> bytes:
         """The whole events that `data` completes, rewritten."""
@@ -159,9 +165,8 @@ class ChunkRelay:
             self.done = True
             return block + DONE
         if self.failure is None or self.failure.kind == "malformed":
-            self.failure = ExpertError(
-                self._expert, "truncated", f"{self._expert} stopped before the end of its answer"
-            )
+            message = f"{self._expert} stopped before the end of its answer"
+            self.failure = ExpertError(self._expert, "truncated", message)
         return block
 
     async def blocks(self, read: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes, None]:
@@ -195,10 +200,9 @@ class ChunkRelay:
             except ExpertError as exc:
                 self.failure = exc
                 break
-            except ValueError:
-                self.failure = ExpertError(
-                    self._expert, "malformed", f"{self._expert} sent an event that is not a chunk"
-                )
+            except (ValueError, RecursionError):
+                message = f"{self._expert} sent an event that is not a chunk"
+                self.failure = ExpertError(self._expert, "malformed", message)
                 break
         return b"".join(blocks)
 
@@ -226,8 +230,7 @@ class ChunkRelay:
             self.has_content = any(choice.has_content for choice in _CHOICES.decode(choices) or ())
         finishes = _FINISHES.decode(choices) or ()
         for choice in finishes:
-            if choice.finish_reason:
-                self.finished = True
+            (self._ended if choice.finish_reason else self._begun).add(choice.index)
         return bool(finishes)
 
     def _take_usage(self, chunk: Envelope) -> bool:

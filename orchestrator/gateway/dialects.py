@@ -10,7 +10,7 @@ own. Not here: what is translated into what (`responses_request.py`, `responses_
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -115,7 +115,7 @@ class MessagesSurface:
         return error_body(failure, self._request.decision_id if self._request else None)
 
 
-async def translated(events: AsyncIterator[bytes], machine: EventMachine) -> AsyncGenerator[bytes, None]:
+async def translated(events: AsyncIterable[bytes], machine: EventMachine) -> AsyncGenerator[bytes, None]:
     """A stream of chat completion chunks as a stream of the machine's events, block by block."""
     async for block in events:
         if translation := b"".join(_encode(machine.feed(chunk)) for chunk in _chunks(block)):

@@ -47,7 +47,7 @@ async def infer(request: Request, kind: Kind, body: dict[str, Any], surface: Sur
 
 async def _answer(request: Request, query: Query) -> Reply:
     try:
-        async with Hold(request, query):
+        with Hold(request, query):
             reply = await request.context.pipeline.answer(query)
     except SwitchyardError as exc:
         if not isinstance(exc, UnknownModel):

@@ -94,21 +94,20 @@ class RedactedThinkingBlock(_Tagged, tag="redacted_thinking"):
     pass
 
 
-Block = (
-    TextBlock
-    | ImageBlock
-    | DocumentBlock
-    | SearchResultBlock
-    | ToolUseBlock
-    | ToolResultBlock
-    | ThinkingBlock
-    | RedactedThinkingBlock
-)
+class _Turn(msgspec.Struct, tag_field="role"):
+    """A message. Each role has its own kinds of blocks."""
 
 
-class Turn(msgspec.Struct):
-    role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+class UserTurn(_Turn, tag="user"):
+    content: str | list[TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolResultBlock]
+
+
+class AssistantTurn(_Turn, tag="assistant"):
+    content: str | list[TextBlock | ToolUseBlock | ThinkingBlock | RedactedThinkingBlock]
+
+
+class SystemTurn(_Turn, tag="system"):
+    content: str | list[TextBlock]
 
 
 class Tool(msgspec.Struct):
@@ -143,7 +142,7 @@ class MessagesRequest(msgspec.Struct):
     """The fields that are translated."""
 
     model: str
-    messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[UserTurn | AssistantTurn | SystemTurn], msgspec.Meta(min_length=1)]
     max_tokens: Count
     system: str | list[TextBlock] = ""
     stop_sequences: list[str] = []
@@ -169,7 +168,6 @@ def chat_body(request: MessagesRequest, body: Mapping[str, Any]) -> dict[str, An
         chat["stop"] = request.stop_sequences
     if request.tools:
         chat["tools"] = [_chat_tool(tool, i) for i, tool in enumerate(request.tools)]
-    if request.tool_choice:
         chat |= _chat_tool_choice(request.tool_choice)
     if user := request.metadata.user_id:
         chat["user"] = user if len(user) <= USER_LENGTH else hashlib.sha256(user.encode()).hexdigest()
@@ -185,29 +183,36 @@ def chat_body(request: MessagesRequest, body: Mapping[str, Any]) -> dict[str, An
 
 def _chat_messages(request: MessagesRequest) -> list[dict[str, Any]]:
     chat = Conversation()
-    if system := _text(request.system):
-        chat.system(system)
+    if request.system:
+        chat.system(_text(request.system))
     for turn in request.messages:
-        blocks = [TextBlock(turn.content)] if isinstance(turn.content, str) else turn.content
-        if turn.role == "assistant":
-            text = "\n\n".join(block.text for block in blocks if isinstance(block, TextBlock))
-            chat.assistant(text, [_chat_call(block) for block in blocks if isinstance(block, ToolUseBlock)])
-        elif turn.role == "system":
-            chat.system("\n\n".join(block.text for block in blocks if isinstance(block, TextBlock)))
-        else:
-            _add_user_turn(chat, blocks)
+        match turn:
+            case UserTurn():
+                _add_user_turn(chat, turn)
+            case AssistantTurn():
+                _add_assistant_turn(chat, turn)
+            case SystemTurn():
+                chat.system(_text(turn.content))
     return chat.messages()
 
 
-def _add_user_turn(chat: Conversation, blocks: Iterable[Block]) -> None:
+def _add_user_turn(chat: Conversation, turn: UserTurn) -> None:
     """Results of tools become messages of their own, ahead of whatever else the user says."""
     parts = []
-    for block in blocks:
+    for block in [TextBlock(turn.content)] if isinstance(turn.content, str) else turn.content:
         if isinstance(block, ToolResultBlock):
             chat.tool(block.tool_use_id, _result_parts(block))
-        elif isinstance(block, TextBlock | ImageBlock | DocumentBlock | SearchResultBlock):
+        else:
             parts.append(_chat_part(block))
     chat.user(parts)
+
+
+def _add_assistant_turn(chat: Conversation, turn: AssistantTurn) -> None:
+    if isinstance(turn.content, str):
+        chat.assistant(turn.content)
+        return
+    text = _text(block for block in turn.content if isinstance(block, TextBlock))
+    chat.assistant(text, [_chat_call(block) for block in turn.content if isinstance(block, ToolUseBlock)])
 
 
 def _result_parts(block: ToolResultBlock) -> list[dict[str, Any]]:
@@ -257,7 +262,9 @@ def _chat_tool(tool: Tool, position: int) -> dict[str, Any]:
     return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
 
 
-def _chat_tool_choice(choice: ToolChoice) -> dict[str, Any]:
+def _chat_tool_choice(choice: ToolChoice | None) -> dict[str, Any]:
+    if choice is None:
+        return {}
     if choice.type == "tool":
         if choice.name is None:
             raise RequestError("tool_choice of type 'tool' needs a name", param="tool_choice.name")

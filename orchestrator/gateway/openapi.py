@@ -116,7 +116,7 @@ def _success(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
     answer = {} if spec.answer is None else known[id(spec.answer)]
     content: dict[str, Any] = {spec.media_type: {"schema": answer}}
     if spec.inference:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     success: dict[str, Any] = {"description": "Done", "content": content}
     if spec.inference:
         success["headers"] = {

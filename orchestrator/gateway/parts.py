@@ -7,7 +7,7 @@
 
 Chat completions may send the pieces of several tool calls interleaved; the Responses and Messages dialects want one after the
 other. So a part that begins while a tool call is open waits until that call's arguments are whole JSON, or the stream ends.
-Not here: what a part looks like in either dialect (`responses_events.py`, `messages_events.py`).
+Not here: what a part looks like in either dialect (`responses_answer.py`, `messages_answer.py`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ UNSUPPORTED = ("moderation", "top_logprobs")
 IGNORED = frozenset(
     {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "stream_options"}
 )
-PASSED = ("temperature", "top_p", "parallel_tool_calls", "user", "service_tier")
+PASSED = ("temperature", "top_p", "user", "service_tier")
 
 
 class _Tagged(msgspec.Struct, tag_field="type"):
@@ -160,9 +160,7 @@ def chat_body(request: ResponsesRequest, body: Mapping[str, Any]) -> dict[str, A
     if request.max_output_tokens is not None:
         chat["max_tokens"] = request.max_output_tokens
     if request.tools:
-        chat["tools"] = [_chat_tool(tool, i) for i, tool in enumerate(request.tools)]
-    if request.tool_choice is not None:
-        chat["tool_choice"] = _chat_tool_choice(request.tool_choice)
+        chat |= _chat_tools(request)
     if request.reasoning.effort is not None:
         chat["reasoning_effort"] = request.reasoning.effort
     chat |= _chat_format(request.text)
@@ -184,7 +182,7 @@ def _chat_messages(request: ResponsesRequest) -> list[dict[str, Any]]:
 def _add_item(chat: Conversation, item: Item, position: int) -> None:
     match item:
         case MessageItem():
-            _add_message(chat, item)
+            _add_message(chat, item, position)
         case FunctionCall():
             chat.assistant("", [tool_call(item.call_id, item.name, item.arguments)])
         case FunctionCallOutput():
@@ -199,12 +197,16 @@ def _add_item(chat: Conversation, item: Item, position: int) -> None:
             )
 
 
-def _add_message(chat: Conversation, item: MessageItem) -> None:
+def _add_message(chat: Conversation, item: MessageItem, position: int) -> None:
     parts = _chat_parts(item.content)
-    text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
     if item.role == "user":
         chat.user(parts)
-    elif item.role == "assistant":
+        return
+    if any(part["type"] != "text" for part in parts):
+        message = f"input[{position}]: images and files belong into user messages"
+        raise RequestError(message, param=f"input[{position}].content")
+    text = "\n\n".join(part["text"] for part in parts)
+    if item.role == "assistant":
         chat.assistant(text)
     else:
         chat.system(text)
@@ -222,6 +224,16 @@ def _chat_part(part: InputPart | OutputText | Refusal) -> dict[str, Any]:
             return file_part(part.filename or "file", part.file_data)
         case _:
             return text_part(part.text)
+
+
+def _chat_tools(request: ResponsesRequest) -> dict[str, Any]:
+    """Tools and what is said about calling them, which chat completions accept with tools only."""
+    chat: dict[str, Any] = {"tools": [_chat_tool(tool, i) for i, tool in enumerate(request.tools)]}
+    if request.tool_choice is not None:
+        chat["tool_choice"] = _chat_tool_choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        chat["parallel_tool_calls"] = request.parallel_tool_calls
+    return chat
 
 
 def _chat_tool(tool: Tool, position: int) -> dict[str, Any]:

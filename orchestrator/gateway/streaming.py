@@ -1,7 +1,7 @@
 """Sending streams, noticing clients that leave, and telling those that wait where they stand.
 
     with ClientWatch(request):                    # cancels this task within 100 ms of the client's leaving
-        async with Hold(request, query):          # after 2 s: headers, then `: position 2, about 4 s` comments
+        with Hold(request, query):                # after 2 s: headers, then `: position 2, about 4 s` comments
             reply = await pipeline.answer(query)
         await send_events(request, query, reply.decision, reply.events)
 
@@ -60,7 +60,10 @@ class ClientWatch:
 
 
 class Hold:
-    """Keeps a streaming request that waits informed; one that doesn't stream waits in silence."""
+    """Keeps a streaming request that waits informed; one that doesn't stream waits in silence.
+
+    Leaving it never suspends: between the pipeline's reply and its use, nobody may be cancelled.
+    """
 
     def __init__(self, request: Request, query: Query) -> None:
         self._request = request
@@ -68,18 +71,17 @@ class Hold:
         self._timer: asyncio.TimerHandle | None = None
         self._informer: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if self._query.stream:
             self._timer = asyncio.get_running_loop().call_later(self._request.context.hold_s, self._start)
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._informer is not None:
             self._informer.cancel()
-            await asyncio.gather(self._informer, return_exceptions=True)
 
     def _start(self) -> None:
         self._informer = asyncio.get_running_loop().create_task(self._inform())

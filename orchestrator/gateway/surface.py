@@ -21,6 +21,8 @@ from orchestrator.types import Decision, Query
 class EventStream(AsyncIterable[bytes], Protocol):
     """Blocks of whole SSE events, as an async generator has them. Raises `SwitchyardError` when the stream breaks."""
 
+    def __anext__(self) -> Awaitable[bytes]: ...
+
     def aclose(self) -> Awaitable[None]:
         """Abort what is behind it."""
         ...

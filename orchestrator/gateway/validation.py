@@ -9,7 +9,7 @@ fields mean for routing is in `requests.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -60,34 +60,28 @@ Content = str | list[Part]
 
 class System(Struct, tag_field="role", tag="system"):
     content: Content
-    role: ClassVar[str] = "system"
 
 
 class Developer(Struct, tag_field="role", tag="developer"):
     content: Content
-    role: ClassVar[str] = "developer"
 
 
 class User(Struct, tag_field="role", tag="user"):
     content: Content
-    role: ClassVar[str] = "user"
 
 
 class Assistant(Struct, tag_field="role", tag="assistant"):
     content: Content | None = None
     tool_calls: list[dict[str, Any]] | None = None
     function_call: dict[str, Any] | None = None
-    role: ClassVar[str] = "assistant"
 
 
 class ToolResult(Struct, tag_field="role", tag="tool"):
     content: Content
-    role: ClassVar[str] = "tool"
 
 
 class FunctionResult(Struct, tag_field="role", tag="function"):
     content: Content | None
-    role: ClassVar[str] = "function"
 
 
 Message = System | Developer | User | Assistant | ToolResult | FunctionResult

@@ -7,9 +7,10 @@ await ledger.feedback(Feedback(decision_id=decision.id, score=1.0))   # durable 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.types import Decision, Feedback
+from routers.base import Outcome
 
 
 class Ledger(Protocol):
@@ -37,8 +38,8 @@ class Ledger(Protocol):
         """Pin a collection to an expert; returns the one that was there first when two requests race."""
         ...
 
-    def outcomes(self) -> AsyncIterator[dict[str, Any]]:
-        """Decisions with their rewards, as rows of an outcome file."""
+    def outcomes(self) -> AsyncIterator[Outcome]:
+        """Decisions with their rewards, to be written to an outcome file."""
         ...
 
     async def close(self) -> None:

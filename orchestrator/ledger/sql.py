@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.ledger import schema
 from orchestrator.types import Decision, Feedback
+from routers.base import Outcome
 
 BATCH_INTERVAL_S = 0.1
 MAX_PENDING = 100_000
@@ -92,8 +93,8 @@ class SQLLedger:
             return await self.collection(key_id, name) or expert
         return expert
 
-    async def outcomes(self) -> AsyncIterator[dict[str, Any]]:
-        """Decisions that got a score, in the order of their scores, as rows of an outcome file. The last score counts."""
+    async def outcomes(self) -> AsyncIterator[Outcome]:
+        """Decisions that got a score, in the order of their scores. The last score counts."""
         await self._flush()
         newest = (
             sa.select(sa.func.max(schema.feedback.c.id))
@@ -112,7 +113,7 @@ class SQLLedger:
         after = 0
         while page := await self._read(scored.where(schema.feedback.c.id > after)):
             for _, record, expert, score in page:
-                yield _outcome_row(msgspec.json.decode(record, type=Decision), expert, score)
+                yield _outcome(msgspec.json.decode(record, type=Decision), expert, score)
             after = page[-1][0]
 
     async def close(self) -> None:
@@ -212,14 +213,13 @@ def _decision_row(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _outcome_row(decision: Decision, expert: str | None, score: float) -> dict[str, Any]:
-    """A scored decision as a line of an outcome file: one expert was tried, with a known propensity."""
+def _outcome(decision: Decision, expert: str | None, score: float) -> Outcome:
+    """A scored decision as an outcome: one expert was tried, with a known propensity."""
     rewarded = expert or decision.expert or ""
-    return {
-        "id": decision.id,
-        "query": decision.text,
-        "rewards": {rewarded: score},
-        "costs": {rewarded: decision.cost_usd},
-        "cost_unit": "usd",
-        "propensity": {rewarded: decision.propensity},
-    }
+    return Outcome(
+        id=decision.id,
+        query=decision.text,
+        rewards={rewarded: score},
+        costs={rewarded: decision.cost_usd},
+        propensity={rewarded: decision.propensity},
+    )

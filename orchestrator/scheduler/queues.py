@@ -132,6 +132,10 @@ class Queues:
             self._note_deadline(waiter)
         self._list(waiter)
         self._join(waiter, expert, now)
+        for other in self.known(request.candidates):
+            free_at = max(_reopens_at(other), now + other.rate_wait_s(now))
+            if free_at > now:  # it may be better by then
+                self._outbox.wake_at(free_at)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:

@@ -130,13 +130,13 @@ def test_spent_limit_is_a_rate_limit_error(client):
 def test_failed_experts_are_an_internal_server_error(client, gateway):
     gateway.upstream.script.extend(["500"] * 8)
     with pytest.raises(anthropic.InternalServerError):
-        client.messages.create(model="flaky", max_tokens=100, messages=HELLO)
+        client.messages.create(model="down", max_tokens=100, messages=HELLO)
 
 
 def test_broken_stream_raises(client, gateway):
     gateway.upstream.script.append("reset-mid-stream")
     with (
         pytest.raises(anthropic.APIStatusError, match="api_error"),
-        client.messages.stream(model="auto", max_tokens=100, messages=HELLO) as stream,
+        client.messages.stream(model="flaky", max_tokens=100, messages=HELLO) as stream,
     ):
         stream.until_done()

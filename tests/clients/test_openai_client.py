@@ -193,7 +193,7 @@ def test_stateful_response_is_refused(client):
 
 def test_broken_response_stream_ends_in_failed(client, gateway):
     gateway.upstream.script.append("reset-mid-stream")
-    with client.responses.create(model="auto", input="Hello?", stream=True) as stream:
+    with client.responses.create(model="flaky", input="Hello?", stream=True) as stream:
         last = list(stream)[-1]
     assert last.type == "response.failed"
     assert last.response.error.code == "server_error"
@@ -203,7 +203,7 @@ def test_broken_chat_stream_raises(client, gateway):
     gateway.upstream.script.append("reset-mid-stream")
     with (
         pytest.raises(openai.APIError),
-        client.chat.completions.create(model="auto", messages=HELLO, stream=True) as stream,
+        client.chat.completions.create(model="flaky", messages=HELLO, stream=True) as stream,
     ):
         list(stream)
 
@@ -230,7 +230,7 @@ def test_wrong_key_is_an_authentication_error(client):
 def test_failed_experts_are_an_internal_server_error(client, gateway):
     gateway.upstream.script.extend(["500"] * 8)
     with pytest.raises(openai.InternalServerError) as caught:
-        client.chat.completions.create(model="flaky", messages=HELLO)
+        client.chat.completions.create(model="down", messages=HELLO)
     assert caught.value.status_code == 502
 
 

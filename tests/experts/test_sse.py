@@ -182,6 +182,15 @@ def test_a_forgotten_done_is_added_after_a_finish_reason():
     assert stream.failure is None
 
 
+def test_every_choice_must_have_ended():
+    stream = relay()
+    choices = [{"index": i, "delta": {"content": "x"}, "finish_reason": None} for i in range(2)]
+    stream.feed(event({"choices": choices}) + event({"choices": [{**choices[0], "finish_reason": "stop"}]}))
+    assert not stream.finished
+    stream.feed(event({"choices": [{**choices[1], "finish_reason": "stop"}]}))
+    assert stream.finished
+
+
 def test_a_last_event_without_its_blank_line_counts():
     stream = relay()
     stream.feed(HELLO + STOP + b"data: [DONE]")

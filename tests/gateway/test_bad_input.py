@@ -155,10 +155,35 @@ async def test_a_wrong_method():
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
-FIELDS = st.sampled_from(
-    """model messages prompt input query documents role content type text stream tools function max_tokens n stop
-    switchyard experts lambda explain decision_id score thumbs image_url input_audio data logprobs user tool""".split()
-)
+NAMES = [
+    "model",
+    "messages",
+    "prompt",
+    "input",
+    "query",
+    "documents",
+    "role",
+    "content",
+    "type",
+    "text",
+    "stream",
+    "tool",
+]
+OPTIONS = [
+    "tools",
+    "function",
+    "max_tokens",
+    "n",
+    "stop",
+    "switchyard",
+    "experts",
+    "lambda",
+    "explain",
+    "logprobs",
+    "user",
+]
+MORE = ["decision_id", "score", "thumbs", "image_url", "input_audio", "data"]
+FIELDS = st.sampled_from([*NAMES, *OPTIONS, *MORE])
 ROLES = st.sampled_from(["user", "assistant", "system", "tool", "function", "developer"])
 JSON = st.recursive(
     SCALARS | FIELDS | ROLES,

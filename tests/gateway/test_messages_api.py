@@ -11,7 +11,7 @@ from orchestrator.errors import AllExpertsFailed, NoCapacity, RateLimited, Reque
 from orchestrator.gateway.errors import translate
 from orchestrator.gateway.messages_answer import MessageEvents, error_body, message
 from orchestrator.gateway.messages_request import chat_body, parse
-from tests.support.chat_chunks import answers, completion_of, streams_of
+from tests.support.chat_chunks import answers, completion_of, piece, streams_of
 from tests.support.typed import assert_fits
 
 USER = {"role": "user", "content": "Hi"}
@@ -152,7 +152,7 @@ def test_tools_keep_name_description_and_schema():
     ],
 )
 def test_tool_choices(choice, expected):
-    chat = chat_of(tool_choice=choice)
+    chat = chat_of(tool_choice=choice, tools=[{"name": "ls", "input_schema": {"type": "object"}}])
     assert {key: chat[key] for key in ("tool_choice", "parallel_tool_calls") if key in chat} == expected
 
 
@@ -206,7 +206,11 @@ def test_stream_asks_for_usage():
         ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages[0].content[0].type"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"name": "ls"}]}, "tools[0].input_schema"),
-        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"tools": [{"name": "ls", "input_schema": {}}], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "t", "name": "ls", "input": {}}]}]},
+            "messages[0].content[0].type",
+        ),
         ({"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "x"}]}, "mcp_servers"),
     ],
 )
@@ -321,16 +325,14 @@ def test_every_event_is_one_that_anthropics_client_knows(answer, data):
 
 def test_calls_that_all_have_index_zero_are_told_apart_by_id():
     calls = [{"index": 0, "id": f"t{i}", "function": {"name": "ls", "arguments": f'{{"n": {i}}}'}} for i in range(2)]
-    events = events_of([{"choices": [{"delta": {"tool_calls": [call]}}]} for call in calls])
+    events = events_of([piece({"tool_calls": [call]}) for call in calls])
     starts = [event["content_block"]["id"] for event in events if event["type"] == "content_block_start"]
     assert starts == ["t0", "t1"]
 
 
 def test_call_without_an_id_gets_one():
     call = {"index": 0, "function": {"name": "ls", "arguments": "{}"}}
-    (start,) = [
-        e for e in events_of([{"choices": [{"delta": {"tool_calls": [call]}}]}]) if e["type"] == "content_block_start"
-    ]
+    (start,) = [e for e in events_of([piece({"tool_calls": [call]})]) if e["type"] == "content_block_start"]
     assert start["content_block"]["id"].startswith("call_")
 
 

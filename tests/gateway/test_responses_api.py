@@ -11,7 +11,7 @@ from orchestrator.errors import AllExpertsFailed, RateLimited, RequestError
 from orchestrator.gateway.errors import translate
 from orchestrator.gateway.responses_answer import ResponseEvents, response
 from orchestrator.gateway.responses_request import chat_body, parse
-from tests.support.chat_chunks import answers, completion_of, streams_of
+from tests.support.chat_chunks import answers, completion_of, piece, streams_of
 from tests.support.typed import assert_fits
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
@@ -140,11 +140,11 @@ def test_limits_sampling_and_effort():
 
 
 def test_nulls_count_as_absent():
-    assert chat_of(temperature=None, previous_response_id=None, tool_choice="auto", max_output_tokens=None).keys() == {
-        "model",
-        "messages",
-        "tool_choice",
-    }
+    assert chat_of(temperature=None, previous_response_id=None, max_output_tokens=None).keys() == {"model", "messages"}
+
+
+def test_what_is_said_about_calling_tools_needs_tools():
+    assert chat_of(tool_choice="auto", parallel_tool_calls=True).keys() == {"model", "messages"}
 
 
 def test_unknown_fields_pass_through_and_hints_do_not():
@@ -175,7 +175,11 @@ def test_unknown_fields_pass_through_and_hints_do_not():
         ({"input": [{"type": "computer_call_output", "call_id": "c"}]}, "input[0].type"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
-        ({"tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice"),
+        ({"tools": [LS], "tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice"),
+        (
+            {"input": [{"role": "assistant", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content",
+        ),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"truncation": "auto"}, "truncation"),
         ({"include": ["message.output_text.logprobs"]}, "include"),
@@ -291,8 +295,7 @@ def test_every_event_is_one_that_openais_client_knows(answer, data):
 
 
 def test_cut_off_stream_ends_incomplete():
-    chunks = [{"choices": [{"delta": {"content": "Hi"}}]}, {"choices": [{"delta": {}, "finish_reason": "length"}]}]
-    last = events_of(chunks)[-1]
+    last = events_of([piece({"content": "Hi"}), piece({}, "length")])[-1]
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "incomplete")
     assert_fits(ResponseStreamEvent, last, besides=NOT_IN_THE_CLIENT)
 
@@ -303,7 +306,7 @@ def test_cut_off_stream_ends_incomplete():
 )
 def test_broken_stream_fails_with_what_was_said_so_far(error, code):
     machine = ResponseEvents(parse({"model": "auto", "input": "Hi"}))
-    before = [*machine.feed({"choices": [{"delta": {"content": "Hel"}}]})]
+    before = [*machine.feed(piece({"content": "Hel"}))]
     (failed,) = machine.fail(translate(error))
     assert_fits(ResponseStreamEvent, failed, besides=NOT_IN_THE_CLIENT)
     assert failed["sequence_number"] == len(before)

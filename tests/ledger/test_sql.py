@@ -8,6 +8,7 @@ import pytest
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.types import Attempt, Decision, Feedback
+from routers.base import Outcome
 
 
 def decision(id_: str = "sw-1", **changes) -> Decision:
@@ -67,7 +68,7 @@ async def test_feedback_on_a_decision_that_was_just_made_is_durable(ledger, url)
 
     another_process = SQLLedger(url)
     await another_process.open()
-    assert (await rows(another_process))[0]["rewards"] == {"a": 1.0}
+    assert (await rows(another_process))[0].rewards == {"a": 1.0}
     await another_process.close()
 
 
@@ -82,14 +83,7 @@ async def test_outcomes_hold_the_last_score_with_cost_and_propensity(ledger):
     await ledger.feedback(Feedback("sw-1", comment="no score here"))
     await ledger.feedback(Feedback("sw-1", score=1.0))
     assert await rows(ledger) == [
-        {
-            "id": "sw-1",
-            "query": "What is 2 + 2?",
-            "rewards": {"a": 1.0},
-            "costs": {"a": 0.001},
-            "cost_unit": "usd",
-            "propensity": {"a": 0.95},
-        }
+        Outcome("What is 2 + 2?", {"a": 1.0}, id="sw-1", costs={"a": 0.001}, propensity={"a": 0.95})
     ]
 
 

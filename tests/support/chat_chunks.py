@@ -8,7 +8,10 @@ def test_something(answer, data):
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
+
+from orchestrator.gateway.completion import Completion
 
 TEXT = st.text(min_size=1, max_size=40)
 ARGUMENTS = st.dictionaries(
@@ -36,7 +39,7 @@ def answers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def streams_of(draw: st.DrawFn, message: dict[str, Any]) -> list[dict[str, Any]]:
+def streams_of(draw: st.DrawFn, message: dict[str, Any]) -> list[Completion]:
     """The message as `chat.completion.chunk`s: reasoning, text, then the calls, begun in order, their pieces interleaved."""
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"reasoning_content": piece} for piece in draw(_pieces(message.get("reasoning_content", "")))]
@@ -49,21 +52,25 @@ def streams_of(draw: st.DrawFn, message: dict[str, Any]) -> list[dict[str, Any]]
     reason = "tool_calls" if "tool_calls" in message else "stop"
     choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
     choices += [[{"index": 0, "delta": {}, "finish_reason": reason}], []]
-    chunks = [
-        {"id": "c1", "model": "expert", "object": "chat.completion.chunk", "choices": choice} for choice in choices
-    ]
-    chunks[-1]["usage"] = USAGE
-    return chunks
+    return [chunk(choices=choice) for choice in choices[:-1]] + [chunk(choices=[], usage=USAGE)]
+
+
+def chunk(**fields: Any) -> Completion:
+    return msgspec.convert({"id": "c1", "object": "chat.completion.chunk", "model": "expert", **fields}, Completion)
+
+
+def piece(delta: dict[str, Any], finish_reason: str | None = None) -> Completion:
+    return chunk(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
 
 
 USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "prompt_tokens_details": {"cached_tokens": 5}}
 
 
-def completion_of(message: dict[str, Any], **choice: Any) -> dict[str, Any]:
+def completion_of(message: dict[str, Any], **choice: Any) -> Completion:
     """The message as a whole `chat.completion`."""
     reason = "tool_calls" if "tool_calls" in message else "stop"
     choices = [{"index": 0, "message": message, "finish_reason": reason, **choice}]
-    return {"id": "c1", "object": "chat.completion", "model": "expert", "choices": choices, "usage": USAGE}
+    return chunk(object="chat.completion", choices=choices, usage=USAGE)
 
 
 @st.composite

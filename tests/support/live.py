@@ -89,6 +89,7 @@ def _config(base_url: str) -> dict[str, Any]:
             expert("large", capabilities=CAPABILITIES, context=128000),
             expert("small", capabilities=["streaming"], context=2048),
             expert("flaky", capabilities=CAPABILITIES),
+            expert("down", capabilities=CAPABILITIES),
             expert("limited", capabilities=CAPABILITIES, limits={"rpm": 1}),
             expert("vectors", kind="embedding"),
             {"name": "hashed", "backend": "echo", "kind": "embedding"},

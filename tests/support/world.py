@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from orchestrator.errors import RateLimited
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Stop
@@ -31,7 +32,7 @@ class World:
     def __init__(
         self, places: Sequence[Place], budget_bytes: int, *, load_s: float = 1.0, stop_s: float = 0.5, service_s: float = 1.0
     ) -> None:
-        self.core = Core(places, budget_bytes, 0.0, uniform=lambda: 0.5)
+        self.core = Core(places, budget_bytes, 0.0, max_waiting=100, uniform=lambda: 0.5)
         self.now = 0.0
         self.served: list[Served] = []
         self.refused: list[str] = []
@@ -60,7 +61,11 @@ class World:
         heapq.heappush(self._events, (at, next(self._numbers), event))
 
     def _acquire(self, request: LeaseRequest) -> None:
-        admitted = self.core.acquire(request, self.now)
+        try:
+            admitted = self.core.acquire(request, self.now)
+        except RateLimited:
+            self.refused.append(request.id)
+            return
         if isinstance(admitted, Lease):
             self._serve(admitted)
 

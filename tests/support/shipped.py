@@ -1,0 +1,59 @@
+"""Experts of the shipped fleet, launched for real; tests are skipped where their weights have not been pulled.
+
+async with launched("smollm2", context=512) as expert:
+    answer = await expert.ask("chat", messages=[...])
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import Config
+from orchestrator.configfile import load_config
+from orchestrator.engines.local import LocalEngine
+from orchestrator.engines.process import ServerProcess
+from orchestrator.errors import ConfigError, MissingExtra
+from orchestrator.experts.base import Expert, Services
+from orchestrator.experts.registry import launch_command, make_expert
+from orchestrator.experts.session import open_session
+from orchestrator.types import Answer, Call, Kind
+from orchestrator.weights import weights_path
+from tests.support.experts import call_of
+
+SHIPPED = Path(__file__).parents[2] / "experts.yaml"
+
+
+@dataclass
+class LaunchedExpert:
+    expert: Expert
+    server: ServerProcess
+
+    def call(self, kind: Kind, **fields: Any) -> Call:
+        call = call_of(kind, **fields)
+        return Call(call.kind, call.body, call.deadline, self.server.endpoint)
+
+    async def ask(self, kind: Kind, **fields: Any) -> Answer:
+        return await self.expert.answer(self.call(kind, **fields))
+
+
+@asynccontextmanager
+async def launched(name: str, base_dir: Path, **changes: Any) -> AsyncIterator[LaunchedExpert]:
+    """The expert called `name` in the shipped experts.yaml, with changes to its entry."""
+    entry = load_config(SHIPPED).by_name[name].model_dump(exclude_unset=True) | changes
+    spec = Config.model_validate({"version": 1, "experts": [entry]}).experts[0]
+    engine = LocalEngine()
+    try:
+        async with open_session() as http:
+            around = Services(http, weights=weights_path, expert={}.__getitem__, base_dir=base_dir)
+            try:
+                expert, command = make_expert(spec, around), launch_command(spec, around)
+            except (ConfigError, MissingExtra) as exc:
+                pytest.skip(exc.message)
+            assert command is not None
+            yield LaunchedExpert(expert, await engine.launch(name, command))
+    finally:
+        await engine.close()
