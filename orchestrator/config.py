@@ -10,6 +10,7 @@ Reading the file, and errors with line numbers, are in `orchestrator/configfile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -128,7 +129,7 @@ class ExpertBase(_Model):
         """Whether it must be loaded before it can answer."""
         return isinstance(self, ServedBase)
 
-    @property
+    @cached_property
     def serves(self) -> frozenset[Kind]:
         """The kinds of request it can answer."""
         return frozenset({self.kind, self.also_serves.get(self.kind, self.kind)})

@@ -54,7 +54,9 @@ class Planner:
         decision.router = policy.router
         options = self._affordable(query, fleet, decision)
         settings = _settings(query, policy)
-        stay_with = self._sessions.get(query.caller.key_id, query.session) if query.session else None
+        stay_with = (
+            self._sessions.get(query.caller.key_id, query.session) if query.session and query.continues else None
+        )
         uniform = self._dice.random() if settings.explore else 1.0
         return make_plan(options, settings, stay_with=stay_with, tool_loop=query.tool_loop, uniform=uniform)
 

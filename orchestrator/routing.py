@@ -40,12 +40,14 @@ class Scorer:
 
     async def scores(self, text: str) -> Scores:
         """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed."""
-        if not self._router.needs_encoder:
-            return self._predict([text])[0]
         key = _key(text)
         if (known := self._cache.get(key)) is not None:
             self._cache.move_to_end(key)
             return known
+        if not self._router.needs_encoder:
+            scores = self._predict([text])[0]
+            self._remember(text, scores)
+            return scores
         if self._closed:
             raise NoCapacity("the router is shutting down")
         answer: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()

@@ -53,7 +53,8 @@ class Query:
     body: OpenAI's request body, parsed once, without the `switchyard` object. Never changed in place.
     text: what is routed (the last user turn, preceded by what of system prompt and history fits).
     prompt_tokens: an upper estimate. max_tokens: what was asked for, or the default reserve.
-    tool_loop: the last message is a tool's result, so the conversation stays with its expert.
+    session: which conversation it belongs to; it stays with its expert if it `continues` one that was answered before.
+    tool_loop: a tool's result came after the last answer, so the conversation can't change its expert.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Query:
     options: RequestOptions = RequestOptions()
     caller: Caller = ANONYMOUS
     session: str | None = None
+    continues: bool = False
     tool_loop: bool = False
 
     @property

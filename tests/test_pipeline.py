@@ -192,8 +192,10 @@ async def test_a_conversation_stays_and_a_tool_loop_stays_whatever_the_gain(tmp_
     async with service_of(tmp_path, *experts) as service:
         only_b = RequestOptions(experts=("b",))
         await service.pipeline.answer(chat_query(session="s", options=only_b))
-        loop = await service.pipeline.answer(chat_query(session="s", tool_loop=True))
+        loop = await service.pipeline.answer(chat_query(session="s", continues=True, tool_loop=True))
         assert loop.decision.expert == "b"
+        same_opening = await service.pipeline.answer(chat_query(session="s"))
+        assert same_opening.decision.expert == "a"
         elsewhere = await service.pipeline.answer(chat_query(session="another"))
         assert elsewhere.decision.expert == "a"
 

@@ -14,6 +14,7 @@ import asyncio
 import secrets
 import socket
 import tempfile
+from typing import Any
 
 import aiohttp
 import psutil
@@ -84,14 +85,13 @@ class LocalEngine:
         ready = asyncio.create_task(self._poll(server))
         timeout_s = server.command.timeout_s
         try:
-            await asyncio.wait({ready, server.exited}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {ready, server.exited}
+            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if server.exited.done():
                 raise _failed(server, f"its server exited with code {server.exited.result()} while starting")
             if not ready.done():
-                said = server.health
-                raise _failed(
-                    server, f"its server was not ready after {timeout_s:g} s (its health check answered {said})"
-                )
+                said = f"its health check answered {server.health}"
+                raise _failed(server, f"its server was not ready after {timeout_s:g} s ({said})")
             ready.result()
         finally:
             ready.cancel()

@@ -39,7 +39,7 @@ class Expert(Protocol):
 class ServerCommand:
     """How to launch a server that speaks OpenAI's HTTP.
 
-    argv and env may contain `{port}` and `{token}`, filled in at launch; secrets go into env or stdin, never argv.
+    argv and env may contain `{port}`, `{token}` and `{python}`, filled in at launch; secrets go into env or stdin, never argv.
     stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
     ready. canary: an optional request (path, body) that must answer 200 before traffic. cwd: the folder it runs in, by
     default an empty one.

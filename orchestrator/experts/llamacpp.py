@@ -8,7 +8,8 @@
         options: {flash_attn_type: LLAMA_FLASH_ATTN_TYPE_ENABLED}
 
 llama.cpp notices that a client left when it writes to it, or when nothing else goes on in the server for a second. So it is always
-asked for a stream, which is folded into a body for clients that want none. `n` is limited by `limits.concurrency`.
+asked for a stream, which is folded into a body for clients that want none. Its streams have no logprobs for the tokens that only
+begin a character (an emoji of four tokens has one entry). `n` is limited by `limits.concurrency`.
 """
 
 from __future__ import annotations

@@ -94,11 +94,9 @@ def _set(target: Any, name: str, value: Any, where: str) -> None:
         instead = OWNED[name]
         _fail(where, f"follows from the expert's `{instead}`" if instead else "is not to be set")
     if name.startswith("_") or not hasattr(target, name):
-        fields = [field for field in dir(target) if not field.startswith("_")]
-        close = difflib.get_close_matches(name, fields, n=3)
-        _fail(
-            where, f"is no field of xllamacpp's {type(target).__name__}" + (f"; did you mean {close}?" if close else "")
-        )
+        close = difflib.get_close_matches(name, dir(target), n=3)
+        hint = f"; did you mean {close}?" if close else ""
+        _fail(where, f"is no field of xllamacpp's {type(target).__name__}{hint}")
     current = getattr(target, name)
     if isinstance(value, dict) and not isinstance(current, dict):
         for key, inner in value.items():

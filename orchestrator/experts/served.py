@@ -10,6 +10,8 @@ Not here: when servers run (the scheduler), and where (the engine).
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -67,5 +69,6 @@ def require(module: str, feature: str, extra: str) -> None:
 
 
 def num_threads() -> int:
-    """Physical cores: what arithmetic gains from."""
-    return psutil.cpu_count(logical=False) or 1
+    """The physical cores this process may use: more threads than that don't help arithmetic."""
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(usable, psutil.cpu_count(logical=False) or usable)

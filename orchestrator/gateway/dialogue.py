@@ -38,14 +38,15 @@ VISION_PARTS = frozenset({"image_url", "image", "input_image"})
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """conversation: stays the same from the second turn on. tools: somebody has called one, so its tokens are in there."""
+    """conversation: the same for every turn of it. has_answers: this is not its first turn. tools: one was called before."""
 
     text: str
     prompt_tokens: int
     vision: bool
     tools: bool
     tool_loop: bool
-    conversation: str | None
+    has_answers: bool
+    conversation: str
 
 
 def read_dialogue(messages: Sequence[Message]) -> Dialogue:
@@ -62,7 +63,8 @@ def read_dialogue(messages: Sequence[Message]) -> Dialogue:
         ),
         vision=any(part.type in VISION_PARTS for part in attachments),
         tools=bool(calls) or any(isinstance(message, ToolResult) for message in messages),
-        tool_loop=isinstance(messages[-1], ToolResult | FunctionResult),
+        tool_loop=_is_tool_loop(messages),
+        has_answers=any(isinstance(message, Assistant) for message in messages),
         conversation=_conversation(messages, texts),
     )
 
@@ -109,8 +111,16 @@ def clip(text: str, characters: int = TURN_CHARACTERS) -> str:
     return f"{text[:half]}\n\n{text[-half:]}"
 
 
-def _conversation(messages: Sequence[Message], texts: Sequence[str]) -> str | None:
-    if not any(isinstance(message, Assistant) for message in messages):
-        return None
+def _is_tool_loop(messages: Sequence[Message]) -> bool:
+    """Whether a tool's result came after the last answer; agents may add reminders of their own behind it."""
+    for message in reversed(messages):
+        if isinstance(message, ToolResult | FunctionResult):
+            return True
+        if isinstance(message, Assistant):
+            return False
+    return False
+
+
+def _conversation(messages: Sequence[Message], texts: Sequence[str]) -> str:
     opening = next((texts[i] for i, message in enumerate(messages) if isinstance(message, User)), "")
-    return hashlib.blake2b(opening.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(opening.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

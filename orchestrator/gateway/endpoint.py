@@ -72,6 +72,9 @@ class Endpoint:
         if self._spec.public:
             await self._spec.handler(request)
             return
-        with self._context.lifecycle.request():
+        task = self._context.lifecycle.enter()
+        try:
             request.caller = self._context.keys.authenticate(request.scope["headers"])
             await self._spec.handler(request)
+        finally:
+            self._context.lifecycle.leave(task)

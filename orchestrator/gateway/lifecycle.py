@@ -1,8 +1,8 @@
 """Whether the gateway takes requests, and which ones are under way.
 
     lifecycle = Lifecycle()
-    with lifecycle.request():                     # raises NoCapacity while draining
-        ...
+    task = lifecycle.enter()                      # raises NoCapacity while draining
+    lifecycle.leave(task)
     await lifecycle.drain(limit_s=30)             # refuses new ones, waits, then interrupts what is left
 
 Not here: sockets and signals (`server.py`).
@@ -11,8 +11,6 @@ Not here: sockets and signals (`server.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.errors import NoCapacity
@@ -33,20 +31,20 @@ class Lifecycle:
     def in_flight(self) -> int:
         return len(self._tasks)
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
+    def enter(self) -> asyncio.Task[Any]:
         """Count the current task as a request under way. Raises `NoCapacity` while draining."""
         if self.draining:
             raise NoCapacity("The service is shutting down.", retry_after_s=RETRY_AFTER_S)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
-            if self._idle is not None and not self._tasks:
-                self._idle.set()
+        return task
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """The request that `enter` returned is over."""
+        self._tasks.discard(task)
+        if self._idle is not None and not self._tasks:
+            self._idle.set()
 
     async def drain(self, limit_s: float) -> None:
         """Return when no request is under way; those that last longer than `limit_s` are interrupted."""

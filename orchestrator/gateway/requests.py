@@ -36,13 +36,14 @@ MAX_SESSION_CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What is read off one kind of body. conversation: what tells this one from others, once it has begun."""
+    """What is read off one kind of body. conversation: what tells this one from others. has_answers: it has begun before."""
 
     text: str
     prompt_tokens: int
     max_tokens: int = 0
     needs: frozenset[Capability] = frozenset()
     conversation: str | None = None
+    has_answers: bool = False
     tool_loop: bool = False
 
 
@@ -52,6 +53,8 @@ def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
     parsed = validate(reader.struct, body)
     features = reader.features(parsed)
     options = RequestOptions() if parsed.switchyard is None else parsed.switchyard.options()
+    named = _named_session(request, options)
+    session = named or features.conversation
     return Query(
         id=new_decision_id(),
         kind=kind,
@@ -65,7 +68,8 @@ def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
         needs=features.needs,
         options=options,
         caller=request.caller,
-        session=_session(request, options, features),
+        session=session,
+        continues=features.has_answers or named is not None,
         tool_loop=features.tool_loop,
     )
 
@@ -84,13 +88,12 @@ def kind_of(body: dict[str, Any]) -> Kind:
     raise RequestError(f"There is nothing to route: the request has none of {fields}.")
 
 
-def _session(request: Request, options: RequestOptions, features: Features) -> str | None:
-    """Sessions of different keys never mix."""
+def _named_session(request: Request, options: RequestOptions) -> str | None:
+    """The session that the client names, if it does."""
     name = options.session or request.header(b"x-session-id")
     if name is not None and len(name) > MAX_SESSION_CHARACTERS:
         raise RequestError(f"x-session-id is longer than {MAX_SESSION_CHARACTERS} characters.", param="x-session-id")
-    name = name or features.conversation
-    return f"{request.caller.key_id}/{name}" if name else None
+    return name or None
 
 
 def _read_chat(chat: ChatRequest) -> Features:
@@ -107,6 +110,7 @@ def _read_chat(chat: ChatRequest) -> Features:
             logprobs=bool(chat.logprobs),
         ),
         conversation=dialogue.conversation,
+        has_answers=dialogue.has_answers,
         tool_loop=dialogue.tool_loop,
     )
 

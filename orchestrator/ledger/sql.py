@@ -53,8 +53,9 @@ class SQLLedger:
         try:
             self._engine = await self._run(lambda: _connect(self._url))
         except (SQLAlchemyError, OSError, ImportError) as exc:
+            reason = getattr(exc, "orig", None) or exc  # the driver's own words, without the statement
             raise ConfigError(
-                f"ledger.url: can't open the database ({exc}); expected a writable SQLAlchemy URL"
+                f"ledger.url: can't open the database ({reason}); expected a writable SQLAlchemy URL"
             ) from exc
         self._writer = asyncio.create_task(self._write_batches(), name="ledger-writer")
 
@@ -184,8 +185,10 @@ def _connect(url: str) -> sa.Engine:
     engine = sa.create_engine(target)
     if target.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _durable)
-    schema.metadata.create_all(engine)
     with engine.begin() as connection:
+        if engine.name == "sqlite":  # what is missing is looked for and created under one lock: gateways may start together
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        schema.metadata.create_all(connection)
         found = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
         if found is None:
             connection.execute(schema.schema_version.insert(), {"version": schema.SCHEMA_VERSION})
@@ -196,7 +199,7 @@ def _connect(url: str) -> sa.Engine:
 
 def _durable(connection: Any, _: object) -> None:
     """SQLite: readers don't block the writer, and what is committed survives a power cut."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

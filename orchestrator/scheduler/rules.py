@@ -44,7 +44,7 @@ def quantum_s(host: Host) -> float:
 
 def backoff_s(failures: int) -> float:
     """Before the load that follows the given number of failures in a row."""
-    return min(FIRST_BACKOFF_S * 2 ** (failures - 1), LAST_BACKOFF_S) if failures > 0 else 0.0
+    return min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), LAST_BACKOFF_S) if failures > 0 else 0.0
 
 
 def regret_per_byte(host: Host, now: float) -> float:

@@ -203,8 +203,9 @@ async def test_another_port_is_tried_when_the_first_was_taken_meanwhile(engine: 
     taken: list[socket.socket] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told = int(await reader.readline())
         if not taken:
-            taken.append(socket.create_server(("127.0.0.1", int(await reader.readline()))))
+            taken.append(socket.create_server(("127.0.0.1", told)))
         writer.close()
 
     control = await asyncio.start_server(take, "127.0.0.1", 0)
@@ -235,7 +236,9 @@ asyncio.run(main())
 """
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, "-c", gateway], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+        [sys.executable, "-c", gateway],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"

@@ -68,7 +68,7 @@ async def test_llamacpp_gives_every_choice(smollm2: LaunchedExpert) -> None:
 
 
 async def test_llamacpp_gives_logprobs_of_every_token(smollm2: LaunchedExpert) -> None:
-    answer = await smollm2.ask("chat", messages=HELLO, max_tokens=4, logprobs=True, top_logprobs=2)
+    answer = await smollm2.ask("chat", messages=HELLO, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2)
     logprobs = body_of(answer)["choices"][0]["logprobs"]["content"]
     assert len(logprobs) == answer.usage.completion_tokens
     assert all(len(token["top_logprobs"]) == 2 and token["logprob"] <= 0 for token in logprobs)
@@ -110,7 +110,7 @@ async def test_llamacpp_refuses_what_its_context_does_not_hold(smollm2: Launched
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_frees_llamacpp_within_half_a_second(smollm2: LaunchedExpert, stream: bool) -> None:
+async def test_a_client_that_leaves_frees_llamacpp_at_once(smollm2: LaunchedExpert, stream: bool) -> None:
     """Without a stream, llama.cpp itself would go on as long as another request streams."""
     other = await smollm2.ask("chat", **LONG, stream=True)
 
@@ -121,7 +121,7 @@ async def test_a_client_that_leaves_frees_llamacpp_within_half_a_second(smollm2:
     task = asyncio.create_task(ask())
     await becomes(smollm2, 2)
     task.cancel()
-    async with asyncio.timeout(0.5 * 4):  # four times what an idle machine needs at most
+    async with asyncio.timeout(2):  # 0.03 s on an idle machine; the request itself would take 20 s
         await becomes(smollm2, 1)
     await other.aclose()
     await becomes(smollm2, 0)

@@ -73,8 +73,9 @@ async def test_requests_in_flight():
     pipeline = FakePipeline()
     context = make_context(pipeline)
     async with client_of(context) as client:
-        with context.lifecycle.request():
-            text = (await client.get("/metrics")).text
+        task = context.lifecycle.enter()
+        text = (await client.get("/metrics")).text
+        context.lifecycle.leave(task)
         assert value(text, "in_flight_requests") >= 1
 
 

@@ -120,22 +120,27 @@ async def test_the_deadline_counts_from_arrival():
     assert query.deadline - query.received_at == 300.0
 
 
-async def test_a_first_turn_has_no_session():
-    assert (await chat(("system", "Be brief."), ("user", "Hello"))).session is None
+async def test_a_first_turn_opens_a_session_and_continues_none():
+    opening = await chat(("system", "Be brief."), ("user", "Hello"))
+    assert opening.session is not None
+    assert not opening.continues
 
 
 async def test_a_conversation_keeps_its_session():
+    opening = await chat(("user", "Hello"))
     first = ("user", "Hello"), ("assistant", "Hi!"), ("user", "And you?")
     second = (*first, ("assistant", "Fine."), ("user", "Good."))
     session = (await chat(*first)).session
-    assert session is not None
+    assert session == opening.session
     assert (await chat(*second)).session == session
+    assert (await chat(*second)).continues
     assert (await chat(("user", "Bye"), *first[1:])).session != session
 
 
 async def test_a_session_may_be_named():
-    assert (await chat(("user", "Hello"), headers={"x-session-id": "s-1"})).session == "anonymous/s-1"
-    assert (await chat(("user", "Hello"), switchyard={"session": "s-2"})).session == "anonymous/s-2"
+    named = await chat(("user", "Hello"), headers={"x-session-id": "s-1"})
+    assert (named.session, named.continues) == ("s-1", True)
+    assert (await chat(("user", "Hello"), switchyard={"session": "s-2"})).session == "s-2"
 
 
 async def test_completion_prompts():

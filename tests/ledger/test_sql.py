@@ -52,6 +52,15 @@ async def test_a_decision_can_be_read_at_once_and_after_a_restart(url):
     await again.close()
 
 
+async def test_gateways_that_start_together_create_one_database(url):
+    ledgers = [SQLLedger(url) for _ in range(8)]
+    await asyncio.gather(*(ledger.open() for ledger in ledgers))
+    ledgers[0].record(decision())
+    await ledgers[0].close()
+    assert await ledgers[1].decision("sw-1") is not None
+    await asyncio.gather(*(ledger.close() for ledger in ledgers[1:]))
+
+
 async def test_an_unknown_decision_is_none(ledger):
     assert await ledger.decision("sw-none") is None
 

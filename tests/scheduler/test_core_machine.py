@@ -199,7 +199,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def nobody_waits_for_what_is_free(self):
         for name in {waiter.bound.name for waiter in self.waiting}:
             expert = self.core.expert(name)
-            assert not (expert.has_room(self.now) and expert.breaker.admits(self.now) and self.core.next_wake > self.now)
+            assert not (
+                expert.has_room(self.now) and expert.breaker.admits(self.now) and self.core.next_wake > self.now
+            )
 
     @invariant()
     def rates_are_kept(self):

@@ -284,6 +284,16 @@ def test_unloading_drains_and_who_waits_has_it_loaded_again():
     assert happened(core) == ["stop a"]  # which ends its launch
 
 
+def test_a_launch_that_succeeds_while_it_is_broken_off_is_no_news():
+    core = Core([local("a", 60)], 100, 0.0)
+    core.cancel(core.acquire(ask("a"), 0.0), 0.5)
+    host = core.unload("a", 1.0)
+    become_ready(core, "a", 1.0)
+    assert states(core) == {"a": "draining"}
+    core.stopped(host, 2.0)
+    assert happened(core) == ["load a", "stop a"]
+
+
 def test_closing_stops_every_server():
     core = ready(local("a", 50), local("b", 50))
     core.acquire(ask("a"), 11.0)

@@ -14,10 +14,10 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.gateway.app import create_app
 from orchestrator.service import running
@@ -26,6 +26,7 @@ from tests.support.upstream import Upstream, running_upstream
 
 KEY = "sk-test-0123456789"
 CAPABILITIES = ["streaming", "tools", "vision", "json_schema", "logprobs"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,19 @@ async def serving(folder: Path, *, hold_s: float = 2.0) -> AsyncIterator[Live]:
 
 @contextmanager
 def live_gateway(folder: Path) -> Iterator[Live]:
-    started: Future[tuple[Live, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    with in_thread(serving(folder)) as live:
+        yield live
+
+
+@contextmanager
+def in_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """What `context` yields, while an event loop in a thread of its own keeps it going."""
+    started: Future[tuple[T, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:
-        async with serving(folder) as live:
+        async with context as value:
             stop = asyncio.Event()
-            started.set_result((live, asyncio.get_running_loop(), stop))
+            started.set_result((value, asyncio.get_running_loop(), stop))
             await stop.wait()
 
     def serve() -> None:
@@ -70,9 +78,9 @@ def live_gateway(folder: Path) -> Iterator[Live]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    live, loop, stop = started.result(timeout=30)
+    value, loop, stop = started.result(timeout=30)
     try:
-        yield live
+        yield value
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(timeout=30)

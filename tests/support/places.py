@@ -1,8 +1,8 @@
 """Short ways to talk to the scheduler's core in tests.
 
-    core = Core([remote("gpt", rpm=60), local("llama", 100), persona("poet", "llama")], 100, 0.0)
-    core.acquire(ask("llama"), 0.0)
-    happened(core)                      # ["load llama"]
+core = Core([remote("gpt", rpm=60), local("llama", 100), persona("poet", "llama")], 100, 0.0)
+core.acquire(ask("llama"), 0.0)
+happened(core)                      # ["load llama"]
 """
 
 from __future__ import annotations

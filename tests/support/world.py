@@ -1,9 +1,9 @@
 """A simulated machine around the scheduler's core: loads, stops and answers take the time they are given.
 
-    world = World(places, budget_bytes=100, load_s=1.0, stop_s=0.5, service_s=2.0)
-    world.arrive(0.0, ask("a"))
-    world.run()
-    world.served[0].expert, world.served[0].at
+world = World(places, budget_bytes=100, load_s=1.0, stop_s=0.5, service_s=2.0)
+world.arrive(0.0, ask("a"))
+world.run()
+world.served[0].expert, world.served[0].at
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ class Served:
 
 class World:
     def __init__(
-        self, places: Sequence[Place], budget_bytes: int, *, load_s: float = 1.0, stop_s: float = 0.5, service_s: float = 1.0
+        self,
+        places: Sequence[Place],
+        budget_bytes: int,
+        *,
+        load_s: float = 1.0,
+        stop_s: float = 0.5,
+        service_s: float = 1.0,
     ) -> None:
         self.core = Core(places, budget_bytes, 0.0, max_waiting=100, uniform=lambda: 0.5)
         self.now = 0.0

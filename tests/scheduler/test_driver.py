@@ -1,0 +1,319 @@
+"""The scheduler as others use it: futures, launches, stops and time, over an engine without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from itertools import count
+
+import pytest
+
+from orchestrator.errors import ConfigError, DeadlineExceeded, ExpertError, NoCapacity, UnknownModel
+from orchestrator.experts.base import ServerCommand
+from orchestrator.scheduler.base import Place, Scheduler
+from orchestrator.scheduler.driver import LocalScheduler
+from tests.support.engine import FakeEngine
+from tests.support.places import OK, ask, local, persona, remote
+
+
+@asynccontextmanager
+async def scheduling(*places, engine=None, budget=100, clock=time.monotonic):
+    """A scheduler and its engine, closed at the end; servers that are still held are let go."""
+    engine = engine or FakeEngine()
+    scheduler: Scheduler = LocalScheduler(places, engine, budget_bytes=budget, clock=clock)
+    try:
+        yield scheduler, engine
+    finally:
+        for launch in engine.launches:
+            if launch.result.done() and not launch.result.cancelled() and launch.result.exception() is None:
+                launch.result.result().finish()
+        await scheduler.close()
+
+
+def state(scheduler: Scheduler, name: str) -> str:
+    return next(status.state for status in scheduler.status() if status.expert == name)
+
+
+async def test_a_free_expert_is_leased_without_giving_up_the_event_loop():
+    async with scheduling(remote("a")) as (scheduler, _):
+        acquiring = scheduler.acquire(ask("a"))
+        with pytest.raises(StopIteration) as stopped:
+            acquiring.send(None)
+        assert stopped.value.value.expert == "a"
+
+
+async def test_a_cold_expert_is_launched_and_leased_when_ready():
+    async with scheduling(local("a", 60)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        launch = await engine.launched("a")
+        assert launch.command.argv == ("serve", "a")
+        server = launch.succeed(memory_bytes=60)
+        lease = await waiting
+        assert lease.endpoint is server.endpoint
+        assert state(scheduler, "a") == "ready"
+
+
+async def test_waiters_share_one_launch():
+    async with scheduling(local("a", 60, concurrency=3)) as (scheduler, engine):
+        waiting = [asyncio.create_task(scheduler.acquire(ask("a"))) for _ in range(3)]
+        (await engine.launched("a")).succeed()
+        assert {lease.expert for lease in await asyncio.gather(*waiting)} == {"a"}
+        assert len(engine.launches) == 1
+
+
+async def test_a_released_place_goes_to_who_waits():
+    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
+        lease = await scheduler.acquire(ask("a"))
+        waiting = asyncio.create_task(scheduler.acquire(ask("a", request_id="w")))
+        await asyncio.sleep(0)
+        assert scheduler.position("w").ahead == 0
+        assert scheduler.waits(["a"]) == {"a": 2.0}
+        assert scheduler.available("a")
+        scheduler.release(lease, OK)
+        assert (await waiting).expert == "a"
+
+
+async def test_cancelling_gives_the_place_in_the_queue_up():
+    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
+        lease = await scheduler.acquire(ask("a"))
+        waiting = asyncio.create_task(scheduler.acquire(ask("a", request_id="w")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert scheduler.position("w") is None
+        scheduler.release(lease, OK)
+        assert scheduler.status()[0].leases == 0
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+async def test_a_lease_granted_in_the_moment_of_the_cancellation_is_not_lost(cancelled_first):
+    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
+        lease = await scheduler.acquire(ask("a"))
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        await asyncio.sleep(0)
+        if cancelled_first:
+            waiting.cancel()
+            scheduler.release(lease, OK)
+        else:
+            scheduler.release(lease, OK)
+            waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert scheduler.status()[0].leases == 0
+        assert (await scheduler.acquire(ask("a"))).expert == "a"
+
+
+async def test_a_failed_launch_is_the_error_of_who_waits():
+    async with scheduling(local("a", 60)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a")).fail(ExpertError("a", "not_loaded", "its server exited with code 1"))
+        with pytest.raises(ExpertError, match="exited with code 1") as caught:
+            await waiting
+        assert (caught.value.expert, caught.value.kind) == ("a", "not_loaded")
+
+
+async def test_a_configuration_error_at_launch_tells_clients_nothing_of_this_machine():
+    def command() -> ServerCommand:
+        raise ConfigError("weights.gguf is not there yet: /home/me/weights.gguf")
+
+    async with scheduling(local("a", 60, command=command)) as (scheduler, _):
+        with pytest.raises(ExpertError) as caught:
+            await scheduler.acquire(ask("a"))
+        assert "/home/me" not in caught.value.message
+        assert scheduler.status()[0].last_error == "weights.gguf is not there yet: /home/me/weights.gguf"
+
+
+async def test_a_bug_in_a_backend_leaves_nobody_waiting():
+    async with scheduling(local("a", 60), remote("b")) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a", "b")))
+        (await engine.launched("a")).fail(ZeroDivisionError())
+        assert (await waiting).expert == "b"
+
+
+async def test_a_load_waits_for_memory_to_be_seen_free():
+    seen = iter([10, 50, 60])
+    async with scheduling(local("a", 60), engine=FakeEngine(available_bytes=lambda: next(seen))) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        (await engine.launched("a")).succeed()
+        await warming
+        assert next(seen, None) is None
+
+
+async def test_a_load_that_this_machine_has_no_memory_for_fails_clearly():
+    engine = FakeEngine(available_bytes=lambda: 1_000_000_000)
+    clock = count(step=10.0).__next__  # ten seconds pass between any two looks at it
+    async with scheduling(local("a", 3_000_000_000), engine=engine, budget=4_000_000_000, clock=clock) as (
+        scheduler,
+        _,
+    ):
+        with pytest.raises(ExpertError, match=r"needs 3\.0 GB of memory; 1\.0 GB are free"):
+            await scheduler.acquire(ask("a"))
+
+
+async def test_memory_that_is_not_known_is_not_waited_for():
+    async with scheduling(local("a", None), engine=FakeEngine(available_bytes=lambda: 0)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        (await engine.launched("a")).succeed()
+        await warming
+
+
+async def test_weights_that_nothing_can_launch_are_a_clear_error():
+    async with scheduling(Place("a", "a", holds_weights=True, memory_bytes=10)) as (scheduler, _):
+        with pytest.raises(ExpertError, match="has no launch command"):
+            await scheduler.acquire(ask("a"))
+
+
+async def test_an_idle_server_is_stopped_before_the_next_is_launched():
+    async with scheduling(local("a", 60), local("b", 60)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        server = (await engine.launched("a")).succeed()
+        await warming
+        warming = asyncio.create_task(scheduler.warm("b"))
+        await server.stopping.wait()
+        assert [launch.name for launch in engine.launches] == ["a"]
+        server.finish()
+        (await engine.launched("b")).succeed()
+        await warming
+
+
+async def test_a_server_that_dies_is_launched_again():
+    async with scheduling(local("a", 60)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        server = (await engine.launched("a")).succeed()
+        lease = await waiting
+        server.crash()
+        await asyncio.sleep(0)
+        assert state(scheduler, "a") == "cold"
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a", times=2)).succeed()
+        await waiting
+        scheduler.release(lease, OK)
+
+
+async def test_keep_alive_unloads_by_itself():
+    async with scheduling(local("a", 60, keep_alive_s=0.02)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        server = (await engine.launched("a")).succeed()
+        await warming
+        await asyncio.wait_for(server.stopping.wait(), 5)
+
+
+async def test_the_deadline_ends_the_waiting():
+    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
+        await scheduler.acquire(ask("a"))
+        with pytest.raises(DeadlineExceeded):
+            await scheduler.acquire(ask("a", deadline=time.monotonic() + 0.02))
+
+
+async def test_warming_takes_no_room_and_what_is_warm_is_warm():
+    async with scheduling(local("a", 60), remote("b")) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        (await engine.launched("a")).succeed()
+        await warming
+        await scheduler.warm("a")
+        await scheduler.warm("b")
+        assert len(engine.launches) == 1
+        assert [status.leases for status in scheduler.status()] == [0, 0]
+
+
+async def test_unloading_returns_when_the_memory_is_free():
+    async with scheduling(local("a", 60), persona("poet", "a")) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("poet"))
+        server = (await engine.launched("a")).succeed()
+        await warming
+        unloading = asyncio.create_task(scheduler.unload("poet"))
+        await server.stopping.wait()
+        assert not unloading.done()
+        server.finish()
+        await unloading
+        assert state(scheduler, "poet") == "cold"
+        await scheduler.unload("a")
+
+
+async def test_unloading_breaks_a_launch_off():
+    async with scheduling(local("a", 60)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        launch = await engine.launched("a")
+        warming.cancel()
+        await scheduler.unload("a")
+        assert launch.result.cancelled()
+        assert state(scheduler, "a") == "cold"
+
+
+async def test_warming_or_unloading_what_does_not_exist_is_an_error():
+    async with scheduling(remote("a")) as (scheduler, _):
+        with pytest.raises(UnknownModel):
+            await scheduler.warm("b")
+        with pytest.raises(UnknownModel):
+            await scheduler.unload("b")
+
+
+async def test_another_launch_command_relaunches_and_the_same_one_does_not():
+    def serve(option: str):
+        return lambda: ServerCommand(argv=("serve", option))
+
+    async with scheduling(local("a", 40, command=serve("1")), local("b", 40, command=serve("1"))) as (
+        scheduler,
+        engine,
+    ):
+        for name in "ab":
+            warming = asyncio.create_task(scheduler.warm(name))
+            (await engine.launched(name)).succeed().finish()
+            await warming
+        await scheduler.reconfigure([local("a", 40, command=serve("2")), local("b", 40, command=serve("1"))], 100)
+        warming = asyncio.create_task(scheduler.warm("a"))
+        launch = await engine.launched("a", times=2)
+        assert launch.command.argv == ("serve", "2")
+        launch.succeed()
+        await warming
+        assert state(scheduler, "b") == "ready"
+
+
+async def test_a_fleet_whose_command_can_not_be_made_is_refused_and_the_old_one_stays():
+    def broken() -> ServerCommand:
+        raise ConfigError("no such option")
+
+    async with scheduling(local("a", 40)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        (await engine.launched("a")).succeed()
+        await warming
+        with pytest.raises(ConfigError):
+            await scheduler.reconfigure([local("a", 40, command=broken), remote("b")], 100)
+        assert [(status.expert, status.state) for status in scheduler.status()] == [("a", "ready")]
+
+
+async def test_closing_stops_servers_breaks_launches_off_and_refuses():
+    async with scheduling(local("a", 40), local("b", 40)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        server = (await engine.launched("a")).succeed()
+        await warming
+        waiting = asyncio.create_task(scheduler.acquire(ask("b")))
+        launch = await engine.launched("b")
+        closing = asyncio.create_task(scheduler.close())
+        await server.stopping.wait()
+        assert not closing.done()
+        server.finish()
+        await closing
+        assert launch.result.cancelled()
+        with pytest.raises(NoCapacity):
+            await waiting
+        with pytest.raises(NoCapacity):
+            await scheduler.acquire(ask("a"))
+
+
+async def test_many_requests_over_few_places_are_all_served_once():
+    places = [local(f"l{i}", 40, concurrency=2, keep_alive_s=i * 0.01) for i in range(4)] + [remote("r", concurrency=3)]
+    async with scheduling(*places, engine=FakeEngine(hold=False)) as (scheduler, _):
+
+        async def one(i: int) -> str:
+            names = [f"l{i % 4}", f"l{(i + 1) % 4}", "r"][: 1 + i % 3]
+            lease = await scheduler.acquire(ask(*names, mu=0.1, request_id=f"r{i}"))
+            await asyncio.sleep(0)
+            scheduler.release(lease, OK)
+            return lease.expert
+
+        served = await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(300))), 30)
+        assert len(served) == 300
+        assert all(status.leases == status.waiting == 0 for status in scheduler.status())

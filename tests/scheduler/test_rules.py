@@ -1,0 +1,116 @@
+"""The pure rules: waits, victims, back-offs, windows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.scheduler.rules import (
+    assumed_load_s,
+    backoff_s,
+    concurrency,
+    pick_victims,
+    quantum_s,
+    queue_wait_s,
+    regret_per_byte,
+)
+from orchestrator.scheduler.state import Average, Host, MinuteWindow
+from tests.support.places import local, remote
+
+
+def host(name: str, memory_bytes: int, *, uses: float = 0.0, load_s: float = 1.0, leases: int = 0) -> Host:
+    made = Host(local(name, memory_bytes), memory_bytes, 4, Average(load_s))
+    made.enter("ready", 0.0)
+    made.uses, made.leases = uses, leases
+    return made
+
+
+def names(hosts) -> list[str]:
+    return [host.name for host in hosts]
+
+
+def test_nobody_waits_for_a_free_place():
+    assert queue_wait_s(leases=3, ahead=0, limit=4, service_s=2.0) == 0.0
+    assert queue_wait_s(leases=30, ahead=10, limit=math.inf, service_s=2.0) == 0.0
+
+
+def test_waiting_takes_as_many_ends_as_there_are_others_too_many():
+    assert queue_wait_s(leases=4, ahead=0, limit=4, service_s=2.0) == 0.5
+    assert queue_wait_s(leases=4, ahead=3, limit=4, service_s=2.0) == 2.0
+
+
+def test_a_load_is_assumed_to_read_its_bytes():
+    assert assumed_load_s(400_000_000) == pytest.approx(2.5)
+
+
+def test_a_quantum_is_four_loads_and_not_less_than_two_seconds():
+    assert quantum_s(host("a", 1, load_s=3.0)) == 12.0
+    assert quantum_s(host("a", 1, load_s=0.1)) == 2.0
+
+
+def test_back_offs_double_to_a_minute():
+    assert [backoff_s(failures) for failures in (0, 1, 2, 3, 7, 5000)] == [0.0, 1.0, 2.0, 4.0, 60.0, 60.0]
+
+
+def test_regret_is_reload_cost_times_use_per_byte():
+    assert regret_per_byte(host("a", 10, uses=300.0, load_s=2.0), 0.0) == pytest.approx(0.2)
+    assert regret_per_byte(host("a", 10, uses=300.0), 300.0) == pytest.approx(0.1 / math.e)
+
+
+def test_the_least_regret_goes_first_and_idle_before_busy():
+    hosts = [host("used", 10, uses=5.0), host("unused", 10), host("busy", 10, leases=1)]
+    assert names(pick_victims(hosts, 5, 0.0)) == ["unused"]
+    assert names(pick_victims(hosts, 25, 0.0)) == ["unused", "used", "busy"]
+
+
+def test_no_victim_is_picked_in_vain():
+    assert pick_victims([host("a", 10), host("b", 10)], 30, 0.0) == ()
+    assert names(pick_victims([host("small", 10), host("large", 50, uses=100.0)], 50, 0.0)) == ["large"]
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 9)), max_size=8), st.integers(1, 200))
+def test_victims_free_enough_with_nobody_to_spare(hosts, short):
+    made = [host(f"h{i}", size, uses=uses) for i, (size, uses) in enumerate(hosts)]
+    picked = pick_victims(made, short, 0.0)
+    freed = sum(h.memory_bytes for h in picked)
+    if sum(h.memory_bytes for h in made) < short:
+        assert picked == ()
+    else:
+        assert freed >= short
+        assert all(freed - h.memory_bytes < short for h in picked)
+
+
+def test_hosts_with_weights_have_a_concurrency_even_if_none_is_given():
+    assert concurrency(local("a", 1, concurrency=None)) == 4
+    assert concurrency(local("a", 1, concurrency=9)) == 9
+    assert concurrency(remote("a")) == math.inf
+
+
+def test_the_first_sample_replaces_what_was_assumed():
+    average = Average(100.0)
+    average.add(2.0)
+    assert average.value == 2.0
+    average.add(7.0)
+    assert average.value == 3.0
+
+
+@given(st.integers(1, 5), st.lists(st.floats(0, 30), min_size=1, max_size=40))
+def test_a_minutes_window_never_lets_too_many_through(rpm, pauses):
+    window, now, let_through = MinuteWindow(rpm), 0.0, []
+    for pause in pauses:
+        now += pause
+        if window.wait_s(now) <= 0:
+            window.add(now)
+            let_through.append(now)
+    assert all(sum(at - 60 < other <= at for other in let_through) <= rpm for at in let_through)
+
+
+def test_a_minutes_window_tells_the_wait_of_those_behind_others():
+    window = MinuteWindow(2)
+    window.add(0.0)
+    window.add(10.0)
+    assert [window.wait_s(20.0, ahead) for ahead in range(4)] == [40.0, 50.0, 100.0, 110.0]
+    assert MinuteWindow(2).wait_s(0.0, ahead=2) == 60.0
