@@ -17,7 +17,8 @@ import msgspec
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.dispatch import Dispatcher
-from orchestrator.experts.inputs import last_user_text
+from orchestrator.errors import RequestError
+from orchestrator.experts.inputs import question_of
 from orchestrator.experts.render import text_answer
 from orchestrator.feasibility import nothing_feasible, split_feasible
 from orchestrator.fleet import Fleet, Route
@@ -39,9 +40,17 @@ class Convener:
         self._scheduler = scheduler
 
     async def convene(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> Answer:
-        """The panel's answer. Raises `AllExpertsFailed` without a quorum, `RequestError` when no member is feasible."""
+        """The panel's answer. Raises `AllExpertsFailed` without a quorum, `RequestError` when no member is feasible.
+
+        A completion must have one prompt, and that as a text: `ExpertRejected` otherwise.
+        """
         assert route.panel is not None
         decision.mode = "panel"
+        if query.kind not in ("chat", "completion"):
+            message = f"a panel answers in words, and this is a request for {query.kind}"
+            raise RequestError(message, param="model", code="no_feasible_expert")
+        call = Call(query.kind, query.body, query.deadline)
+        question = question_of(call, route.name)
         feasible, decision.infeasible = split_feasible((fleet.specs[name] for name in route.experts), query)
         members = tuple(spec.name for spec in feasible)
         if len(members) < route.panel.quorum:
@@ -53,11 +62,10 @@ class Convener:
             return await self._ask(replace(query, model=expert, body=body), fleet, route, decision)
 
         panel = route.panel.model_copy(update={"experts": members})
-        question = last_user_text(query.body)
         combined = await run_panel(panel, question, ask, make_aggregator(panel.aggregator))
         decision.expert = route.name
         decision.reason = f"{panel.aggregator}: {combined.why}; rests on {', '.join(combined.who)}"
-        return text_answer(Call(query.kind, query.body, query.deadline), route.name, combined.text)
+        return text_answer(call, route.name, combined.text)
 
     async def _ask(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> MemberAnswer:
         """One member's whole answer, as text."""
@@ -70,7 +78,7 @@ class Convener:
 
 
 def _text(body: Mapping[str, Any]) -> str:
-    """What the first choice of a chat completion says; empty when it says nothing."""
+    """What the first choice of a chat or plain completion says; empty when it says nothing."""
     for choice in body.get("choices", ()):
-        return (choice.get("message") or {}).get("content") or ""
+        return (choice.get("message") or {}).get("content") or choice.get("text") or ""
     return ""

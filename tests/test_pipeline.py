@@ -251,6 +251,16 @@ async def test_a_panel_answers_as_one_and_its_members_are_recorded(tmp_path):
         assert all(status.leases == 0 for status in service.scheduler.status())
 
 
+async def test_a_panel_completes_a_text_and_embeds_none(tmp_path):
+    async with service_of(tmp_path, ECHO, panels={"one": {"experts": ["echo"]}}) as service:
+        reply = await service.pipeline.answer(make_query("completion", {"model": "panel/one", "prompt": "once upon"}))
+        assert json.loads(reply.body)["choices"][0]["text"] == "once upon"
+        with pytest.raises(ExpertRejected, match="one prompt at a time"):
+            await service.pipeline.answer(make_query("completion", {"model": "panel/one", "prompt": ["a", "b"]}))
+        with pytest.raises(RequestError, match="a panel answers in words"):
+            await service.pipeline.answer(make_query("embedding", {"model": "panel/one", "input": "a"}))
+
+
 async def test_exploration_is_recorded_with_its_propensity(tmp_path):
     experts = [{"name": name, "backend": "echo"} for name in ("a", "b")]
     policies = {"auto": {"router": "same", "explore": 0.5, "near_tie": 0.1}}

@@ -19,7 +19,7 @@ from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.endpoint import Endpoint, RouteSpec
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.inference import inference
-from orchestrator.gateway.messages_request import MessagesRequest
+from orchestrator.gateway.messages_request import CountTokensRequest, MessagesRequest
 from orchestrator.gateway.openapi import openapi_route
 from orchestrator.gateway.requests import READERS
 from orchestrator.gateway.responses_request import ResponsesRequest
@@ -64,7 +64,7 @@ ROUTES: tuple[RouteSpec, ...] = (
         "/v1/messages/count_tokens",
         dialects.count_tokens,
         "An upper estimate of a message's tokens",
-        (JSONObject,),
+        (CountTokensRequest,),
         JSONObject,
         surface=dialects.MessagesSurface(),
     ),
@@ -95,7 +95,7 @@ ROUTES: tuple[RouteSpec, ...] = (
 def create_app(context: GatewayContext) -> ASGIApp:
     """Every request is answered, unknown paths and wrong methods too, in OpenAI's shapes."""
     context.metrics.watch(lambda: context.lifecycle.in_flight)
-    specs = (*ROUTES, openapi_route(ROUTES))
+    specs = (*ROUTES, openapi_route(ROUTES, keyed=bool(context.keys)))
     router = Router(
         [Route(spec.path, Endpoint(context, spec), methods=[spec.method]) for spec in specs], redirect_slashes=False
     )

@@ -15,12 +15,12 @@ holds text. Content that is all text becomes one string. Not here: either dialec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from orchestrator.errors import RequestError
-from orchestrator.gateway.validation import StructT, validate
+from orchestrator.gateway.validation import validate
 
 Part = dict[str, Any]
 
@@ -94,8 +94,15 @@ def _content(parts: list[Part]) -> str | list[Part]:
     return parts
 
 
-def read(body: Mapping[str, Any], shape: type[StructT]) -> StructT:
-    """The body as `shape`; a null field counts as absent. Raises `RequestError` that names the field."""
+class Body(msgspec.Struct, kw_only=True):
+    """A request of another dialect. Null in an optional field is the same as no field, and the OpenAPI document says so."""
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+def read(body: Mapping[str, Any], shape: type[BodyT]) -> BodyT:
+    """The body as `shape`. Raises `RequestError` that names the field."""
     return validate(shape, {key: value for key, value in body.items() if value is not None})
 
 

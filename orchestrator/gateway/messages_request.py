@@ -20,7 +20,7 @@ import msgspec
 from orchestrator.errors import RequestError
 from orchestrator.gateway import conversation
 from orchestrator.gateway.conversation import Conversation, file_part, image_part, text_part, tool_call
-from orchestrator.gateway.validation import Count
+from orchestrator.gateway.validation import Count, Text
 
 IGNORED = frozenset(
     {"cache_control", "context_management", "diagnostics", "inference_geo", "service_tier", "speed", "user_profile_id"}
@@ -56,6 +56,13 @@ class TextBlock(_Tagged, tag="text"):
     text: str
 
 
+class PlainText(msgspec.Struct):
+    """A text block where nothing else may stand: told apart from nothing, so msgspec would not ask for a tag."""
+
+    type: Literal["text"]
+    text: str
+
+
 class ImageBlock(_Tagged, tag="image"):
     source: Base64Source | UrlSource
 
@@ -68,7 +75,7 @@ class DocumentBlock(_Tagged, tag="document"):
 class SearchResultBlock(_Tagged, tag="search_result"):
     source: str
     title: str
-    content: list[TextBlock]
+    content: list[PlainText]
 
 
 class ToolUseBlock(_Tagged, tag="tool_use"):
@@ -107,7 +114,7 @@ class AssistantTurn(_Turn, tag="assistant"):
 
 
 class SystemTurn(_Turn, tag="system"):
-    content: str | list[TextBlock]
+    content: str | list[PlainText]
 
 
 class Tool(msgspec.Struct):
@@ -138,13 +145,12 @@ class OutputConfig(msgspec.Struct):
     format: JSONFormat | None = None
 
 
-class MessagesRequest(msgspec.Struct):
-    """The fields that are translated."""
+class CountTokensRequest(conversation.Body, kw_only=True):
+    """The fields that are translated; counting does without `max_tokens`."""
 
-    model: str
+    model: Text
     messages: Annotated[list[UserTurn | AssistantTurn | SystemTurn], msgspec.Meta(min_length=1)]
-    max_tokens: Count
-    system: str | list[TextBlock] = ""
+    system: str | list[PlainText] = ""
     stop_sequences: list[str] = []
     tools: list[Tool] = []
     tool_choice: ToolChoice | None = None
@@ -152,6 +158,12 @@ class MessagesRequest(msgspec.Struct):
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     output_config: OutputConfig = msgspec.field(default_factory=OutputConfig)
     stream: bool = False
+
+
+class MessagesRequest(CountTokensRequest, kw_only=True):
+    """POST /v1/messages."""
+
+    max_tokens: Count
 
 
 def parse(body: Mapping[str, Any]) -> MessagesRequest:
@@ -274,5 +286,5 @@ def _chat_tool_choice(choice: ToolChoice | None) -> dict[str, Any]:
     return {"tool_choice": chosen} | ({"parallel_tool_calls": False} if choice.disable_parallel_tool_use else {})
 
 
-def _text(content: str | Iterable[TextBlock]) -> str:
+def _text(content: str | Iterable[TextBlock | PlainText]) -> str:
     return content if isinstance(content, str) else "\n\n".join(block.text for block in content)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.gateway.conversation import Body
 from orchestrator.gateway.endpoint import RouteSpec
 from orchestrator.gateway.http import Request
 
@@ -51,37 +52,53 @@ HEADERS = {
     "x-switchyard-overhead-ms": "Switchyard's own time",
     "x-switchyard-wait-ms": "Time until the expert could take the request",
 }
+TAG_OPTIONAL = "MessageItem"
+"""`responses_request.parse` adds the tag that tells it from other items, which msgspec's schema asks for."""
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 
 
-def openapi_route(specs: Sequence[RouteSpec]) -> RouteSpec:
-    """The route that serves the document of `specs` and of itself."""
+def openapi_route(specs: Sequence[RouteSpec], *, keyed: bool = False) -> RouteSpec:
+    """The route that serves the document of `specs` and of itself. keyed: the gateway has keys, so requests need one."""
 
     async def handler(request: Request) -> None:
         await request.respond(encoded)
 
     own = RouteSpec("GET", "/openapi.json", handler, "This document", public=True)
-    encoded = msgspec.json.encode(document([*specs, own]))
+    encoded = msgspec.json.encode(document([*specs, own], keyed=keyed))
     return own
 
 
-def document(specs: Sequence[RouteSpec]) -> dict[str, Any]:
+def document(specs: Sequence[RouteSpec], *, keyed: bool = False) -> dict[str, Any]:
     """The whole OpenAPI document."""
     types = [kind for spec in specs for kind in (*spec.body, spec.answer) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for kind in types:
+        if isinstance(kind, type) and issubclass(kind, Body):
+            _allow_null(components[kind.__name__])
+    if TAG_OPTIONAL in components:
+        components[TAG_OPTIONAL]["required"].remove("type")
     known = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, Any] = {}
     for spec in specs:
         paths.setdefault(_PARAMETER.sub(r"{\1}", spec.path), {})[spec.method.lower()] = _operation(spec, known)
+    key: list[dict[str, list[str]]] = [{"key": []}]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Switchyard", "version": version("switchyard-llm")},
+        "security": key if keyed else [*key, {}],
         "paths": paths,
         "components": {
             "schemas": {**components, "Error": ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _allow_null(schema: dict[str, Any]) -> None:
+    """In the fields that may be left out."""
+    properties = schema["properties"]
+    for name in properties.keys() - set(schema["required"]):
+        properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
 
 
 def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
@@ -93,8 +110,8 @@ def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
     if spec.body:
         schema = {"anyOf": [known[id(kind)] for kind in spec.body]} if len(spec.body) > 1 else known[id(spec.body[0])]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if not spec.public:
-        operation["security"] = [{"key": []}, {}]
+    if spec.public:
+        operation["security"] = []
     return operation
 
 

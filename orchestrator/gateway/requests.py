@@ -25,7 +25,7 @@ from orchestrator.gateway.validation import (
     InferenceRequest,
     RerankRequest,
     Texts,
-    validate,
+    validated,
 )
 from orchestrator.types import Capability, Kind, Query, RequestOptions
 
@@ -50,7 +50,7 @@ class Features:
 def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
     """Raises `RequestError` that names the field. `body` keeps everything but its `switchyard` object."""
     reader = READERS[kind]
-    parsed = validate(reader.struct, body)
+    parsed, body = validated(reader.struct, body)
     features = reader.features(parsed)
     options = RequestOptions() if parsed.switchyard is None else parsed.switchyard.options()
     named = _named_session(request, options)

@@ -19,7 +19,7 @@ import msgspec
 from orchestrator.errors import RequestError
 from orchestrator.gateway import conversation
 from orchestrator.gateway.conversation import Conversation, file_part, image_part, text_part, tool_call
-from orchestrator.gateway.validation import Count
+from orchestrator.gateway.validation import Count, Text
 
 STATEFUL = ("previous_response_id", "conversation", "background", "prompt", "context_management")
 UNSUPPORTED = ("moderation", "top_logprobs")
@@ -115,10 +115,10 @@ class Reasoning(msgspec.Struct):
     summary: str | None = None
 
 
-class ResponsesRequest(msgspec.Struct):
+class ResponsesRequest(conversation.Body, kw_only=True):
     """The fields that are translated, or echoed in the answer."""
 
-    model: str
+    model: Text
     input: str | list[Item]
     instructions: str | None = None
     tools: list[Tool] = []

@@ -168,19 +168,22 @@ class RerankRequest(Common, kw_only=True):
 
 InferenceRequest = ChatRequest | CompletionRequest | EmbeddingRequest | RerankRequest
 StructT = TypeVar("StructT", bound=Struct)
+JSON = TypeVar("JSON")
 
 
 def validate(struct: type[StructT], body: Any) -> StructT:
     """`body` as `struct`. Raises `RequestError` with OpenAI's `param`."""
+    return validated(struct, body)[0]
+
+
+def validated(struct: type[StructT], body: JSON) -> tuple[StructT, JSON]:
+    """`body` as `struct`, and as experts may read it: with 5.0 written as 5 where the field is a whole number."""
     try:
-        return msgspec.convert(body, struct)
+        return msgspec.convert(body, struct), body
     except msgspec.ValidationError:
-        return _validate_again(struct, _with_whole_numbers(body))
-
-
-def _validate_again(struct: type[StructT], body: Any) -> StructT:
+        body = _with_whole_numbers(body)
     try:
-        return msgspec.convert(body, struct)
+        return msgspec.convert(body, struct), body
     except msgspec.ValidationError as exc:
         message, _, path = str(exc).partition(" - at `$")
         raise RequestError(f"{message}.", param=_param(message, path.rstrip("`"))) from exc

@@ -103,6 +103,16 @@ def test_a_waiter_that_prefers_to_wait_is_left_alone():
     assert happened(core) == ["grant w good"]
 
 
+def test_who_is_soon_served_stays_and_who_stands_far_behind_leaves():
+    core = Core([remote("good", concurrency=1), remote("bad", concurrency=1)], 0, 0.0)
+    core.acquire(ask("good"), 0.0)
+    bad = core.acquire(ask("bad"), 0.0)
+    for name in ("first", "second", "third", "fourth"):
+        core.acquire(ask("good", "bad", mu=0.04, request_id=name), 0.0)
+    core.release(bad, OK, 0.1)
+    assert happened(core) == ["grant third bad"]  # three seconds at 0.04 are worth more than 0.1
+
+
 def test_waits_at_binding_name_only_those_that_could_be_bound():
     core = Core([remote("good", concurrency=1), remote("sick")], 0, 0.0)
     for _ in range(3):
@@ -137,6 +147,16 @@ def test_personas_share_the_room_of_their_host():
     assert happened(core) == ["grant r1 poet"]
     core.acquire(ask("base"), 1.0)
     assert isinstance(core.acquire(ask("clerk"), 1.0), Waiter)
+
+
+def test_personas_and_their_host_are_served_in_order_of_arrival():
+    core = Core([remote("base", concurrency=1), persona("poet", "base")], 0, 0.0)
+    lease = core.acquire(ask("base"), 0.0)
+    core.acquire(ask("poet", request_id="first"), 0.0)
+    core.acquire(ask("base", request_id="second"), 0.0)
+    assert core.position("second", 0.0).ahead == 1
+    core.release(lease, OK, 1.0)
+    assert happened(core) == ["grant first poet"]
 
 
 def test_a_personas_own_limit_holds_beside_its_hosts():

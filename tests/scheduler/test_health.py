@@ -213,6 +213,7 @@ def test_an_expert_that_named_a_time_is_not_probed_before_it():
     core = Core([remote("a")], 0, 0.0)
     core.release(core.acquire(ask("a"), 0.0), told_to_wait(20.0), 0.0)
     core.acquire(ask("a", request_id="w"), 1.0)
+    core.tick(10.0)
     assert happened(core) == []
     assert core.next_wake == 20.0
     core.tick(20.0)
@@ -232,6 +233,7 @@ def test_waiters_elsewhere_come_back_when_a_healthier_expert_reopens():
     sicken(core, "b", 0.0)
     core.acquire(ask("a"), 0.0)
     core.acquire(ask("a", "b", mu=1.0, request_id="w"), 0.0)
+    core.tick(2.0)
     assert core.next_wake == 5.0
     core.tick(5.0)
     assert happened(core) == ["grant w b"]

@@ -103,6 +103,31 @@ def test_a_leased_host_is_left_alone_for_a_quantum_then_drains_then_makes_room()
     assert happened(core) == ["load c"]
 
 
+def test_room_that_is_being_made_for_one_is_not_counted_for_another():
+    places = [local(name, 50) for name in "abcd"]
+    core = ready(*places[:2])
+    core.reconfigure(places, 100, frozenset(), 10.0)
+    core.acquire(ask("c"), 11.0)
+    core.acquire(ask("d"), 11.0)
+    assert sorted(happened(core)) == ["stop a", "stop b"]
+
+
+def test_while_an_overdue_host_can_not_be_helped_nobody_behind_it_is_loaded():
+    places = [local("idle", 40), local("busy", 40), local("small", 20), local("large", 90)]
+    core = ready(places[0])
+    core.reconfigure(places, 100, frozenset(), 10.0)
+    core.acquire(ask("busy"), 20.0)
+    become_ready(core, "busy", 25.0)
+    core.acquire(ask("large"), 25.0)
+    happened(core)
+    core.tick(30.0)  # large is overdue, but what took 5 s to load has not been there for its 20 s
+    core.acquire(ask("small"), 30.0)
+    assert happened(core) == []
+    core.tick(45.0)
+    assert happened(core) == ["stop idle"]
+    assert states(core)["busy"] == "draining"
+
+
 def test_a_drain_is_called_off_when_nobody_needs_the_room_any_more():
     core = ready(local("a", 60, concurrency=2))
     core.reconfigure([local("a", 60, concurrency=2), local("b", 60)], 100, frozenset(), 10.0)

@@ -19,6 +19,10 @@ async def repeat_async(question: str) -> str:
     return question
 
 
+def point(question: str) -> str:
+    return f"☞ {question}"
+
+
 async def never(question: str) -> str:
     await asyncio.Event().wait()
     return question
