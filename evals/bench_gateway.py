@@ -10,6 +10,7 @@ proxy runs from an environment of its own. Ratios within one run mean something;
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from evals.load import LoadResult, Target, closed_loop, open_loop, post
 PATH = "/v1/chat/completions"
 CONNECTIONS = (1, 16, 128)
 CHUNK_INTERVAL_MS = 1.0
+NUM_QUESTIONS = 20_000
 CONTENDER_CORE, LOAD_CORE = 0, 1
+_SERIES = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,11 @@ def _load(
 
 
 def _target(server: Server, stream: bool = False) -> Target:
-    """A thousand different questions, so that no cache answers for a router."""
-    headers = {"authorization": f"Bearer {KEY}"}
+    """So many questions, different in every run, that no cache of scores answers for a router."""
+    headers, series = {"authorization": f"Bearer {KEY}"}, next(_SERIES)
     bodies = (
-        {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": f"Say a word about number {i}."}]}
-        for i in range(1000)
+        {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": f"Series {series}: a word about number {i}."}]}
+        for i in range(NUM_QUESTIONS)
     )
     return Target("127.0.0.1", server.port, [post(PATH, msgspec.json.encode(body), headers) for body in bodies])
 

@@ -8,7 +8,17 @@ from orchestrator.fallback import BACKOFF_CAP_S, Fallback
 from routers.policy import Choice
 
 A, B, C = Choice("a", 0.9), Choice("b", 0.5), Choice("c", 0.1)
-KINDS = ("refused", "reset", "timeout", "rate_limited", "overloaded", "server_error", "unauthorized", "malformed", "truncated")
+KINDS = (
+    "refused",
+    "reset",
+    "timeout",
+    "rate_limited",
+    "overloaded",
+    "server_error",
+    "unauthorized",
+    "malformed",
+    "truncated",
+)
 
 
 def failure(expert: str, kind: str = "server_error", retry_after_s: float | None = None) -> ExpertError:

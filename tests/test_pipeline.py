@@ -1,6 +1,7 @@
 """The life of a request behind the gateway: fallback before the first byte and never after, sessions, collections, the record."""
 
 import asyncio
+import json
 import random
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from orchestrator.errors import (
     ContextTooLong,
     DeadlineExceeded,
     ExpertError,
+    ExpertRejected,
     Forbidden,
     RateLimited,
     RequestError,

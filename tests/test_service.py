@@ -14,7 +14,6 @@ from tests.support.upstream import running_upstream
 A, B = ({"name": name, "backend": "echo"} for name in ("a", "b"))
 
 
-
 async def until(condition):
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  the file watcher gives no event

@@ -106,7 +106,13 @@ class _Turn(msgspec.Struct, tag_field="role"):
 
 
 class UserTurn(_Turn, tag="user"):
-    content: str | list[TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolResultBlock]
+    content: (
+        str
+        | Annotated[
+            list[TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolResultBlock],
+            msgspec.Meta(min_length=1),
+        ]
+    )
 
 
 class AssistantTurn(_Turn, tag="assistant"):
@@ -151,8 +157,8 @@ class CountTokensRequest(conversation.Body, kw_only=True):
     model: Text
     messages: Annotated[list[UserTurn | AssistantTurn | SystemTurn], msgspec.Meta(min_length=1)]
     system: str | list[PlainText] = ""
-    stop_sequences: list[str] = []
-    tools: list[Tool] = []
+    stop_sequences: list[str] = msgspec.field(default_factory=list)
+    tools: list[Tool] = msgspec.field(default_factory=list)
     tool_choice: ToolChoice | None = None
     thinking: dict[str, Any] | None = None
     metadata: Metadata = msgspec.field(default_factory=Metadata)

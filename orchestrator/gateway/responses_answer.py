@@ -211,4 +211,4 @@ def _echo(request: ResponsesRequest) -> dict[str, Any]:
 
 
 def _given(struct: msgspec.Struct) -> dict[str, Any]:
-    return {key: value for key, value in msgspec.structs.asdict(struct).items() if value is not None}
+    return {key: value for key, value in msgspec.to_builtins(struct).items() if value is not None}

@@ -97,16 +97,23 @@ class Tool(msgspec.Struct):
     strict: bool | None = None
 
 
-class TextFormat(msgspec.Struct):
-    type: Literal["text", "json_object", "json_schema"]
-    name: str | None = None
-    schema: dict[str, Any] | None = None
+class PlainFormat(_Tagged, tag="text"):
+    pass
+
+
+class ObjectFormat(_Tagged, tag="json_object"):
+    pass
+
+
+class SchemaFormat(_Tagged, tag="json_schema"):
+    name: str
+    schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
 
 
 class TextConfig(msgspec.Struct):
-    format: TextFormat | None = None
+    format: PlainFormat | ObjectFormat | SchemaFormat | None = None
     verbosity: str | None = None
 
 
@@ -121,7 +128,7 @@ class ResponsesRequest(conversation.Body, kw_only=True):
     model: Text
     input: str | list[Item]
     instructions: str | None = None
-    tools: list[Tool] = []
+    tools: list[Tool] = msgspec.field(default_factory=list)
     tool_choice: str | dict[str, Any] | None = None
     text: TextConfig = msgspec.field(default_factory=TextConfig)
     reasoning: Reasoning = msgspec.field(default_factory=Reasoning)
@@ -131,8 +138,8 @@ class ResponsesRequest(conversation.Body, kw_only=True):
     parallel_tool_calls: bool | None = None
     truncation: Literal["disabled"] | None = None
     max_tool_calls: int | None = None
-    metadata: dict[str, str] = {}
-    include: list[str] = []
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    include: list[str] = msgspec.field(default_factory=list)
     service_tier: str | None = None
     user: str | None = None
     store: bool | None = None
@@ -148,7 +155,8 @@ def parse(body: Mapping[str, Any]) -> ResponsesRequest:
         body = {**body, "input": [{"type": "message", **item} if isinstance(item, dict) else item for item in items]}
     request = conversation.read(body, ResponsesRequest)
     if "message.output_text.logprobs" in request.include:
-        raise RequestError("include: log probabilities are in /v1/chat/completions only", param="include")
+        message = "include: log probabilities are in /v1/chat/completions only"
+        raise RequestError(message, param="include", code="unsupported_parameter")
     return request
 
 
@@ -176,7 +184,10 @@ def _chat_messages(request: ResponsesRequest) -> list[dict[str, Any]]:
     items = [MessageItem("user", request.input)] if isinstance(request.input, str) else request.input
     for position, item in enumerate(items):
         _add_item(chat, item, position)
-    return chat.messages()
+    messages = chat.messages()
+    if not messages:
+        raise RequestError("input holds nothing to answer", param="input", code="invalid_value")
+    return messages
 
 
 def _add_item(chat: Conversation, item: Item, position: int) -> None:
@@ -204,7 +215,7 @@ def _add_message(chat: Conversation, item: MessageItem, position: int) -> None:
         return
     if any(part["type"] != "text" for part in parts):
         message = f"input[{position}]: images and files belong into user messages"
-        raise RequestError(message, param=f"input[{position}].content")
+        raise RequestError(message, param=f"input[{position}].content", code="invalid_value")
     text = "\n\n".join(part["text"] for part in parts)
     if item.role == "assistant":
         chat.assistant(text)
@@ -244,7 +255,7 @@ def _chat_tool(tool: Tool, position: int) -> dict[str, Any]:
             code="unsupported_tool",
         )
     if tool.name is None:
-        raise RequestError(f"tools[{position}] has no name", param=f"tools[{position}].name")
+        raise RequestError(f"tools[{position}] has no name", param=f"tools[{position}].name", code="invalid_value")
     function = {
         "name": tool.name,
         "description": tool.description,
@@ -259,20 +270,17 @@ def _chat_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
         return choice
     if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
         return {"type": "function", "function": {"name": choice["name"]}}
-    raise RequestError(
-        "tool_choice must be 'none', 'auto', 'required' or {'type': 'function', 'name': ...}", param="tool_choice"
-    )
+    message = "tool_choice must be 'none', 'auto', 'required' or {'type': 'function', 'name': ...}"
+    raise RequestError(message, param="tool_choice", code="invalid_value")
 
 
 def _chat_format(text: TextConfig) -> dict[str, Any]:
     """`response_format` and `verbosity`, where given."""
     chat: dict[str, Any] = {} if text.verbosity is None else {"verbosity": text.verbosity}
-    if text.format is None or text.format.type == "text":
-        return chat
-    if text.format.type == "json_object":
-        return chat | {"response_format": {"type": "json_object"}}
-    if text.format.name is None or text.format.schema is None:
-        raise RequestError("text.format of type 'json_schema' needs a name and a schema", param="text.format")
-    schema = {key: value for key, value in msgspec.structs.asdict(text.format).items() if value is not None}
-    del schema["type"]
-    return chat | {"response_format": {"type": "json_schema", "json_schema": schema}}
+    match text.format:
+        case ObjectFormat():
+            chat["response_format"] = {"type": "json_object"}
+        case SchemaFormat() as format:
+            schema = {key: value for key, value in msgspec.structs.asdict(format).items() if value is not None}
+            chat["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return chat

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orchestrator.errors import ConfigError, NotFound
@@ -31,6 +32,8 @@ from routers.base import Outcome
 BATCH_INTERVAL_S = 0.1
 MAX_PENDING = 100_000
 PAGE = 1_000
+
+_UPSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -151,13 +154,7 @@ class SQLLedger:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """In one transaction; a decision that stands there already (two flushes at once) is left as it is."""
         with self._engine.begin() as connection:
-            ids = [row["id"] for row in rows]
-            known: set[str] = set()
-            for start in range(0, len(ids), PAGE):
-                there = sa.select(schema.decisions.c.id).where(schema.decisions.c.id.in_(ids[start : start + PAGE]))
-                known.update(connection.execute(there).scalars())
-            if new := [row for row in rows if row["id"] not in known]:
-                connection.execute(schema.decisions.insert(), new)
+            connection.execute(_UPSERTS[self._engine.dialect.name](schema.decisions).on_conflict_do_nothing(), rows)
 
     async def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
         def insert() -> None:
@@ -180,13 +177,17 @@ class SQLLedger:
 def _connect(url: str) -> sa.Engine:
     """Open the database, create what is missing, and refuse one that a newer Switchyard wrote."""
     target = sa.make_url(url)
+    if target.get_backend_name() not in _UPSERTS:
+        raise OSError(f"'{target.get_backend_name()}' is not supported; known are {', '.join(_UPSERTS)}")
     if target.get_backend_name() == "sqlite" and target.database:
         Path(target.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(target)
     if target.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _durable)
     with engine.begin() as connection:
-        if engine.name == "sqlite":  # what is missing is looked for and created under one lock: gateways may start together
+        if (
+            engine.name == "sqlite"
+        ):  # what is missing is looked for and created under one lock: gateways may start together
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         schema.metadata.create_all(connection)
         found = connection.execute(sa.select(schema.schema_version.c.version)).scalar()

@@ -24,7 +24,12 @@ from tests.support.service import write_config
 EXPERTS = (
     {"name": "large", "backend": "echo", "capabilities": CAPABILITIES},
     {"name": "small", "backend": "echo", "context": 2048},
-    {"name": "pointer", "backend": "function", "callable": "tests.support.callables:point", "capabilities": CAPABILITIES},
+    {
+        "name": "pointer",
+        "backend": "function",
+        "callable": "tests.support.callables:point",
+        "capabilities": CAPABILITIES,
+    },
     {"name": "writer", "backend": "echo", "kind": "completion", "capabilities": CAPABILITIES},
     {"name": "hashed", "backend": "echo", "kind": "embedding"},
     {"name": "ranker", "backend": "echo", "kind": "rerank"},
@@ -43,7 +48,9 @@ NO_SCHEMA_CAN_SAY = frozenset(
     }
 )
 """Why a well-formed request is refused: it does not fit the fleet, or asks for what only another maker's servers can do."""
-SAID_BY_ANTHROPIC = re.compile(r"no expert can serve|runs on Anthropic|has no input_schema|is not supported|needs a name")
+SAID_BY_ANTHROPIC = re.compile(
+    r"no expert can serve|runs on Anthropic|has no input_schema|is not supported|needs a name"
+)
 """The same in a dialect whose errors have no codes."""
 TIMES = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 MANY_TIMES = settings(TIMES, max_examples=400)

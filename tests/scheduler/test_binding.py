@@ -179,6 +179,14 @@ def test_requests_per_minute_are_kept_and_waited_for():
     assert happened(core) == ["grant w a"]
 
 
+def test_nobody_overtakes_a_waiter_whose_wake_up_is_late():
+    core = Core([remote("a", rpm=1)], 0, 0.0)
+    core.acquire(ask("a"), 0.0)
+    core.acquire(ask("a", request_id="w"), 1.0)
+    assert isinstance(core.acquire(ask("a"), 60.5), Waiter)
+    assert happened(core) == ["grant w a"]
+
+
 def test_when_the_minute_is_used_up_others_are_bound_by_utility():
     core = Core([remote("a", rpm=1), remote("b")], 0, 0.0)
     core.acquire(ask("a"), 0.0)

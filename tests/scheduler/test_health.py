@@ -220,6 +220,18 @@ def test_an_expert_that_named_a_time_is_not_probed_before_it():
     assert happened(core) == ["grant w a"]
 
 
+def test_a_probe_comes_when_the_named_time_is_over_even_if_the_back_off_is_not():
+    core = Core([remote("a", concurrency=3)], 0, 0.0, uniform=lambda: 0.0)
+    leases = [core.acquire(ask("a"), 0.0) for _ in range(3)]
+    for lease, outcome in zip(leases, (FAILED, FAILED, told_to_wait(3.0)), strict=True):
+        core.release(lease, outcome, 0.0)
+    core.acquire(ask("a", request_id="w"), 0.0)
+    core.tick(1.0)
+    assert core.next_wake == 3.0
+    core.tick(3.0)
+    assert happened(core) == ["grant w a"]
+
+
 def test_a_named_time_beyond_the_deadline_is_a_429_with_that_time():
     core = Core([remote("a")], 0, 0.0)
     core.release(core.acquire(ask("a"), 0.0), told_to_wait(20.0), 0.0)

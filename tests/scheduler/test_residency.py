@@ -128,6 +128,17 @@ def test_while_an_overdue_host_can_not_be_helped_nobody_behind_it_is_loaded():
     assert states(core)["busy"] == "draining"
 
 
+def test_waiters_of_a_host_that_must_leave_go_where_they_are_better_off():
+    places = [local("a", 60), local("b", 60), remote("c")]
+    core = ready(places[0])
+    core.reconfigure(places, 100, frozenset(), 10.0)
+    core.acquire(ask("a"), 20.0)
+    core.acquire(ask("a", "c", mu=0.01, step=0.03, request_id="w"), 20.0)
+    core.acquire(ask("b"), 20.0)
+    core.tick(30.0)
+    assert happened(core) == ["grant w c"]
+
+
 def test_a_drain_is_called_off_when_nobody_needs_the_room_any_more():
     core = ready(local("a", 60, concurrency=2))
     core.reconfigure([local("a", 60, concurrency=2), local("b", 60)], 100, frozenset(), 10.0)
@@ -277,6 +288,29 @@ def test_who_waits_for_a_server_that_dies_has_it_loaded_again():
     core.acquire(ask("a"), 11.0)
     core.died(core.expert("a").host, "gone", 12.0)
     assert happened(core) == ["load a"]
+
+
+def test_who_waits_for_a_server_that_dies_may_be_better_off_elsewhere():
+    core = Core([local("a", 60), remote("b")], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    become_ready(core, "a", 8.0)
+    happened(core)
+    core.acquire(ask("a", "b", mu=0.01, step=0.05, request_id="w"), 9.0)  # five seconds' worth
+    core.died(core.expert("a").host, "gone", 10.0)
+    assert happened(core) == ["grant w b"]
+
+
+def test_an_answer_in_between_ends_a_crash_loop():
+    core = ready(local("a", 60))
+    for now in (20.0, 30.0, 40.0):
+        lease = core.acquire(ask("a"), now)
+        core.died(core.expert("a").host, "gone", now + 1)
+        core.release(lease, OK, now + 1)
+        core.acquire(ask("a"), now + 1)
+        become_ready(core, "a", now + 2)
+        [loading, granted] = core.take_actions()
+        core.release(granted.lease, OK, now + 3)
+        assert loading.host.failures == 0
 
 
 def test_a_crash_loop_backs_off():
