@@ -7,8 +7,9 @@
         scheduler.release(lease, LeaseOutcome(ok=True, latency_s=0.8))
 
 The scheduler owns the only view of queues, leases, waits, memory and health. Binding is late: it chooses among the candidates
-when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py`, the policy inside
-it `rules.py`, health (circuit breakers) `health.py`, and the async driver `driver.py`.
+when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py` (its parts: who
+waits, `queues.py`; what is in memory, `residency.py`; another fleet, `roster.py`; the objects, `state.py`; the rules, `rules.py`;
+health, `health.py`), and the async driver `driver.py`.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Residency:
         """Start what loads can be started, and make room for the others where that is due."""
         plan = Plan()
         wanted = self._still_wanted()
-        self._call_off(plan, wanted, now)
+        self._call_off(plan, wanted)
         free = self.budget_bytes - self.used_bytes
         coming = sum(host.memory_bytes for host in self.resident if host.state == "draining")
         for host in wanted:
@@ -104,13 +104,11 @@ class Residency:
             del self._wanted[host]
         return [host for host in self._wanted if host.state == "cold"]
 
-    def _call_off(self, plan: Plan, wanted: list[Host], now: float) -> None:
+    def _call_off(self, plan: Plan, wanted: list[Host]) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
         for host in self.resident:
             if host.draining_for is not None and not host.stopping and host.draining_for not in wanted:
-                since = host.since
-                host.enter("ready", now)
-                host.since = since
+                host.enter("ready")
                 plan.restored.append(host)
 
     def _may_load(self, host: Host, plan: Plan, now: float) -> bool:
@@ -148,7 +146,8 @@ class Residency:
         return pick_victims([h for h in ready if h.idle or h.since + quantum_s(h) <= now], short, now)
 
     def _load(self, host: Host, now: float) -> None:
-        host.enter("loading", now)
+        host.enter("loading")
+        host.since = now
         host.generation += 1
         host.loads += 1
         self.resident[host] = None
@@ -160,9 +159,8 @@ class Residency:
         if host.state in {"cold", "remote"}:
             return
         if host.state != "draining":
-            since, serving = host.since, host.state == "ready"
-            host.enter("draining", now)
-            host.since = since
+            serving = host.state == "ready"
+            host.enter("draining")
             host.draining_for = room_for if serving else None
         elif room_for is None:
             host.draining_for = None
@@ -182,9 +180,9 @@ class Residency:
         host.load_s.add(now - host.since)
         host.measured_bytes = memory_bytes
         host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
-        host.enter("ready", now)
+        host.enter("ready")
         host.endpoint = endpoint
-        host.idle_since = now
+        host.since = host.idle_since = now
         host.last_error = None
         return self.shrink(now, newcomer=host)
 
@@ -211,7 +209,7 @@ class Residency:
         self._cold(host, now)
 
     def _cold(self, host: Host, now: float) -> None:
-        host.enter("cold", now)
+        host.enter("cold")
         host.endpoint = None
         self.resident.pop(host, None)
         if host.queued:

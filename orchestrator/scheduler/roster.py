@@ -57,7 +57,7 @@ def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
         return _kept(old, place, assumed)
     memory_bytes = (place.memory_bytes or assumed) if place.holds_weights else 0
     host = Host(place, memory_bytes, concurrency(place), Average(assumed_load_s(memory_bytes)))
-    host.enter("cold" if place.holds_weights else "remote", -math.inf)
+    host.enter("cold" if place.holds_weights else "remote")
     host.predecessor = old.predecessor if old is not None and old.state == "cold" else old
     if host.predecessor is not None and host.predecessor.state in {"cold", "remote"}:
         host.predecessor = None

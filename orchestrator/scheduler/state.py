@@ -71,7 +71,8 @@ class Host:
     """Weights that are in memory or not, and who uses them.
 
     memory_bytes: what it takes while it is not cold: the larger of declared and measured, else assumed. generation: changes
-    with every load, so that leases of a server that died don't occupy its successor. stopping: its server was told to end.
+    with every load, so that leases of a server that died don't occupy its successor. since: when its load began, or, once it
+    is loaded, ended. stopping: its server was told to end.
     draining_for: whom it makes room for; None when its draining can't be called off. predecessor: a server of the same name
     that must be gone first. uses: grants, halved over and over; see `use_rate`.
     """
@@ -119,9 +120,8 @@ class Host:
     def pinned(self) -> bool:
         return self.place.pin and not self.retired
 
-    def enter(self, state: State, now: float) -> None:
+    def enter(self, state: State) -> None:
         self.state = state
-        self.since = now
         self.serving = state in {"ready", "remote"}
         self.stopping = False
         self.draining_for = None

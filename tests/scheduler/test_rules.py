@@ -23,7 +23,7 @@ from tests.support.places import local, remote
 
 def host(name: str, memory_bytes: int, *, uses: float = 0.0, load_s: float = 1.0, leases: int = 0) -> Host:
     made = Host(local(name, memory_bytes), memory_bytes, 4, Average(load_s))
-    made.enter("ready", 0.0)
+    made.enter("ready")
     made.uses, made.leases = uses, leases
     return made
 

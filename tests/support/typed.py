@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 def assert_fits(kind: Any, value: Any, *, besides: Collection[str] = ()) -> None:
     """`kind` is a model of the client (answers), or a TypedDict (requests). besides: unknown fields that are expected."""
-    read = _adapter(kind).validate_python(value)
+    read = _adapter(kind).validate_python(value, strict=True)
     unknown = [path for path in _unknown(read, value, "$") if path.rpartition(".")[2] not in besides]
     assert not unknown, f"fields the client does not know: {unknown}"
 

@@ -5,9 +5,9 @@
         ... ask f"{upstream.base_url}/chat/completions" ...
         assert upstream.requests[0].body["model"] == "x"
 
-What a request gets, in this order: the next entry of `script`; the behaviour after `fault-` in its `model` (`fault-429`); a normal
-answer. An entry is a name below or a handler of your own, `async (Exchange) -> web.StreamResponse`; `replies` and `sends` make two
-common ones. Normal answers are chat, completions, embeddings and rerank, streamed in `num_chunks` pieces when asked to (with usage
+What a request gets, in this order: the next entry of `script`; the behaviour after `fault-` in its `model` (`fault-429`); what is
+`usual`, a normal answer. An entry is a name below or a handler of your own, `async (Exchange) -> web.StreamResponse`; `replies`,
+`sends` and `says` make common ones. Normal answers are chat, completions, embeddings and rerank, streamed in `num_chunks` pieces when asked to (with usage
 when `include_usage` asks), and show `message`, whatever was asked; each takes `delay_s` (and `pause_s` between pieces).
 
     ok                a normal answer                      redirect          307 to another host
@@ -40,7 +40,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
 
@@ -79,6 +79,7 @@ class Upstream:
     delay_s: float = 0.0
     pause_s: float = 0.0
     script: deque[str | Handler] = field(default_factory=deque)
+    usual: str | Handler = "ok"
     requests: list[Exchange] = field(default_factory=list)
     num_connections: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,7 +113,7 @@ class Upstream:
             if self.script
             else model.removeprefix("fault-")
             if model.startswith("fault-")
-            else "ok"
+            else self.usual
         )
         if not isinstance(entry, str):
             return entry
@@ -226,6 +227,16 @@ def replies(body: bytes, status: int = 200, content_type: str = "application/jso
     async def handler(exchange: Exchange) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return web.Response(body=body, status=status, headers=named, content_type=content_type)
+
+    return handler
+
+
+def says(reply: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
+    """A handler that answers normally, with the message that `reply` makes of the request's body."""
+
+    async def handler(exchange: Exchange) -> web.StreamResponse:
+        upstream = replace(exchange.upstream, message=reply(exchange.body))
+        return await ok(replace(exchange, upstream=upstream))
 
     return handler
 
