@@ -24,6 +24,7 @@ from orchestrator.errors import (
     SwitchyardError,
 )
 from orchestrator.fallback import Fallback
+from orchestrator.feasibility import nothing_feasible
 from orchestrator.fleet import Fleet
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
 from orchestrator.types import Answer, Attempt, Call, Decision, Query
@@ -49,6 +50,7 @@ class Dispatcher:
         while (delay_s := fallback.delay_s(time.monotonic())) is not None and delay_s < query.remaining_s:
             if delay_s:
                 await asyncio.sleep(delay_s)
+                continue  # timers may fire a little early
             request = LeaseRequest(query.id, fallback.ready(time.monotonic()), plan.mu, query.deadline)
             try:
                 lease = await self._scheduler.acquire(request)
@@ -60,7 +62,7 @@ class Dispatcher:
                 if isinstance(error, ExpertRejected) and error.code not in _ANOTHER_MAY:
                     break
                 fallback.failed(error, time.monotonic(), uniform=self._dice.random())
-        raise _verdict(query, failures) from (failures[-1] if failures else None)
+        raise _verdict(query, failures, decision) from (failures[-1] if failures else None)
 
     async def _attempt(self, query: Query, fleet: Fleet, lease: Lease, decision: Decision) -> Answer:
         """One attempt under one lease, which is given back here unless the expert has begun to answer."""
@@ -93,11 +95,13 @@ def _outcome(failure: ExpertError | None, latency_s: float) -> LeaseOutcome:
     return LeaseOutcome(False, latency_s, latency_s, failure.retry_after_s)
 
 
-def _verdict(query: Query, failures: Sequence[ExpertError]) -> SwitchyardError:
+def _verdict(query: Query, failures: Sequence[ExpertError], decision: Decision) -> SwitchyardError:
     """What the client is told when nobody answered: a rejection as it came, else the most useful truth."""
     rejections = [f for f in failures if isinstance(f, ExpertRejected)]
     if rejections and len(rejections) == len(failures):
         last = rejections[-1]
+        if decision.infeasible and last.code == "not_applicable":  # why the others could not be asked says more
+            return nothing_feasible(decision.infeasible | {last.expert: f"declined: {last.message}"}, query)
         if last.code == "context_length_exceeded":
             return ContextTooLong(last.message, param=last.param)
         error = RequestError(last.message, param=last.param, code=last.code)

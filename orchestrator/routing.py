@@ -40,14 +40,12 @@ class Scorer:
 
     async def scores(self, text: str) -> Scores:
         """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed."""
+        if not self._router.needs_encoder:
+            return self._predict([text])[0]
         key = _key(text)
         if (known := self._cache.get(key)) is not None:
             self._cache.move_to_end(key)
             return known
-        if not self._router.needs_encoder:
-            scores = self._predict([text])[0]
-            self._remember(text, scores)
-            return scores
         if self._closed:
             raise NoCapacity("the router is shutting down")
         answer: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
@@ -105,7 +103,7 @@ class Sessions:
     """Which expert has which conversation, by key and session: at most `limit`, each for `ttl_s` after it was last put."""
 
     def __init__(
-        self, *, limit: int = 100_000, ttl_s: float = 3600.0, clock: Callable[[], float] = time.monotonic
+        self, *, limit: int = 20_000, ttl_s: float = 3600.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limit = limit
         self._ttl_s = ttl_s

@@ -44,15 +44,27 @@ from orchestrator.routing import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
 
 DEFAULT_MEMORY_SHARE = 0.8
+CHECK_S = 2.0
+
+FileState = tuple[int, int, int] | None
 
 logger = logging.getLogger(__name__)
 
 
 class Service:
-    """The parts of a running service. `fleet` is replaced on reload; the other parts stay."""
+    """The parts of a running service. `fleet` is replaced on reload; the other parts stay.
+
+    file_state: of the file that `fleet` was made from, so that no edit since then is missed.
+    """
 
     def __init__(
-        self, config_path: Path, fleet: Fleet, http: aiohttp.ClientSession, scheduler: LocalScheduler, ledger: SQLLedger
+        self,
+        config_path: Path,
+        fleet: Fleet,
+        http: aiohttp.ClientSession,
+        scheduler: LocalScheduler,
+        ledger: SQLLedger,
+        file_state: FileState,
     ) -> None:
         self.config_path = config_path
         self.fleet = fleet
@@ -60,6 +72,7 @@ class Service:
         self.ledger = ledger
         self.reload_error: str | None = None
         self._http = http
+        self._file_state = file_state
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
         self.pipeline = Pipeline(
@@ -100,12 +113,16 @@ class Service:
                 logger.warning("the change of '%s' takes effect when the gateway is started again", section)
 
     async def watch(self) -> None:
-        """Reload whenever the file changes, until cancelled. The folder is watched, because editors replace files."""
-        name = self.config_path.name
-        async for _ in awatch(
-            self.config_path.parent, watch_filter=lambda _, path: Path(path).name == name, recursive=False
-        ):
-            await self.reload()
+        """Reload whenever the file changes, until cancelled.
+
+        The folder is watched, because editors replace files; and every `CHECK_S` the file itself is looked at, because what it
+        links to may lie elsewhere, and network drives tell nobody.
+        """
+        folder = self.config_path.parent
+        async for _ in awatch(folder, recursive=False, yield_on_timeout=True, rust_timeout=int(CHECK_S * 1000)):
+            if (found := _file_state(self.config_path)) != self._file_state:
+                self._file_state = found
+                await self.reload()
 
 
 def serve(config_path: Path, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> None:
@@ -142,6 +159,7 @@ def _collect_garbage_less_often() -> None:
 @asynccontextmanager
 async def running(config_path: Path, *, engine: str | None = None) -> AsyncIterator[Service]:
     """Everything but the gateway, started and stopped. Raises `ConfigError`."""
+    file_state = _file_state(config_path)
     config = load_config(config_path)
     base_dir = config_path.parent
     ledger = make_ledger(config, base_dir)
@@ -150,7 +168,7 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
         servers: Engine = make_engine(engine or config.engine)
         scheduler = LocalScheduler(make_places(fleet), servers, budget_bytes=budget_bytes(config))
         await ledger.open()
-        service = Service(config_path, fleet, http, scheduler, ledger)
+        service = Service(config_path, fleet, http, scheduler, ledger, file_state)
         try:
             yield service
         finally:
@@ -177,6 +195,15 @@ def make_ledger(config: Config, base_dir: Path) -> SQLLedger:
     """The ledger of a configuration, not yet open: by default in `.switchyard/ledger.db` beside the YAML."""
     url = config.ledger.url or f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
     return SQLLedger(url, keep_text=config.ledger.keep_text)
+
+
+def _file_state(path: Path) -> FileState:
+    """What tells one version of a file from the next, whatever links lead there; None when there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _difference(before: Fleet, after: Fleet) -> str:

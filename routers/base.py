@@ -55,6 +55,8 @@ class Outcome:
 class Encoder(Protocol):
     """Texts to unit vectors. `fingerprint` names model and settings, so that features are never mixed up."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def fingerprint(self) -> str: ...
 

@@ -27,7 +27,7 @@ class _Constant:
     scores_: FloatArray
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
-        return np.tile(self.scores_, (len(queries), 1))
+        return self.scores_[None].repeat(len(queries), axis=0)
 
 
 class RandomRouter:

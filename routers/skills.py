@@ -19,6 +19,8 @@ It knows nothing of how good experts are: two generalists come out alike, and pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -55,9 +57,9 @@ class SkillsRouter:
         """Encode the cards and solve one small linear system per expert."""
         claims = [(column, text) for column, card in enumerate(self.experts) for text in _claims(card)]
         examples = [(column, text) for column, card in enumerate(self.experts) for text in card.examples]
-        everyday = [(-1, text) for text in EVERYDAY]
-        owners, texts = zip(*claims, *examples, *everyday, strict=True)
-        self.texts_ = _Texts(self.encoder, texts, num_claims=len(claims))
+        owners = [column for column, _ in claims + examples] + [-1] * len(EVERYDAY)
+        own = _read(self.encoder, [text for _, text in claims + examples], num_claims=len(claims))
+        self.texts_ = own + _everyday(self.encoder)[0]
         kernel = self.texts_.likeness(self.texts_)
         columns = range(len(self.experts))
         self.weights_ = np.stack([_fitted(kernel, np.array(owners) == column) for column in columns], axis=1)
@@ -67,29 +69,36 @@ class SkillsRouter:
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
         """Shape `(len(queries), len(experts_))`, 0..1."""
-        fit = np.clip(_Texts(self.encoder, queries).likeness(self.texts_) @ self.weights_, 0.0, 1.0)
+        fit = np.clip(_read(self.encoder, queries).likeness(self.texts_) @ self.weights_, 0.0, 1.0)
         return (self.priors_ + (1.0 - self.priors_) * fit).astype(np.float32)
 
     def _generality(self) -> _Array:
         """How general each expert is by its description and skills, 0..1; one that says nothing is in the middle."""
         described = [". ".join(filter(None, (card.description, ", ".join(card.skills)))) for card in self.experts]
-        known = _Texts(self.encoder, [*GENERALISTS, *SPECIALISTS], num_claims=len(GENERALISTS) + len(SPECIALISTS))
+        known = _everyday(self.encoder)[1]
         weights, _ = _ridge(known.likeness(known), np.arange(len(known)) < len(GENERALISTS))
-        values = _Texts(self.encoder, described, num_claims=len(described)).likeness(known) @ weights
+        values = _read(self.encoder, described, num_claims=len(described)).likeness(known) @ weights
         ramp = np.clip((values - GENERAL_FROM) / (GENERAL_TO - GENERAL_FROM), 0.0, 1.0)
         return np.where([bool(text) for text in described], ramp, 0.5)
 
 
+@dataclass(frozen=True, slots=True)
 class _Texts:
-    """Texts as vectors and shapes. The first `num_claims` describe an expert; the others are queries, or examples of them."""
+    """Texts as vectors and shapes. A text describes an expert, or is a query or an example of one."""
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> None:
-        self.vectors = encoder.encode(texts).astype(np.float64)
-        self.shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), SHAPE_FEATURES)
-        self.are_queries = np.arange(len(texts)) >= num_claims
+    vectors: _Array
+    shapes: _Array
+    are_queries: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __add__(self, more: _Texts) -> _Texts:
+        return _Texts(
+            np.concatenate([self.vectors, more.vectors]),
+            np.concatenate([self.shapes, more.shapes]),
+            np.concatenate([self.are_queries, more.are_queries]),
+        )
 
     def likeness(self, others: _Texts) -> _Array:
         """The kernel, `(len(self), len(others))`: cosine of meaning, a Gaussian of shape between queries, 1 as intercept."""
@@ -97,6 +106,19 @@ class _Texts:
         shape = np.exp(-SHAPE_SHARPNESS * squares) * np.outer(self.are_queries, others.are_queries)
         kernel: _Array = self.vectors @ others.vectors.T + shape + 1.0
         return kernel
+
+
+def _read(encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> _Texts:
+    """The first `num_claims` texts describe experts."""
+    shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), SHAPE_FEATURES)
+    return _Texts(encoder.encode(texts).astype(np.float64), shapes, np.arange(len(texts)) >= num_claims)
+
+
+@lru_cache(maxsize=1)
+def _everyday(encoder: Encoder) -> tuple[_Texts, _Texts]:
+    """What every fleet is compared with: queries, and descriptions. A service fits several routers, with one encoder."""
+    described = (*GENERALISTS, *SPECIALISTS)
+    return _read(encoder, EVERYDAY), _read(encoder, described, num_claims=len(described))
 
 
 def _claims(card: ExpertCard) -> list[str]:

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from orchestrator.errors import (
     AllExpertsFailed,
@@ -107,6 +108,20 @@ async def test_a_lone_expert_is_tried_again_after_its_back_off(tmp_path, upstrea
     async with service_of(tmp_path, openai_expert("only", upstream.base_url)) as service:
         reply = await service.pipeline.answer(chat_query(model="only"))
         assert [a.outcome for a in reply.decision.attempts] == ["server_error", "ok"]
+
+
+def test_a_timer_that_fires_early_ends_no_back_off(tmp_path):
+    """uvloop, which the gateway runs on, rounds times to milliseconds: about half of its timers are early."""
+
+    async def attempts_of_eight_requests():
+        async with running_upstream(usual="500") as upstream:
+            experts = [openai_expert(f"only-{i}", upstream.base_url) for i in range(8)]
+            async with service_of(tmp_path, *experts) as service:
+                queries = [chat_query(model=expert["name"]) for expert in experts]
+                await asyncio.gather(*map(service.pipeline.answer, queries), return_exceptions=True)
+                return [len((await recorded(service, query)).attempts) for query in queries]
+
+    assert uvloop.run(attempts_of_eight_requests()) == [4] * 8
 
 
 async def test_rate_limits_everywhere_become_one_with_retry_after(tmp_path, upstream):
@@ -251,6 +266,16 @@ async def test_a_panel_answers_as_one_and_its_members_are_recorded(tmp_path):
             assert decision.mode == "panel"
             assert {a.expert for a in decision.attempts} == {"calculator", "echo"}
         assert all(status.leases == 0 for status in service.scheduler.status())
+
+
+async def test_when_nobody_is_left_but_an_expert_that_declines_the_client_hears_of_the_others(tmp_path):
+    calculator = {"name": "calculator", "backend": "function", "callable": "orchestrator.experts.calculator:answer"}
+    async with service_of(tmp_path, ECHO | {"context": 2048}, calculator) as service:
+        with pytest.raises(ContextTooLong, match="echo needs 5020 tokens, has 2048; calculator declined"):
+            await service.pipeline.answer(chat_query("Hello", prompt_tokens=5000))
+        with pytest.raises(RequestError) as caught:
+            await service.pipeline.answer(chat_query("Hello", model="calculator"))
+    assert caught.value.code == "not_applicable"
 
 
 async def test_a_panel_completes_a_text_and_embeds_none(tmp_path):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from orchestrator.errors import UnknownModel
+from orchestrator.service import running
 from tests.support.queries import chat_query
 from tests.support.service import openai_expert, service_of, text_of, write_config
 from tests.support.upstream import running_upstream
@@ -23,11 +24,28 @@ async def until(condition):
 async def test_an_edit_is_noticed_and_the_expert_answers(tmp_path):
     async with service_of(tmp_path, A) as service:
         watcher = asyncio.create_task(service.watch())
-        await asyncio.sleep(0.2)  # until the folder is watched; an edit before that would be missed
         write_config(tmp_path, A, B)
         await until(lambda: "b" in service.fleet.specs)
         reply = await service.pipeline.answer(chat_query("Hello", model="b"))
         assert await text_of(reply) == "Hello"
+        watcher.cancel()
+
+
+async def test_an_edit_of_what_the_file_links_to_is_noticed(tmp_path):
+    """Kubernetes shows a ConfigMap as a link into a folder that is itself a link, which it replaces."""
+    for version, experts in (("v1", [A]), ("v2", [A, B])):
+        (tmp_path / version).mkdir()
+        write_config(tmp_path / version, *experts)
+    (tmp_path / "data").symlink_to("v1")
+    config = tmp_path / "experts.yaml"
+    config.symlink_to("data/experts.yaml")
+    async with running(config) as service:
+        watcher = asyncio.create_task(service.watch())
+        (tmp_path / "next").symlink_to("v2")
+        (tmp_path / "next").replace(tmp_path / "data")
+        await until(lambda: "b" in service.fleet.specs)
+        write_config(tmp_path / "v2", B)
+        await until(lambda: "a" not in service.fleet.specs)
         watcher.cancel()
 
 

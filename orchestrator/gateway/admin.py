@@ -2,6 +2,8 @@
 
     curl -X POST http://127.0.0.1:8700/admin/experts/smollm2/warm     # returns when its weights are in memory
 
+Who leaves before that gives up waiting, no more: what has begun to load goes on, and so does an unloading.
+
 Not here: changing the fleet, which is done by editing experts.yaml.
 """
 
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from orchestrator.errors import Forbidden, NotFound
 from orchestrator.gateway.http import Request
+from orchestrator.gateway.streaming import ClientWatch
 from orchestrator.scheduler.base import ExpertStatus
 
 
@@ -28,13 +31,15 @@ async def list_experts(request: Request) -> None:
 
 async def warm(request: Request) -> None:
     name = _expert(request)
-    await request.context.scheduler.warm(name)
+    with ClientWatch(request):
+        await request.context.scheduler.warm(name)
     await request.respond_json(_status(request, name))
 
 
 async def unload(request: Request) -> None:
     name = _expert(request)
-    await request.context.scheduler.unload(name)
+    with ClientWatch(request):
+        await request.context.scheduler.unload(name)
     await request.respond_json(_status(request, name))
 
 

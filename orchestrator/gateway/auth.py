@@ -89,8 +89,15 @@ def _presented(headers: Headers) -> bytes:
 def _refuse_foreign_pages(headers: Headers) -> None:
     """A page of another site, open in a browser on this machine, can post here: its `Origin` gives it away."""
     for name, value in headers:
-        if name == b"origin" and not is_loopback(urlsplit(value.decode("latin-1")).hostname or ""):
+        if name == b"origin" and not is_loopback(_host(value.decode("latin-1"))):
             raise Forbidden("Web pages of other sites may not use this gateway while it has no API keys.")
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:  # no URL
+        return ""
 
 
 def _read(path: Path) -> Iterable[tuple[bytes, Caller]]:

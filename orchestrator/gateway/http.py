@@ -92,12 +92,13 @@ class Request:
         limit = int(self.context.config().gateway.max_body_mb * 1_000_000)
         if self._declared_length() > limit:
             raise _too_large(limit)
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            body = await self._read_rest(body, limit)
+        try:
+            async with asyncio.timeout(self.context.config().gateway.request_timeout_s):
+                body, more = await self._receive_piece()
+                if more:
+                    body = await self._read_rest(body, limit)
+        except TimeoutError as exc:
+            raise DeadlineExceeded("The request's body did not arrive in time.") from exc
         if len(body) > limit:
             raise _too_large(limit)
         return body
@@ -110,18 +111,18 @@ class Request:
 
     async def _read_rest(self, first: bytes, limit: int) -> bytes:
         pieces, size, more = [first], len(first), True
-        try:
-            async with asyncio.timeout(self.context.config().gateway.request_timeout_s):
-                while more and size <= limit:
-                    message = await self.receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    pieces.append(message.get("body", b""))
-                    size += len(pieces[-1])
-                    more = message.get("more_body", False)
-        except TimeoutError as exc:
-            raise DeadlineExceeded("The request's body did not arrive in time.") from exc
+        while more and size <= limit:
+            piece, more = await self._receive_piece()
+            pieces.append(piece)
+            size += len(piece)
         return b"".join(pieces)
+
+    async def _receive_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether there are more."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
 
     async def respond_json(self, content: Any, status: int = 200) -> None:
         await self.respond(msgspec.json.encode(content), status)

@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from orchestrator.errors import ConfigError
+from orchestrator.gateway.coalescing import CoalescingProtocol
 from orchestrator.gateway.lifecycle import Lifecycle
 
 KEEP_ALIVE_S = 75
@@ -47,7 +48,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
-        raise ConfigError(f"can't listen on {host}:{port}: {exc.strerror}") from exc
+        reason = str(exc.strerror).partition(" (while attempting")[0]  # Python repeats the address there
+        raise ConfigError(f"can't listen on {host}:{port}: {reason}") from exc
 
 
 async def serve(
@@ -58,7 +60,7 @@ async def serve(
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=CoalescingProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -33,10 +33,12 @@ EXPERTS = (
     {"name": "hashed", "backend": "echo", "kind": "embedding"},
 )
 LLAMACPP = "smollm2"
+REAL = (LLAMACPP, "minilm")
 CHATTING = ["echo", "calculator", "persona", LLAMACPP, "panel/council"]
+COMPLETING = ["echo", LLAMACPP, "panel/council"]
 PANELS = {"council": {"experts": ["calculator", "echo"]}}
 
-OF_LLAMACPP = {"timings", "__verbose"}
+OF_LLAMACPP = {"timings"}
 NOT_IN_THE_CLIENT = {"store"}
 """OpenAI's API returns it, its client's types leave it out."""
 OF_OUR_MODELS = {"kind", "description", "capabilities", "context", "experts"}
@@ -52,7 +54,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[str]:
-    path = write_config(folder, *EXPERTS, *real(LLAMACPP), panels=PANELS)
+    path = write_config(folder, *EXPERTS, *real(*REAL), panels=PANELS)
     async with running(path) as service, served(create_app(service.gateway_context())) as url:
         yield url
 
@@ -72,8 +74,8 @@ def is_here(weights: Any) -> bool:
 
 def post(client: httpx.Client, path: str, **body: Any) -> Any:
     response = client.post(f"/v1/{path}", json=body)
-    if body["model"] == LLAMACPP and response.status_code == 404:
-        pytest.skip("SmolLM2's weights are not here: run `switchyard pull smollm2`")
+    if body["model"] in REAL and response.status_code == 404:
+        pytest.skip(f"the weights of {body['model']} are not here: run `switchyard pull`")
     assert response.status_code == 200, response.text
     return response.json() if "json" in response.headers["content-type"] else events(response.text)
 
@@ -99,3 +101,93 @@ def test_chat_streams(client: httpx.Client, model: str):
     for chunk in chunks:
         assert_fits(ChatCompletionChunk, chunk, besides=OF_LLAMACPP)
     assert chunks[-1]["usage"]["total_tokens"] > 0
+
+
+def test_chat_with_choices_and_logprobs(client: httpx.Client):
+    body = chat(client, LLAMACPP, n=2, logprobs=True, top_logprobs=2)
+    assert_fits(ChatCompletion, body, besides=OF_LLAMACPP | {"id"})  # it numbers the tokens as well
+    assert len(body["choices"]) == 2
+    assert body["choices"][0]["logprobs"]["content"]
+
+
+def test_explain_adds_one_object(client: httpx.Client):
+    body = chat(client, "auto", switchyard={"explain": True})
+    assert_fits(ChatCompletion, body, besides={"switchyard"})
+    assert body["switchyard"]["expert"] == body["model"]
+
+
+@pytest.mark.parametrize("model", CHATTING)
+def test_fields_that_nobody_knows_are_no_error(client: httpx.Client, model: str):
+    chat(client, model, made_up={"by": ["a", "client", None]}, prompt_cache_key="k", verbosity="low")
+
+
+@pytest.mark.parametrize("model", COMPLETING)
+def test_completion(client: httpx.Client, model: str):
+    body = post(client, "completions", model=model, prompt=SUM, max_tokens=8)
+    assert_fits(Completion, body, besides=OF_LLAMACPP)
+
+
+@pytest.mark.parametrize("model", COMPLETING)
+def test_completion_streams(client: httpx.Client, model: str):
+    """Until the last chunk there is no reason to finish, which OpenAI's API says by null and its client's type forgot."""
+    *chunks, last = post(client, "completions", model=model, prompt=SUM, max_tokens=8, stream=True)
+    for chunk in chunks:
+        (choice,) = chunk["choices"]
+        assert choice["finish_reason"] is None
+        assert_fits(Completion, {**chunk, "choices": [choice | {"finish_reason": "stop"}]}, besides=OF_LLAMACPP)
+    assert_fits(Completion, last, besides=OF_LLAMACPP)
+
+
+@pytest.mark.parametrize("model", ["hashed", "minilm"])
+def test_embeddings_as_numbers_and_as_base64(client: httpx.Client, model: str):
+    numbers, encoded = (
+        post(client, "embeddings", model=model, input=["one", "two"], encoding_format=format)
+        for format in ("float", "base64")
+    )
+    assert_fits(CreateEmbeddingResponse, numbers)
+    for number, code in zip(numbers["data"], encoded["data"], strict=True):
+        vector = np.frombuffer(base64.b64decode(code.pop("embedding")), dtype="<f4")
+        np.testing.assert_allclose(vector, number.pop("embedding"), rtol=1e-6)
+        assert code == number
+
+
+@pytest.mark.parametrize("model", CHATTING)
+def test_response(client: httpx.Client, model: str):
+    body = post(client, "responses", model=model, input=SUM, max_output_tokens=8)
+    assert_fits(Response, body, besides=NOT_IN_THE_CLIENT)
+    assert body["output"][0]["content"][0]["text"]
+
+
+@pytest.mark.parametrize("model", CHATTING)
+def test_response_streams(client: httpx.Client, model: str):
+    happened = post(client, "responses", model=model, input=SUM, max_output_tokens=8, stream=True)
+    for event in happened:
+        assert_fits(ResponseStreamEvent, event, besides=NOT_IN_THE_CLIENT)
+    assert [event["sequence_number"] for event in happened] == list(range(len(happened)))
+    assert happened[-1]["type"] in ("response.completed", "response.incomplete")
+
+
+def test_models(client: httpx.Client):
+    listed = client.get("/v1/models").json()
+    assert listed.keys() == {"object", "data"}
+    for model in listed["data"]:
+        assert_fits(Model, model, besides=OF_OUR_MODELS)
+        assert client.get(f"/v1/models/{model['id']}").json() == model
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("chat/completions", {"model": "auto", "messages": []}, 400),
+        ("chat/completions", {"model": "nobody", "messages": [{"role": "user", "content": "Hi"}]}, 404),
+        ("completions", {"model": "auto"}, 400),
+        ("embeddings", {"model": "echo", "input": "one"}, 400),
+        ("embeddings", {"model": "hashed", "input": "one", "dimensions": 7}, 400),
+        ("responses", {"model": "auto", "input": "Hi", "previous_response_id": "resp_1"}, 400),
+        ("nowhere", {}, 404),
+    ],
+)
+def test_error(client: httpx.Client, path: str, body: dict[str, Any], status: int):
+    response = client.post(f"/v1/{path}", json=body)
+    assert (response.status_code, response.json().keys()) == (status, {"error"})
+    assert_fits(ErrorObject, response.json()["error"])

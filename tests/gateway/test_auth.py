@@ -47,7 +47,9 @@ def test_without_keys_authorization_is_ignored():
     assert KeyRing.load({}).authenticate(bearer("anything")) == ANONYMOUS
 
 
-@pytest.mark.parametrize("origin", [b"https://evil.example", b"null", b"http://127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "origin", [b"https://evil.example", b"null", b"http://127.0.0.1.evil.example", b"http://[", b"\xff"]
+)
 def test_without_keys_foreign_web_pages_are_refused(origin):
     with pytest.raises(Forbidden):
         KeyRing().authenticate([(b"origin", origin)])

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.gateway.app import create_app
 from tests.support.gateway import HELLO, make_context, served
-from tests.support.pipeline import FakePipeline
+from tests.support.pipeline import FakePipeline, FakeScheduler
 
 LIMIT_S = 0.5
 
@@ -100,3 +100,45 @@ async def test_a_connection_serves_the_next_request_after_a_stream():
         writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"ok")
         await leave(writer)
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"model"'])
+async def test_a_client_whose_body_never_comes_is_not_waited_for(sent):
+    context = make_context(gateway={"request_timeout_s": 0.1})
+    async with served(create_app(context), context.lifecycle) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n" + sent)
+        async with asyncio.timeout(5):
+            assert b" 504 " in await reader.readline()
+        assert context.lifecycle.in_flight == 0
+        await leave(writer)
+
+
+class SlowScheduler(FakeScheduler):
+    """Loads and unloads for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.aborted = asyncio.Event(), asyncio.Event()
+
+    async def warm(self, expert: str) -> None:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.aborted.set()
+
+    unload = warm
+
+
+@pytest.mark.parametrize("verb", ["warm", "unload"])
+async def test_leaving_while_an_expert_is_loaded_or_unloaded_by_hand(verb):
+    scheduler = SlowScheduler()
+    context = make_context(scheduler=scheduler)
+    async with served(create_app(context), context.lifecycle) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(f"POST /admin/experts/small/{verb} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        await scheduler.asked.wait()
+        await leave(writer)
+        async with asyncio.timeout(LIMIT_S):
+            await scheduler.aborted.wait()

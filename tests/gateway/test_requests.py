@@ -36,6 +36,12 @@ async def test_the_last_user_turn_is_routed_after_what_came_before():
     assert query.text == "Be brief.\nHi\nHello!\nWhat is 2 + 2?"
 
 
+async def test_whole_numbers_reach_the_expert_as_such_however_they_were_written():
+    query = await query_of(query="heat", documents=["a", "b"], top_n=1.0, score={"at_least": 0.5})
+    assert (query.body["top_n"], type(query.body["top_n"])) == (1, int)
+    assert query.body["score"] == {"at_least": 0.5}
+
+
 async def test_tool_results_are_not_routed():
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     messages = [

@@ -7,8 +7,9 @@
 
 What a request gets, in this order: the next entry of `script`; the behaviour after `fault-` in its `model` (`fault-429`); what is
 `usual`, a normal answer. An entry is a name below or a handler of your own, `async (Exchange) -> web.StreamResponse`; `replies`,
-`sends` and `says` make common ones. Normal answers are chat, completions, embeddings and rerank, streamed in `num_chunks` pieces when asked to (with usage
-when `include_usage` asks), and show `message`, whatever was asked; each takes `delay_s` (and `pause_s` between pieces).
+`sends` and `says` make common ones. Normal answers are chat, completions, embeddings and rerank, streamed in `num_chunks` pieces
+when asked to (with usage when `include_usage` asks), and show `message`, whatever was asked; each takes `delay_s` (and `pause_s`
+between pieces).
 
     ok                a normal answer                      redirect          307 to another host
     hang              no headers, ever                     html              200 with an HTML page
