@@ -3,7 +3,9 @@
 #   docker build -t switchyard . && docker run --rm -p 127.0.0.1:8700:8700 -e SWITCHYARD_API_KEYS=change-me switchyard
 FROM python:3.11-slim
 
-RUN useradd --create-home --uid 1000 switchyard
+# libgomp: llama.cpp links it, and the slim image leaves it out.
+RUN apt-get update && apt-get install --no-install-recommends --yes libgomp1 && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 switchyard
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY kernels kernels

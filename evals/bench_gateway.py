@@ -3,7 +3,8 @@
     python -m evals.bench gateway --seconds 10
     python -m evals.bench gateway --requests 200000 --litellm .bench/litellm/bin/litellm --json
 
-Every contender forwards to the same mock upstream and has one core to itself; the mock upstream and the load share another.
+Every contender forwards to the same mock upstream and has one core to itself; the mock upstream and the load share another
+(on a machine with one core, everything shares it). `make bench-litellm` installs LiteLLM there.
 `bare` is Starlette and aiohttp with nothing in between; nginx, when it is installed, is a yardstick nobody here wrote; LiteLLM's
 proxy runs from an environment of its own. Ratios within one run mean something; the numbers belong to the machine.
 """
@@ -11,7 +12,6 @@ proxy runs from an environment of its own. Ratios within one run mean something;
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from evals.contenders import CONTENDERS, KEY, Server, Setting, free_port, launched
+from evals.contenders import CONTENDERS, KEY, Server, Setting, free_port, launched, pin
 from evals.load import LoadResult, Target, closed_loop, open_loop, post
 
 PATH = "/v1/chat/completions"
@@ -57,7 +57,7 @@ def bench_gateway(
         name for name, contender in CONTENDERS.items() if contender.available(litellm) and (not only or name in only)
     ]
     with _upstream() as plain_port, _upstream("--interval-ms", str(CHUNK_INTERVAL_MS)) as paced_port:
-        os.sched_setaffinity(0, {LOAD_CORE})
+        pin(0, LOAD_CORE)
         for name in names:
             for upstream_port, measure in ((plain_port, _throughput), (paced_port, _streaming)):
                 with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +108,11 @@ def _target(server: Server, stream: bool = False) -> Target:
     """So many questions, different in every run, that no cache of scores answers for a router."""
     headers, series = {"authorization": f"Bearer {KEY}"}, next(_SERIES)
     bodies = (
-        {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": f"Series {series}: a word about number {i}."}]}
+        {
+            "model": "auto",
+            "stream": stream,
+            "messages": [{"role": "user", "content": f"Series {series}: a word about number {i}."}],
+        }
         for i in range(NUM_QUESTIONS)
     )
     return Target("127.0.0.1", server.port, [post(PATH, msgspec.json.encode(body), headers) for body in bodies])
@@ -127,7 +131,7 @@ def _upstream(*arguments: str) -> Iterator[int]:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "evals.mock_upstream", "--port", str(port), *arguments])
     try:
-        os.sched_setaffinity(process.pid, {LOAD_CORE})
+        pin(process.pid, LOAD_CORE)
         time.sleep(1.0)
         yield port
     finally:

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 KEY = "sk-bench-0123456789"
+CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 STARTUP_S = 120.0
 
 _EXPERTS = """
@@ -181,7 +182,7 @@ def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[S
             contender.command(setting), stdout=output, stderr=output, env={**os.environ, **contender.env}
         )
     try:
-        _pin(process.pid, core)
+        pin(process.pid, core)
         _wait_until_listening(process, contender.what, setting.port, log)
         yield Server(setting.port, psutil.Process(process.pid))
     finally:
@@ -192,9 +193,10 @@ def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[S
             process.kill()
 
 
-def _pin(pid: int, core: int) -> None:
-    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(pid, {core})
+def pin(pid: int, core: int) -> None:
+    """Keep a process (0: this one) on the `core`th of the cores that we may use; where there is only one, nothing is kept apart."""
+    if len(CORES) > 1:
+        os.sched_setaffinity(pid, {CORES[core]})
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], what: str, port: int, log: Path) -> None:

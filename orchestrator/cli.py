@@ -192,11 +192,15 @@ def export(
     from routers.outcomes import write_outcomes
 
     async def run() -> int:
+        if out.is_dir():
+            raise ConfigError(f"{out}: is a folder, expected a file to write")
         path = find_config(config)
         ledger = make_ledger(read_config(path), path.parent)
         await ledger.open()
         try:
             return write_outcomes(out, [outcome async for outcome in ledger.outcomes()])
+        except OSError as exc:
+            raise ConfigError(f"{out}: can't be written: {exc.strerror}") from exc
         finally:
             await ledger.close()
 

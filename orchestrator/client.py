@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,12 @@ import msgspec
 
 from orchestrator.config import GatewaySpec
 from orchestrator.configfile import read_config
-from orchestrator.errors import SwitchyardError
+from orchestrator.errors import GatewayError
 from orchestrator.experts.sse import Framer, data_of
-from orchestrator.types import Query, RequestOptions
 
 _MAX_TOKENS = 512
 _IS_UP_S = 2.0
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-
-
-class GatewayError(SwitchyardError):
-    """A running gateway could not be asked, or answered with an error."""
 
 
 def gateway_url(gateway: GatewaySpec) -> str:
@@ -46,7 +40,7 @@ async def ask(text: str, *, model: str, config_path: Path, url: str | None) -> A
     body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": _MAX_TOKENS, "stream": True}
     explanation: dict[str, Any] = {}
     through_gateway = url is not None or await _is_up(gateway)
-    async for chunk in _ask_gateway(gateway, body) if through_gateway else _ask_pipeline(config_path, body, text):
+    async for chunk in _ask_gateway(gateway, body) if through_gateway else _ask_pipeline(config_path, body):
         if "error" in chunk:
             raise GatewayError(chunk["error"]["message"])
         explanation = chunk.get("switchyard", explanation)
@@ -106,26 +100,15 @@ async def _ask_gateway(url: str, body: dict[str, Any]) -> AsyncIterator[dict[str
             raise GatewayError(f"the gateway at {url} could not be asked: {exc}") from exc
 
 
-async def _ask_pipeline(config_path: Path, body: dict[str, Any], text: str) -> AsyncIterator[dict[str, Any]]:
+async def _ask_pipeline(config_path: Path, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """The same without a gateway: everything is started for this one question, and stopped."""
+    from orchestrator.gateway.requests import make_query
     from orchestrator.gateway.surface import explanation
-    from orchestrator.gateway.tokens import estimate
     from orchestrator.service import running
 
     async with running(config_path) as service:
-        now = time.monotonic()
-        query = Query(
-            id=f"ask-{uuid.uuid4().hex}",
-            kind="chat",
-            model=body["model"],
-            body=body,
-            text=text,
-            prompt_tokens=estimate(text),
-            max_tokens=_MAX_TOKENS,
-            deadline=now + service.fleet.config.gateway.request_timeout_s,
-            received_at=now,
-            options=RequestOptions(explain=True),
-        )
+        timeout_s = service.fleet.config.gateway.request_timeout_s
+        query = make_query("chat", body, received_at=time.monotonic(), timeout_s=timeout_s)
         reply = await service.pipeline.answer(query)
         if reply.body is not None:
             yield json.loads(reply.body)

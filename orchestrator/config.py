@@ -9,14 +9,18 @@ Reading the file, and errors with line numbers, are in `orchestrator/configfile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from orchestrator.tokens import MESSAGE_TOKENS, estimate
 from orchestrator.types import Capability, Kind
+
+DEFAULT_ROUTER = "default"
+DEFAULT_POLICY = "auto"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Positive = Annotated[float, Field(gt=0)]
@@ -99,6 +103,12 @@ class ParameterMap(_Model):
     drop: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()
 
+    def before(self, other: ParameterMap) -> ParameterMap:
+        """This map with what `other`, which is applied to its outcome, would refuse."""
+        refused = {name for name in other.reject if name not in self.drop and name not in self.rename}
+        refused |= {old for old, new in self.rename.items() if new in other.reject and old not in self.drop}
+        return self.model_copy(update={"reject": (*self.reject, *sorted(refused.difference(self.reject)))})
+
 
 class ExpertBase(_Model):
     """What every expert has, whatever its backend."""
@@ -123,6 +133,11 @@ class ExpertBase(_Model):
     def host(self) -> str:
         """The expert whose weights must be in memory for this one to answer: itself, but for a persona."""
         return self.name
+
+    @property
+    def added_tokens(self) -> int:
+        """Prompt tokens that it adds to every request."""
+        return 0
 
     @property
     def holds_weights(self) -> bool:
@@ -230,7 +245,7 @@ class SentenceTransformersSpec(ServedBase):
 
 
 class PersonaSpec(ExpertBase):
-    """A system prompt over another expert; it shares that expert's weights."""
+    """A system prompt over another expert; it shares that expert's weights, and its limits: see `over`."""
 
     also_serves: ClassVar[Mapping[Kind, Kind]] = {}
 
@@ -242,6 +257,25 @@ class PersonaSpec(ExpertBase):
     @property
     def host(self) -> str:
         return self.base
+
+    @cached_property
+    def added_tokens(self) -> int:
+        return estimate(self.system) + MESSAGE_TOKENS
+
+    def over(self, base: ExpertBase) -> Self:
+        """What it is over `base`: as dear, unless it names a price; no more capable; and with the context its prompt leaves."""
+        declared = self.model_fields_set
+        contexts = [context for context in (self.context, base.context) if context is not None]
+        return self.model_copy(
+            update={
+                "price": self.price if "price" in declared else base.price,
+                "capabilities": base.capabilities.intersection(
+                    self.capabilities if "capabilities" in declared else base.capabilities
+                ),
+                "context": min(contexts) - self.added_tokens if contexts else None,
+                "parameters": self.parameters.before(base.parameters),
+            }
+        )
 
 
 class FunctionSpec(ExpertBase):
@@ -313,7 +347,7 @@ class RouterSpec(BaseModel):
 class PolicySpec(_Model):
     """How a router's scores become a plan. Utility is `reward - lambda * US cents - mu * seconds of wait`."""
 
-    router: str = "default"
+    router: str = DEFAULT_ROUTER
     lambda_: Annotated[float, Field(ge=0, alias="lambda")] = 0.0
     mu: NonNegative = 0.0
     explore: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -368,9 +402,24 @@ class Config(_Model):
     policies: dict[Name, PolicySpec] = {}
     panels: dict[Name, PanelSpec] = {}
 
+    @field_validator("experts")
+    @classmethod
+    def _personas_over_their_bases(cls, experts: tuple[ExpertBase, ...]) -> tuple[ExpertBase, ...]:
+        """Whoever reads a persona finds what it can over its base, not what it says."""
+        bases = {spec.name: spec for spec in experts if not isinstance(spec, PersonaSpec)}
+        return tuple(
+            spec.over(bases[spec.base]) if isinstance(spec, PersonaSpec) and spec.base in bases else spec
+            for spec in experts
+        )
+
     @property
     def by_name(self) -> dict[str, ExpertBase]:
         return {spec.name: spec for spec in self.experts}
+
+    @property
+    def offered_policies(self) -> dict[str, PolicySpec]:
+        """The policies that `model` may name: the declared ones, and the default one though it isn't declared."""
+        return {DEFAULT_POLICY: PolicySpec(), **self.policies}
 
     def dangling(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every name that is used and not defined, or defined twice: `(location, what was expected)`."""
@@ -378,18 +427,15 @@ class Config(_Model):
         for i, spec in enumerate(self.experts):
             if spec.name in names[:i]:
                 yield ("experts", i, "name"), f"'{spec.name}' is already the name of experts[{names.index(spec.name)}]"
-            if isinstance(spec, PersonaSpec) and (spec.base not in names or spec.base == spec.name):
-                yield ("experts", i, "base"), f"'{spec.base}' is no other expert; expected one of {names}"
-            elif isinstance(spec, PersonaSpec) and isinstance(self.by_name[spec.base], PersonaSpec):
-                yield (
-                    ("experts", i, "base"),
-                    f"'{spec.base}' is a persona itself; expected an expert with a backend of its own",
-                )
+            if spec.name == DEFAULT_POLICY and DEFAULT_POLICY not in self.policies:
+                yield ("experts", i, "name"), f"'{DEFAULT_POLICY}' is the name of the default policy"
+            if isinstance(spec, PersonaSpec):
+                yield from self._misplaced(i, spec, names)
         for name, router in self.routers.items():
             for key, expert in router.named_experts:
                 if expert not in names:
                     yield ("routers", name, key), f"'{expert}' is no expert; expected one of {names}"
-        routers = {"default", *self.routers}
+        routers = {DEFAULT_ROUTER, *self.routers}
         for name, policy in self.policies.items():
             if name in names:
                 yield ("policies", name), f"'{name}' is already the name of an expert"
@@ -407,3 +453,18 @@ class Config(_Model):
                     ("panels", name, "quorum"),
                     f"a quorum of {panel.quorum} can't be met by {len(panel.experts)} experts",
                 )
+
+    def _misplaced(
+        self, i: int, persona: PersonaSpec, names: Iterable[str]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Why the persona at `experts[i]` can't be over its base."""
+        base = self.by_name.get(persona.base)
+        if base is None or persona.base == persona.name:
+            yield ("experts", i, "base"), f"'{persona.base}' is no other expert; expected one of {names}"
+        elif isinstance(base, PersonaSpec):
+            expected = "expected an expert with a backend of its own"
+            yield ("experts", i, "base"), f"'{persona.base}' is a persona itself; {expected}"
+        elif persona.kind not in base.serves:
+            yield ("experts", i, "base"), f"'{persona.base}' serves {base.kind} requests; expected an expert that chats"
+        elif persona.context is not None and persona.context < 1:
+            yield ("experts", i, "system"), f"it takes about {persona.added_tokens} tokens, which is the whole context"

@@ -47,24 +47,40 @@ class Dispatcher:
         """The first answer that begins. Raises `SwitchyardError` when none does, before the query's deadline."""
         fallback = Fallback(plan.choices, max_attempts)
         failures: list[ExpertError] = []
+        backed_off_s = 0.0
         while (delay_s := fallback.delay_s(time.monotonic())) is not None and delay_s < query.remaining_s:
             if delay_s:
+                began = time.monotonic()
                 await asyncio.sleep(delay_s)
+                backed_off_s += time.monotonic() - began
                 continue  # timers may fire a little early
             request = LeaseRequest(query.id, fallback.ready(time.monotonic()), plan.mu, query.deadline)
             try:
-                lease = await self._scheduler.acquire(request)
+                lease = await self._acquire(request, decision, backed_off_s)
                 decision.waits_s.update(lease.waits_s)
                 decision.propensity = propensity(plan, lease.waits_s, lease.expert)
-                return await self._attempt(query, fleet, lease, decision), lease
+                return await self._attempt(query, fleet, lease, decision, backed_off_s), lease
             except ExpertError as error:
+                backed_off_s = 0.0
                 failures.append(error)
                 if isinstance(error, ExpertRejected) and error.code not in _ANOTHER_MAY:
                     break
                 fallback.failed(error, time.monotonic(), uniform=self._dice.random())
         raise _verdict(query, failures, decision) from (failures[-1] if failures else None)
 
-    async def _attempt(self, query: Query, fleet: Fleet, lease: Lease, decision: Decision) -> Answer:
+    async def _acquire(self, request: LeaseRequest, decision: Decision, backed_off_s: float) -> Lease:
+        """A lease. An expert that could not be brought into memory for it is an attempt that failed."""
+        began = time.monotonic()
+        try:
+            return await self._scheduler.acquire(request)
+        except ExpertError as error:
+            wait_s = backed_off_s + time.monotonic() - began
+            decision.attempts.append(Attempt(error.expert, error.kind, wait_s, 0.0, error.message))
+            raise
+
+    async def _attempt(
+        self, query: Query, fleet: Fleet, lease: Lease, decision: Decision, backed_off_s: float
+    ) -> Answer:
         """One attempt under one lease, which is given back here unless the expert has begun to answer."""
         decision.expert = lease.expert
         started = time.monotonic()
@@ -83,16 +99,16 @@ class Dispatcher:
             if failure is not None:
                 outcome = "rejected" if isinstance(failure, ExpertRejected) else failure.kind
             message = failure.message if failure else ""
-            decision.attempts.append(Attempt(lease.expert, outcome, lease.wait_s, latency_s, message))
+            decision.attempts.append(Attempt(lease.expert, outcome, backed_off_s + lease.wait_s, latency_s, message))
             if outcome != "ok":
                 self._scheduler.release(lease, _outcome(failure, latency_s))
 
 
-def _outcome(failure: ExpertError | None, latency_s: float) -> LeaseOutcome:
+def _outcome(failure: ExpertError | None, duration_s: float) -> LeaseOutcome:
     """A failed or cancelled attempt, as the scheduler hears of it."""
     if failure is None or isinstance(failure, ExpertRejected):
-        return LeaseOutcome(None, latency_s, latency_s)
-    return LeaseOutcome(False, latency_s, latency_s, failure.retry_after_s)
+        return LeaseOutcome(ok=None, duration_s=duration_s)
+    return LeaseOutcome(ok=False, duration_s=duration_s, retry_after_s=failure.retry_after_s)
 
 
 def _verdict(query: Query, failures: Sequence[ExpertError], decision: Decision) -> SwitchyardError:

@@ -3,6 +3,8 @@
     SwitchyardError
     ├── ConfigError                 experts.yaml can't be used (command line; never HTTP)
     ├── MissingExtra                a backend needs an optional dependency
+    ├── PullError                   weights could not be fetched (command line)
+    ├── GatewayError                a running gateway could not be asked (command line)
     ├── RequestError        400     the client can mend it
     │   ├── ContextTooLong  400     no expert's context holds prompt + max_tokens
     │   ├── Unauthorized    401
@@ -61,6 +63,14 @@ class MissingExtra(SwitchyardError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional dependency: pip install 'switchyard-llm[{extra}]'")
+
+
+class PullError(SwitchyardError):
+    """Weights could not be fetched, or are not what their hash says."""
+
+
+class GatewayError(SwitchyardError):
+    """A running gateway could not be asked, or answered with an error."""
 
 
 class RequestError(SwitchyardError):
@@ -194,3 +204,10 @@ class DeadlineExceeded(SwitchyardError):
     status = 504
     type = "timeout_error"
     code = "deadline_exceeded"
+
+
+class LedgerUnavailable(SwitchyardError):
+    """The ledger's database is locked, full or damaged. Answers don't wait for it; feedback and collections do."""
+
+    status = 503
+    code = "ledger_unavailable"

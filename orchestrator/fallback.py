@@ -36,9 +36,16 @@ class Fallback:
         self._attempts_left = max_attempts
 
     def ready(self, now: float) -> tuple[Choice, ...]:
-        """The experts that may be tried now: the untried, or else those whose back-off is over."""
-        untried = tuple(s.choice for s in self._standings.values() if not s.failures)
-        return untried or tuple(s.choice for s in self._standings.values() if s.not_before <= now)
+        """The experts that may be tried now: the untried, or else those whose back-off is over, or else the soonest.
+
+        The soonest is always among them, because timers may fire a little early. Raises ValueError when `delay_s` is None.
+        """
+        if self.delay_s(now) is None:
+            raise ValueError("nobody is left to be tried")
+        standings = self._standings.values()
+        untried = tuple(s.choice for s in standings if not s.failures)
+        soonest = min(s.not_before for s in standings)
+        return untried or tuple(s.choice for s in standings if s.not_before <= max(now, soonest))
 
     def delay_s(self, now: float) -> float | None:
         """Seconds until somebody may be tried; None when nobody will."""

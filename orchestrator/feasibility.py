@@ -1,4 +1,4 @@
-"""Which experts may serve a query at all: kind, capabilities, context, parameters and scope, before anything is scored.
+"""Which experts may serve a query at all: kind, capabilities, context, parameters, scope and cost, before anything is scored.
 
     infeasible_because(spec, query)        # None, or "needs 30212 tokens, has 2048"
 
@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.config import ExpertBase
 from orchestrator.errors import ContextTooLong, Forbidden, RequestError
+from orchestrator.pricing import most_usd
 from orchestrator.types import Query
 
 _CONTEXT = "needs "
+_COST = "would cost "
 
 
-def infeasible_because(spec: ExpertBase, query: Query) -> str | None:
-    """Why `spec` can't serve `query`, or None."""
+def infeasible_because(spec: ExpertBase, query: Query, spent_usd: float = 0.0) -> str | None:
+    """Why `spec` can't serve `query`, or None. spent_usd: what others that are asked as well may cost."""
     if query.kind not in spec.serves:
         return f"serves {spec.kind} requests"
     if query.needs - spec.capabilities:
@@ -26,6 +28,16 @@ def infeasible_because(spec: ExpertBase, query: Query) -> str | None:
         return f"{_CONTEXT}{query.prompt_tokens + query.max_tokens} tokens, has {spec.context}"
     if refused := [name for name in spec.parameters.reject if query.body.get(name) is not None]:
         return f"does not accept {', '.join(refused)}"
+    if reason := out_of_scope(spec, query):
+        return reason
+    limit_usd = query.options.max_cost_usd
+    if limit_usd is not None and (most := most_usd(spec, query)) > limit_usd - spent_usd:
+        return f"{_COST}up to {most:.6f} USD"
+    return None
+
+
+def out_of_scope(spec: ExpertBase, query: Query) -> str | None:
+    """Whether the request or the key leaves `spec` out by name."""
     if query.options.experts is not None and spec.name not in query.options.experts:
         return "is not among the request's experts"
     if query.caller.experts is not None and spec.name not in query.caller.experts:
@@ -33,15 +45,22 @@ def infeasible_because(spec: ExpertBase, query: Query) -> str | None:
     return None
 
 
-def split_feasible(specs: Iterable[ExpertBase], query: Query) -> tuple[list[ExpertBase], dict[str, str]]:
-    """The experts that can serve `query` in their order, and why each other one can't."""
+def split_feasible(
+    specs: Iterable[ExpertBase], query: Query, *, together: bool = False
+) -> tuple[list[ExpertBase], dict[str, str]]:
+    """The experts that can serve `query` in their order, and why each other one can't.
+
+    together: all of them will be asked, so what they cost adds up.
+    """
     feasible: list[ExpertBase] = []
     reasons: dict[str, str] = {}
+    spent_usd = 0.0
     for spec in specs:
-        if reason := infeasible_because(spec, query):
+        if reason := infeasible_because(spec, query, spent_usd):
             reasons[spec.name] = reason
         else:
             feasible.append(spec)
+            spent_usd += most_usd(spec, query) if together else 0.0
     return feasible, reasons
 
 
@@ -49,6 +68,12 @@ def nothing_feasible(reasons: Mapping[str, str], query: Query) -> RequestError:
     """The error that tells the client why no expert can serve it, nearest miss first."""
     relevant = {name: why for name, why in reasons.items() if not why.startswith("serves ")} or reasons
     detail = "; ".join(f"{name} {why}" for name, why in relevant.items())
+    if any(why.startswith(_COST) for why in relevant.values()):
+        return RequestError(
+            f"no expert can answer within {query.options.max_cost_usd} USD: {detail}",
+            param="switchyard.max_cost_usd",
+            code="no_feasible_expert",
+        )
     if any(why.startswith(_CONTEXT) for why in relevant.values()):
         return ContextTooLong(f"no expert can hold this request: {detail}", param="messages")
     if relevant and all(why.endswith("to this key") for why in relevant.values()):

@@ -10,7 +10,7 @@ business but the scheduler's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -18,9 +18,11 @@ from typing import get_args
 import aiohttp
 
 from orchestrator.config import (
+    DEFAULT_ROUTER,
     Config,
     ExpertBase,
-    OnnxSpec,
+    LiteLLMSpec,
+    OpenAISpec,
     PanelSpec,
     PolicySpec,
     Residency,
@@ -35,12 +37,9 @@ from orchestrator.scheduler.base import Place
 from orchestrator.types import Kind, Query
 from orchestrator.weights import weights_path
 from routers.base import Encoder, ExpertCard, Router
-from routers.encoders import HashedEncoder, OnnxEncoder
 from routers.registry import make_router
 
 PANEL_PREFIX = "panel/"
-DEFAULT_ROUTER = "default"
-DEFAULT_POLICY = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,11 @@ class Route:
     experts: tuple[str, ...]
     policy: PolicySpec | None = None
     panel: PanelSpec | None = None
+
+    @property
+    def policy_name(self) -> str:
+        """What the record has as its policy: nothing for an expert called by its name."""
+        return self.name if self.policy or self.panel else ""
 
     @property
     def max_attempts(self) -> int:
@@ -77,14 +81,20 @@ class Fleet:
         """Raises `UnknownModel`, and `Forbidden` when the caller's key is not for it."""
         model = query.model
         if (policy := self.policies.get(model)) is not None:
-            if query.caller.policies is not None and model not in query.caller.policies:
-                raise Forbidden(f"this key may not use the policy '{model}'", param="model")
+            _check_scope(query)
             return Route(model, policy.experts or tuple(self.specs), policy=policy)
         if model in self.specs:
             return Route(model, (model,))
         if model.startswith(PANEL_PREFIX) and (panel := self.config.panels.get(model.removeprefix(PANEL_PREFIX))):
+            _check_scope(query)
             return Route(model, panel.experts, panel=panel)
         raise UnknownModel(f"the model '{model}' does not exist; GET /v1/models lists those that do", param="model")
+
+
+def _check_scope(query: Query) -> None:
+    """Policies and panels are a key's by name; which experts are is asked of each one (`feasibility.py`)."""
+    if query.caller.policies is not None and query.model not in query.caller.policies:
+        raise Forbidden(f"this key may not use '{query.model}'", param="model")
 
 
 def expert_card(spec: ExpertBase) -> ExpertCard:
@@ -112,7 +122,7 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
         specs=config.by_name,
         experts=experts,
         scorers=_make_scorers(config, routers, encoder, base_dir),
-        policies={DEFAULT_POLICY: PolicySpec(), **config.policies},
+        policies=config.offered_policies,
         services=services,
     )
 
@@ -136,7 +146,7 @@ def _make_scorers(
 def _fit_router(name: str, spec: RouterSpec, cards: Sequence[ExpertCard], encoder: Encoder, base_dir: Path) -> Router:
     try:
         return make_router(spec.type, experts=cards, encoder=encoder, parameters=spec.parameters(base_dir)).fit()
-    except ValueError as exc:
+    except (ValueError, ImportError) as exc:  # of its parameters, or of its encoder
         raise ConfigError(f"routers.{name}: {exc}") from exc
 
 
@@ -147,6 +157,7 @@ def make_places(fleet: Fleet) -> tuple[Place, ...]:
 
 def _place(spec: ExpertBase, fleet: Fleet) -> Place:
     host = fleet.specs[spec.host]
+    command = partial(_launch, host, fleet.services, provider_keys(fleet.config)) if host.holds_weights else None
     residency = host.residency if isinstance(host, ServedBase) else Residency()
     return Place(
         expert=spec.name,
@@ -157,23 +168,17 @@ def _place(spec: ExpertBase, fleet: Fleet) -> Place:
         keep_alive_s=residency.keep_alive_s,
         concurrency=spec.limits.concurrency,
         rpm=spec.limits.rpm,
-        command=partial(_launch, host, fleet.services) if host.holds_weights else None,
+        command=command,
     )
 
 
-def _launch(host: ExpertBase, services: Services) -> ServerCommand:
+def _launch(host: ExpertBase, services: Services, not_inherited: frozenset[str]) -> ServerCommand:
     command = launch_command(host, services)
     assert command is not None, f"{host.name} holds weights"
-    return command
+    return replace(command, not_inherited=not_inherited)
 
 
-def default_encoder(config: Config, base_dir: Path) -> Encoder:
-    """What routers read texts with: the fleet's first ONNX embedding expert whose weights are there, or else hashing."""
-    for spec in config.experts:
-        if isinstance(spec, OnnxSpec) and spec.kind == "embedding":
-            try:
-                model, tokenizer = weights_path(spec.model, base_dir), weights_path(spec.tokenizer, base_dir)
-            except ConfigError:
-                continue
-            return OnnxEncoder(model, tokenizer, pooling=spec.pooling)
-    return HashedEncoder()
+def provider_keys(config: Config) -> frozenset[str]:
+    """The environment variables that hold keys of other services: what runs here has no use for them."""
+    remote = (spec for spec in config.experts if isinstance(spec, OpenAISpec | LiteLLMSpec))
+    return frozenset(spec.api_key_env for spec in remote if spec.api_key_env)

@@ -14,7 +14,14 @@ from dataclasses import replace
 
 from orchestrator.aggregators.base import Aggregator, Combined, MemberAnswer
 from orchestrator.config import PanelSpec
-from orchestrator.errors import AllExpertsFailed, SwitchyardError
+from orchestrator.errors import (
+    AllExpertsFailed,
+    DeadlineExceeded,
+    NoCapacity,
+    RateLimited,
+    RequestError,
+    SwitchyardError,
+)
 
 Ask = Callable[[str], Awaitable[MemberAnswer]]
 
@@ -22,14 +29,16 @@ Ask = Callable[[str], Awaitable[MemberAnswer]]
 async def run_panel(spec: PanelSpec, question: str, ask: Ask, aggregator: Aggregator) -> Combined:
     """The combined answer, once a quorum has spoken (an eager aggregator), all have, or `timeout_s` is over.
 
-    Members that are still at it then are cancelled. Raises `AllExpertsFailed` without a quorum of usable answers.
+    Members that are still at it then are cancelled. Without a quorum of usable answers it raises what the others failed of, if
+    that is one thing (the request itself, rate limits, the deadline, a shutdown), and `AllExpertsFailed` if it isn't.
     """
     enough = spec.quorum if aggregator.eager else len(spec.experts)
     members = await _ask_all(spec, ask, enough)
     usable = [member for member in members if member.usable]
     missing = {member.expert: member.error or "an empty answer" for member in members if not member.usable}
     if len(usable) < spec.quorum:
-        raise AllExpertsFailed(_no_quorum(spec, len(usable), missing))
+        causes = [member.cause for member in members if not member.usable]
+        raise _common(causes) or AllExpertsFailed(_no_quorum(spec, len(usable), missing))
     return replace(await aggregator.combine(question, usable), missing=missing)
 
 
@@ -57,13 +66,25 @@ async def _ask_one(ask: Ask, expert: str) -> MemberAnswer:
     try:
         answer = await ask(expert)
     except SwitchyardError as error:
-        answer = MemberAnswer(expert, "", error.message)
+        answer = MemberAnswer(expert, "", error.message, cause=error)
     return replace(answer, elapsed_s=time.monotonic() - began)
 
 
 def _num_usable(tasks: Sequence[asyncio.Task[MemberAnswer]]) -> int:
     """How many are done with a usable answer. Raises what a member raised that is no failure of an expert."""
     return sum(task.done() and not task.cancelled() and task.result().usable for task in tasks)
+
+
+def _common(causes: Sequence[SwitchyardError | None]) -> SwitchyardError | None:
+    """The error that stands for all of them. One that ran out of time speaks for a request that has none left."""
+    for cause in causes:
+        if isinstance(cause, DeadlineExceeded):
+            return cause
+    for kind in (RateLimited, NoCapacity, RequestError):
+        alike = [cause for cause in causes if isinstance(cause, kind)]
+        if alike and len(alike) == len(causes):
+            return alike[0]
+    return None
 
 
 def _no_quorum(spec: PanelSpec, num_usable: int, missing: dict[str, str]) -> str:

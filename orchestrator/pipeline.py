@@ -9,6 +9,7 @@ What is here is the order of things. Feasibility, scores and ranking are in `pla
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Self
 from orchestrator.convening import Convener
 from orchestrator.dispatch import Dispatcher
 from orchestrator.errors import ExpertError
-from orchestrator.fleet import Fleet
+from orchestrator.fleet import Fleet, Route
 from orchestrator.planning import Planner
 from orchestrator.recording import charge, close_decision, note_overhead, open_decision
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Scheduler
@@ -27,6 +28,8 @@ from routers.policy import bind
 
 OnEnd = Callable[[BaseException | None], None]
 """What is done when an answer is over: None, or what ended it."""
+Present = Callable[[Decision, bytes], bytes]
+"""A whole answer as whoever asked wants it. Raises `SwitchyardError` when it can't be said so."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,10 @@ class Reply:
     async def aclose(self) -> None:
         if self.events is not None:
             await self.events.aclose()
+
+
+def _as_it_is(decision: Decision, body: bytes) -> bytes:
+    return body
 
 
 class Pipeline:
@@ -65,40 +72,55 @@ class Pipeline:
         self._scheduler = scheduler
         self._record = record
 
-    async def answer(self, query: Query) -> Reply:
+    async def answer(self, query: Query, present: Present = _as_it_is) -> Reply:
         """Raises `SwitchyardError`; the decision is recorded then, too. Cancelling it cancels the expert."""
         decision = open_decision(query)
         try:
             fleet = self._fleet()
             route = fleet.resolve(query)
-            decision.policy = route.name
+            decision.policy = route.policy_name
             if route.panel is not None:
-                answer = await self._convener.convene(query, fleet, route, decision)
-                return self._reply(query, answer, decision, on_end=_nothing)
-            plan = await self._planner.plan(query, fleet, route, decision)
-            answer, lease = await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
+                answer, lease = await self._convener.convene(query, fleet, route, decision), None
+            else:
+                answer, lease = await self._ask(query, fleet, route, decision)
         except BaseException as error:  # a cancelled request is recorded as well
             self._close(query, decision, error)
             raise
+        if lease is None:
+            return self._reply(query, answer, decision, present, on_end=_nothing)
         self._planner.stayed(query, lease.expert)
         settle = partial(self._settle, fleet, lease, answer, decision, time.monotonic())
-        return self._reply(query, answer, decision, on_end=settle)
+        return self._reply(query, answer, decision, present, on_end=settle)
+
+    async def _ask(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> tuple[Answer, Lease]:
+        """An answer that begins, by the expert whose the collection is: another's, that was too late to create it, is dropped."""
+        while True:
+            plan = await self._planner.plan(query, fleet, route, decision)
+            answer, lease = await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
+            began, pinned = time.monotonic(), False
+            try:
+                pinned = await self._planner.pin(query, lease.expert)
+            finally:
+                if not pinned:
+                    self._settle(fleet, lease, answer, decision, began, None)
+            if pinned:
+                return answer, lease
 
     async def route(self, query: Query) -> Decision:
         """The decision without the call: scores, plan, and who would be bound now. It is not recorded."""
         decision = open_decision(query)
         fleet = self._fleet()
         route = fleet.resolve(query)
-        decision.policy = route.name
+        decision.policy = route.policy_name
         if route.panel is not None:
-            decision.mode, decision.plan, decision.reason = "panel", route.panel.experts, "called by name"
+            self._convener.seat(query, fleet, route, decision)
             return decision
         plan = await self._planner.plan(query, fleet, route, decision)
         decision.waits_s = self._scheduler.waits(decision.plan)
         decision.expert = bind(plan.choices, decision.waits_s, plan.mu)
         return decision
 
-    def _reply(self, query: Query, answer: Answer, decision: Decision, on_end: OnEnd) -> Reply:
+    def _reply(self, query: Query, answer: Answer, decision: Decision, present: Present, on_end: OnEnd) -> Reply:
         """A whole answer is over here; a stream is over when its events are."""
         note_overhead(decision, query)
 
@@ -108,8 +130,15 @@ class Pipeline:
 
         if answer.events is not None:
             return Reply(decision, events=Events(answer.events, over))
-        over(None)
-        return Reply(decision, body=answer.body)
+        assert answer.body is not None
+        on_end(None)
+        try:
+            body = present(decision, answer.body)
+        except Exception as failure:  # whoever asked gets an error, and the record says so
+            self._close(query, decision, failure)
+            raise
+        self._close(query, decision, None)
+        return Reply(decision, body=body)
 
     def _settle(
         self,
@@ -124,7 +153,8 @@ class Pipeline:
         latency_s = decision.attempts[-1].latency_s
         ok = True if failure is None else False if isinstance(failure, ExpertError) else None
         duration_s = latency_s + time.monotonic() - began
-        self._scheduler.release(lease, LeaseOutcome(ok, latency_s, duration_s))
+        first_byte_s = None if answer.events is None else latency_s
+        self._scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s))
         charge(fleet, lease.expert, answer, decision)
 
     def _close(self, query: Query, decision: Decision, failure: BaseException | None) -> None:
@@ -159,11 +189,12 @@ class Events:
             raise
 
     async def aclose(self) -> None:
-        """Abort the expert, if the stream has not ended by itself."""
+        """Abort the expert, if the stream has not ended by itself. It is recorded with the exception that is on its way, if any."""
+        failure = sys.exception() or GeneratorExit()
         try:
             await self._events.aclose()
         finally:
-            self._end(GeneratorExit())
+            self._end(failure)
 
     def _end(self, failure: BaseException | None) -> None:
         if self._over is not None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import random
 
-from orchestrator.config import PolicySpec
+from orchestrator.config import ExpertBase, PolicySpec
 from orchestrator.errors import RequestError
-from orchestrator.feasibility import nothing_feasible, split_feasible
+from orchestrator.feasibility import nothing_feasible, out_of_scope, split_feasible
 from orchestrator.fleet import Fleet, Route
 from orchestrator.ledger.base import Ledger
+from orchestrator.pricing import expected_tokens, expected_usd
 from orchestrator.routing import Sessions
 from orchestrator.types import Decision, Query
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 
-EXPECTED_COMPLETION_TOKENS = 512
-"""No request is priced for more output than this when experts are compared: most end long before their max_tokens."""
+_COLLECTED = ("embedding", "rerank")
 
 
 class Planner:
@@ -32,16 +32,21 @@ class Planner:
 
     async def plan(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> Plan:
         """Feasible experts, best first. Raises `RequestError` when there are none."""
-        feasible, decision.infeasible = split_feasible((fleet.specs[name] for name in route.experts), query)
+        specs = [fleet.specs[name] for name in route.experts]
+        if query.kind == "embedding" and query.options.collection is None:
+            specs = _without_collection(specs, query)
+        feasible, decision.infeasible = split_feasible(specs, query)
         if not feasible:
             raise nothing_feasible(decision.infeasible, query)
         names = [spec.name for spec in feasible]
-        if route.policy is None:
+        if query.kind in _COLLECTED and query.options.collection is not None:
+            plan = await self._plan_collection(query, query.options.collection, fleet, route, names, decision)
+        elif route.policy is None:
             plan = Plan((Choice(names[0], 0.0),), reason="called by name")
-        elif query.kind in ("embedding", "rerank"):
-            plan = await self._plan_collection(query, fleet, route.policy, names, decision)
+        elif query.kind in _COLLECTED:
+            plan = Plan((Choice(names[0], 0.0),), reason=f"the first {query.kind} expert: no collection was named")
         else:
-            scores = await fleet.scorers[route.policy.router, query.kind].scores(query.text)
+            scores = await fleet.scorers[route.policy.router, query.kind].scores(query.text, query.remaining_s)
             decision.scores = {name: scores.get(name, 0.0) for name in names}
             plan = self._rank(query, fleet, route.policy, decision)
         decision.plan = tuple(choice.expert for choice in plan.choices)
@@ -50,9 +55,13 @@ class Planner:
         return plan
 
     def _rank(self, query: Query, fleet: Fleet, policy: PolicySpec, decision: Decision) -> Plan:
-        """The policy over scored experts, within the request's own limits."""
+        """The policy over scored experts."""
         decision.router = policy.router
-        options = self._affordable(query, fleet, decision)
+        tokens = expected_tokens(query)
+        options = [
+            Option(name, score, expected_usd(fleet.specs[name], query, tokens) * 100)
+            for name, score in decision.scores.items()
+        ]
         settings = _settings(query, policy)
         stay_with = (
             self._sessions.get(query.caller.key_id, query.session) if query.session and query.continues else None
@@ -60,54 +69,47 @@ class Planner:
         uniform = self._dice.random() if settings.explore else 1.0
         return make_plan(options, settings, stay_with=stay_with, tool_loop=query.tool_loop, uniform=uniform)
 
-    @staticmethod
-    def _affordable(query: Query, fleet: Fleet, decision: Decision) -> list[Option]:
-        options = [Option(name, score, cost_cents(fleet, name, query)) for name, score in decision.scores.items()]
-        limit = query.options.max_cost_usd
-        if limit is None:
-            return options
-        for option in options:
-            if option.cost_cents > limit * 100:
-                decision.infeasible[option.expert] = f"would cost about {option.cost_cents / 100:.6f} USD"
-        affordable = [option for option in options if option.cost_cents <= limit * 100]
-        if not affordable:
-            raise RequestError(f"no expert can answer within {limit} USD", param="switchyard.max_cost_usd")
-        return affordable
-
     async def _plan_collection(
-        self, query: Query, fleet: Fleet, policy: PolicySpec, names: list[str], decision: Decision
+        self, query: Query, collection: str, fleet: Fleet, route: Route, names: list[str], decision: Decision
     ) -> Plan:
-        """One expert per collection, for good: vectors of two models don't mix. Without a collection, the first."""
-        key_id, name = query.caller.key_id, query.options.collection
-        if name is None:
-            return Plan((Choice(names[0], 0.0),), reason="the first embedding expert: no collection was named")
-        expert = await self._ledger.collection(key_id, name)
+        """One expert per collection, for good: vectors of two models don't mix. A new collection is `pin`ned later."""
+        expert = await self._ledger.collection(query.caller.key_id, query.kind, collection)
         if expert is None:
-            decision.router = policy.router
-            scores = await fleet.scorers[policy.router, query.kind].scores(query.text)
-            decision.scores = {candidate: scores.get(candidate, 0.0) for candidate in names}
-            best = max(names, key=lambda candidate: decision.scores[candidate])
-            expert = await self._ledger.create_collection(key_id, name, best)
+            if route.policy is not None:
+                decision.router = route.policy.router
+                scores = await fleet.scorers[decision.router, query.kind].scores(query.text, query.remaining_s)
+                decision.scores = {candidate: scores.get(candidate, 0.0) for candidate in names}
+            best = max(names, key=lambda candidate: decision.scores.get(candidate, 0.0))
+            return Plan((Choice(best, 0.0),), reason=f"{best} is the best for the new collection '{collection}'")
         if expert not in names:
-            why = decision.infeasible.get(expert, "is no longer in the fleet")
+            absent = f"'{query.model}' does not stand for" if expert in fleet.specs else "is no longer in the fleet"
             raise RequestError(
-                f"collection '{name}' belongs to {expert}, which {why}",
+                f"collection '{collection}' belongs to {expert}, which {decision.infeasible.get(expert, absent)}",
                 param="switchyard.collection",
                 code="collection_unavailable",
             )
-        return Plan((Choice(expert, 0.0),), reason=f"collection '{name}' belongs to {expert}")
+        return Plan((Choice(expert, 0.0),), reason=f"collection '{collection}' belongs to {expert}")
+
+    async def pin(self, query: Query, expert: str) -> bool:
+        """Give the query's collection, if it has one, to the expert that has answered; False when another's came first."""
+        collection = query.options.collection
+        if collection is None or query.kind not in _COLLECTED:
+            return True
+        of = (query.caller.key_id, query.kind, collection)
+        owner = await self._ledger.collection(*of) or await self._ledger.create_collection(*of, expert)
+        return owner == expert
 
     def stayed(self, query: Query, expert: str) -> None:
-        """Remember who has this conversation."""
-        if query.session:
-            self._sessions.put(query.caller.key_id, query.session, expert)
+        """Remember who has this conversation. Another that begins with the same words doesn't move it."""
+        of = (query.caller.key_id, query.session or "")
+        if query.session and (query.continues or self._sessions.get(*of) is None):
+            self._sessions.put(*of, expert)
 
 
-def cost_cents(fleet: Fleet, expert: str, query: Query) -> float:
-    """What the query may cost on `expert`, in US cents, from its declared price."""
-    price = fleet.specs[expert].price
-    completion_tokens = min(query.max_tokens, EXPECTED_COMPLETION_TOKENS)
-    return (query.prompt_tokens * price.input + completion_tokens * price.output) / 1e4
+def _without_collection(specs: list[ExpertBase], query: Query) -> list[ExpertBase]:
+    """The one expert whose vectors everybody gets who names no collection: it may not depend on the text, not even its length."""
+    first = next((spec for spec in specs if query.kind in spec.serves and not out_of_scope(spec, query)), None)
+    return specs if first is None else [first]
 
 
 def _settings(query: Query, policy: PolicySpec) -> Settings:

@@ -62,5 +62,4 @@ async def _ask(service: Service, spec: ExpertBase) -> None:
         answer = await service.fleet.experts[spec.name].answer(call)
         await answer.aclose()
     finally:
-        latency_s = time.monotonic() - began
-        service.scheduler.release(lease, LeaseOutcome(None, latency_s, latency_s))
+        service.scheduler.release(lease, LeaseOutcome(ok=None, duration_s=time.monotonic() - began))

@@ -7,10 +7,12 @@ close_decision(decision, query, failure=None)
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from orchestrator.errors import SwitchyardError
 from orchestrator.fleet import Fleet
+from orchestrator.pricing import cost_usd
 from orchestrator.types import Answer, Decision, Query
 
 CLIENT_LEFT = 499
@@ -36,19 +38,23 @@ def charge(fleet: Fleet, expert: str, answer: Answer, decision: Decision) -> Non
     usage, price = answer.usage, fleet.specs[expert].price
     decision.prompt_tokens += usage.prompt_tokens
     decision.completion_tokens += usage.completion_tokens
-    decision.cost_usd += (usage.prompt_tokens * price.input + usage.completion_tokens * price.output) / 1e6
+    decision.cost_usd += cost_usd(price, usage.prompt_tokens, usage.completion_tokens)
 
 
 def note_overhead(decision: Decision, query: Query) -> None:
     """Our own time so far: everything but waiting for leases and experts. Members of a panel overlap, the longest counts."""
-    inside = [attempt.wait_s + attempt.latency_s for attempt in decision.attempts]
-    elsewhere_s = max(inside, default=0.0) if decision.mode == "panel" else sum(inside)
+    inside: dict[str, float] = {}
+    for attempt in decision.attempts:
+        inside[attempt.expert] = inside.get(attempt.expert, 0.0) + attempt.wait_s + attempt.latency_s
+    elsewhere_s = max(inside.values(), default=0.0) if decision.mode == "panel" else sum(inside.values())
     decision.wait_ms = sum(attempt.wait_s for attempt in decision.attempts) * 1000
     decision.overhead_ms = max(0.0, time.monotonic() - query.received_at - elsewhere_s) * 1000
 
 
 def close_decision(decision: Decision, query: Query, failure: BaseException | None) -> None:
-    """What is known once it is over. failure: what ended it, if it did not end well."""
+    """What is known once it is over. failure: what ended it, if it did not end well; a cancellation may carry the reason."""
+    if isinstance(failure, asyncio.CancelledError) and failure.args and isinstance(failure.args[0], SwitchyardError):
+        failure = failure.args[0]
     decision.wait_ms = sum(attempt.wait_s for attempt in decision.attempts) * 1000
     decision.duration_ms = (time.monotonic() - query.received_at) * 1000
     if failure is None:

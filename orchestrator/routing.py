@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from orchestrator.errors import NoCapacity
+from orchestrator.errors import DeadlineExceeded, NoCapacity
 from routers.base import Router
 
 MAX_BATCH = 32
@@ -38,8 +38,11 @@ class Scorer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="router")
         self._closed = False
 
-    async def scores(self, text: str) -> Scores:
-        """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed."""
+    async def scores(self, text: str, timeout_s: float | None = None) -> Scores:
+        """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed.
+
+        timeout_s: how long to wait for a thread's answer, `DeadlineExceeded` then.
+        """
         if not self._router.needs_encoder:
             return self._predict([text])[0]
         key = _key(text)
@@ -52,7 +55,11 @@ class Scorer:
         self._waiting.setdefault(text, []).append(answer)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError as exc:
+            raise DeadlineExceeded("the router had no scores before the request's deadline") from exc
 
     async def close(self) -> None:
         """Fail those that still wait, and let a batch that runs end."""

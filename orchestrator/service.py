@@ -13,8 +13,8 @@ import gc
 import logging
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -26,11 +26,12 @@ from orchestrator.config import Config
 from orchestrator.configfile import load_config
 from orchestrator.convening import Convener
 from orchestrator.dispatch import Dispatcher
+from orchestrator.encoding import Encoders
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.session import open_session
-from orchestrator.fleet import Fleet, build_fleet, default_encoder, make_places
+from orchestrator.fleet import Fleet, build_fleet, make_places
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing, require_loopback
 from orchestrator.gateway.context import GatewayContext
@@ -42,11 +43,13 @@ from orchestrator.pipeline import Pipeline
 from orchestrator.planning import Planner
 from orchestrator.routing import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
+from orchestrator.types import Decision
 
 DEFAULT_MEMORY_SHARE = 0.8
 CHECK_S = 2.0
 
 FileState = tuple[int, int, int] | None
+Build = Callable[[Config], Awaitable[Fleet]]
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +57,15 @@ logger = logging.getLogger(__name__)
 class Service:
     """The parts of a running service. `fleet` is replaced on reload; the other parts stay.
 
-    file_state: of the file that `fleet` was made from, so that no edit since then is missed.
+    build: makes a fleet of another configuration. file_state: of the file that `fleet` was made from, so that no edit since
+    then is missed.
     """
 
     def __init__(
         self,
         config_path: Path,
         fleet: Fleet,
-        http: aiohttp.ClientSession,
+        build: Build,
         scheduler: LocalScheduler,
         ledger: SQLLedger,
         file_state: FileState,
@@ -71,7 +75,7 @@ class Service:
         self.scheduler = scheduler
         self.ledger = ledger
         self.reload_error: str | None = None
-        self._http = http
+        self._build = build
         self._file_state = file_state
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
@@ -81,7 +85,10 @@ class Service:
             dispatcher=dispatcher,
             convener=Convener(dispatcher, scheduler),
             scheduler=scheduler,
-            record=ledger.record,
+            record=self._record,
+        )
+        self.metrics = Metrics(
+            scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: self.reload_error is not None
         )
 
     def gateway_context(self) -> GatewayContext:
@@ -93,24 +100,33 @@ class Service:
             scheduler=self.scheduler,
             keys=KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file),
             config=lambda: self.fleet.config,
-            metrics=Metrics(self.scheduler.status),
+            metrics=self.metrics,
         )
+
+    def _record(self, decision: Decision) -> None:
+        self.ledger.record(decision)
+        self.metrics.observe(decision)
 
     async def reload(self) -> None:
         """Read the file again. A bad edit is refused with its reason, and the old fleet stays."""
         try:
             config = await asyncio.to_thread(load_config, self.config_path)
-            fleet = await _build(config, self._http, self.config_path.parent)
+            fleet = await self._build(config)
             await self.scheduler.reconfigure(make_places(fleet), budget_bytes=budget_bytes(config))
         except SwitchyardError as error:
             self.reload_error = error.message
             logger.error("the new %s is refused, the old fleet stays:\n%s", self.config_path.name, error.message)  # noqa: TRY400
             return
+        except Exception as error:  # a bug met by a new file must neither end the watch nor go unseen
+            self.reload_error = repr(error)
+            logger.exception("the new %s can't be used, the old fleet stays", self.config_path.name)
+            return
         before, self.fleet, self.reload_error = self.fleet, fleet, None
         logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
-        for section in ("gateway", "engine", "ledger"):
-            if getattr(before.config, section) != getattr(config, section):
-                logger.warning("the change of '%s' takes effect when the gateway is started again", section)
+        fixed = _read_at_start(before.config)
+        for name, value in _read_at_start(config).items():
+            if value != fixed[name]:
+                logger.warning("the change of '%s' takes effect when the gateway is started again", name)
 
     async def watch(self) -> None:
         """Reload whenever the file changes, until cancelled.
@@ -119,15 +135,25 @@ class Service:
         links to may lie elsewhere, and network drives tell nobody.
         """
         folder = self.config_path.parent
-        async for _ in awatch(folder, recursive=False, yield_on_timeout=True, rust_timeout=int(CHECK_S * 1000)):
-            if (found := _file_state(self.config_path)) != self._file_state:
-                self._file_state = found
-                await self.reload()
+        while True:
+            try:
+                async for _ in awatch(folder, recursive=False, yield_on_timeout=True, rust_timeout=int(CHECK_S * 1000)):
+                    await self._reload_if_changed()
+            except (OSError, RuntimeError) as error:  # no inotify watch is left, or the folder is gone for a moment
+                logger.warning("the folder of %s can't be watched: %s", self.config_path.name, error)
+            await asyncio.sleep(CHECK_S)
+            await self._reload_if_changed()
+
+    async def _reload_if_changed(self) -> None:
+        if (found := _file_state(self.config_path)) != self._file_state:
+            self._file_state = found
+            await self.reload()
 
 
 def serve(config_path: Path, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> None:
     """Run the gateway until SIGINT or SIGTERM, then let what is under way end. Raises `ConfigError`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change in the folder, a log's own too
     uvloop.run(_serve(config_path, host, port, engine))
 
 
@@ -162,26 +188,33 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
     file_state = _file_state(config_path)
     config = load_config(config_path)
     base_dir = config_path.parent
-    ledger = make_ledger(config, base_dir)
-    async with open_session() as http:
-        fleet = await _build(config, http, base_dir)
+    async with (
+        AsyncExitStack() as stack
+    ):  # whatever fails on the way down, the rest is closed too, the ledger at the end
+        http = await stack.enter_async_context(open_session())
+        ledger = make_ledger(config, base_dir)
+        stack.push_async_callback(ledger.close)
         servers: Engine = make_engine(engine or config.engine)
+        stack.push_async_callback(servers.close)
+        build = _builder(http, base_dir)
+        fleet = await build(config)
         scheduler = LocalScheduler(make_places(fleet), servers, budget_bytes=budget_bytes(config))
+        stack.push_async_callback(scheduler.close)
+        service = Service(config_path, fleet, build, scheduler, ledger, file_state)
+        stack.push_async_callback(lambda: service.fleet.close())
         await ledger.open()
-        service = Service(config_path, fleet, http, scheduler, ledger, file_state)
-        try:
-            yield service
-        finally:
-            await service.fleet.close()
-            await scheduler.close()
-            await servers.close()
-            await ledger.close()
+        yield service
 
 
-async def _build(config: Config, http: aiohttp.ClientSession, base_dir: Path) -> Fleet:
-    """Routers are fitted in a thread, so that a reload holds no request up."""
-    encoder = default_encoder(config, base_dir)
-    return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoder=encoder)
+def _builder(http: aiohttp.ClientSession, base_dir: Path) -> Build:
+    """Makes fleets that share an encoder. Routers are fitted in a thread, so that a reload holds no request up."""
+    encoders = Encoders()
+
+    async def build(config: Config) -> Fleet:
+        encoder = encoders.choose(config, base_dir)
+        return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoder=encoder)
+
+    return build
 
 
 def budget_bytes(config: Config) -> int:
@@ -195,6 +228,18 @@ def make_ledger(config: Config, base_dir: Path) -> SQLLedger:
     """The ledger of a configuration, not yet open: by default in `.switchyard/ledger.db` beside the YAML."""
     url = config.ledger.url or f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
     return SQLLedger(url, keep_text=config.ledger.keep_text)
+
+
+def _read_at_start(config: Config) -> dict[str, object]:
+    """The settings that a reload does not change, by name."""
+    gateway = config.gateway
+    return {
+        "gateway.host": gateway.host,
+        "gateway.port": gateway.port,
+        "gateway.keys_file": gateway.keys_file,
+        "engine": config.engine,
+        "ledger": config.ledger,
+    }
 
 
 def _file_state(path: Path) -> FileState:

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 Kind = Literal["chat", "completion", "embedding", "rerank"]
 Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
-Mode = Literal["one", "cascade", "panel"]
+STREAMED: tuple[Kind, ...] = ("chat", "completion")
+"""The kinds whose answers can be streams; `stream` means nothing to the others."""
+Mode = Literal["one", "panel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Query:
 
     body: OpenAI's request body, parsed once, without the `switchyard` object. Never changed in place.
     text: what is routed (the last user turn, preceded by what of system prompt and history fits).
-    prompt_tokens: an upper estimate. max_tokens: what was asked for, or the default reserve.
+    prompt_tokens: an upper estimate, of the longest input where there are several; other_prompt_tokens: of all the others.
+    max_tokens: what was asked for, or the default reserve. num_answers: how many are asked for, to all inputs together.
     session: which conversation it belongs to; it stays with its expert if it `continues` one that was answered before.
     tool_loop: a tool's result came after the last answer, so the conversation can't change its expert.
     """
@@ -72,10 +75,12 @@ class Query:
     session: str | None = None
     continues: bool = False
     tool_loop: bool = False
+    other_prompt_tokens: int = 0
+    num_answers: int = 1
 
     @property
     def stream(self) -> bool:
-        return self.body.get("stream") is True
+        return self.kind in STREAMED and self.body.get("stream") is True
 
     @property
     def remaining_s(self) -> float:
@@ -101,7 +106,7 @@ class Call:
 
     @property
     def stream(self) -> bool:
-        return self.body.get("stream") is True
+        return self.kind in STREAMED and self.body.get("stream") is True
 
 
 @dataclass(slots=True)
@@ -131,7 +136,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one expert. `outcome` is `ok`, `cancelled` or an `errors.FailureKind`; times are seconds."""
+    """One try at one expert. `outcome` is `ok`, `cancelled`, `rejected` or an `errors.FailureKind`; times are seconds.
+
+    wait_s: before the expert was asked: in its queue, for its weights to load, and for the back-off after a failure.
+    """
 
     expert: str
     outcome: str
@@ -159,7 +167,6 @@ class Decision:
     session: str | None = None
     mode: Mode = "one"
     router: str | None = None
-    artifact: str | None = None
     scores: dict[str, float] = field(default_factory=dict)
     utilities: dict[str, float] = field(default_factory=dict)
     plan: tuple[str, ...] = ()

@@ -22,13 +22,9 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.config import ExpertBase, HubFile, LocalFile, PyPIFile, Weights
-from orchestrator.errors import ConfigError, MissingExtra, SwitchyardError
+from orchestrator.errors import ConfigError, MissingExtra, PullError
 
 _CHUNK_BYTES = 1 << 20
-
-
-class PullError(SwitchyardError):
-    """Weights could not be fetched, or are not what their hash says."""
 
 
 def cache_dir() -> Path:

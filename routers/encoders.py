@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +68,10 @@ class OnnxEncoder:
         return self.open().dimensions
 
     def open(self) -> _Opened:
-        """Load model and tokenizer, once. Raises ImportError, naming the extra, when onnxruntime or tokenizers is missing."""
+        """Load model and tokenizer, once. Raises ValueError for a file that can't be read.
+
+        Raises ImportError, naming the extra, when onnxruntime or tokenizers is missing.
+        """
         with self._lock:
             if self._opened is None:
                 self._opened = _open(self.model, self.tokenizer, self.max_tokens, self.threads)
@@ -128,8 +131,8 @@ def _open(model: Path, tokenizer_file: Path, max_tokens: int, threads: int) -> _
     options.inter_op_num_threads = 1
     # Idle threads that spin would take the processor from the gateway's event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
-    tokenizer = Tokenizer.from_file(os.fspath(tokenizer_file))
+    session = _read(model, lambda path: onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
+    tokenizer = _read(tokenizer_file, Tokenizer.from_file)
     tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
     return _Opened(
@@ -138,6 +141,13 @@ def _open(model: Path, tokenizer_file: Path, max_tokens: int, threads: int) -> _
         frozenset(entry.name for entry in session.get_inputs()),
         int(session.get_outputs()[0].shape[-1]),
     )
+
+
+def _read(path: Path, reader: Callable[[str], Any]) -> Any:
+    try:
+        return reader(os.fspath(path))
+    except Exception as exc:  # both libraries raise bare exceptions: InvalidProtobuf and its like, and Exception itself
+        raise ValueError(f"the encoder's file {path} can't be read ({exc})") from exc
 
 
 class HashedEncoder:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Mode = Literal["one", "cascade", "panel"]
 Number = TypeVar("Number", float, NDArray[np.float64])
 
 
@@ -72,8 +71,6 @@ class Plan:
     choices: tuple[Choice, ...]
     ranking: tuple[Choice, ...] = ()
     mu: float = 0.0
-    mode: Mode = "one"
-    aggregator: str | None = None
     reason: str = ""
     draw: str | None = None
     ties: tuple[str, ...] = ()

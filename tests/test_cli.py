@@ -121,6 +121,7 @@ async def test_ask_without_a_gateway_answers_in_its_own_process(folder):
     said = json.loads(result.out)
     assert "Hello there" in said["answer"]
     assert said["switchyard"]["expert"] == "parrot"
+    assert said["switchyard"]["decision_id"].startswith("sw-"), "the query is read as the gateway reads it"
 
 
 async def test_a_gateway_that_is_named_must_be_there(folder):
@@ -142,3 +143,11 @@ async def test_warm_and_unload_reach_the_running_gateway(folder):
 async def test_without_a_gateway_warm_says_how_to_start_one(folder):
     result = await switchyard("experts", "warm", "parrot", cwd=folder)
     assert result.err == "no gateway answers at http://127.0.0.1:1; start one with `switchyard serve`\n"
+
+
+@pytest.mark.parametrize("out", [".", "nowhere/o.jsonl"])
+async def test_an_export_that_cannot_be_written_is_one_line(folder, out):
+    result = await switchyard("export", "--out", out, cwd=folder)
+    assert result.code == 1
+    assert result.err.startswith(f"{out}: ")
+    assert result.err.count("\n") == 1

@@ -1,5 +1,6 @@
 """Who is tried after a failure: the untried first, then those whose failure may pass, never more than allowed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,8 +43,23 @@ def test_a_single_expert_is_tried_again_after_its_back_off():
     fallback = Fallback((A,), max_attempts=4)
     fallback.failed(failure("a"), 10.0, uniform=0.5)
     assert fallback.delay_s(10.0) == 0.125
-    assert fallback.ready(10.1) == ()
     assert fallback.ready(10.2) == (A,)
+
+
+def test_a_timer_that_fires_early_finds_the_soonest_ready():
+    """Finding 1 of the first review: uvloop's timers do, and a lease request without candidates was refused."""
+    fallback = Fallback((A, B), max_attempts=4)
+    fallback.failed(failure("a"), 10.0, uniform=0.9)
+    fallback.failed(failure("b"), 10.0, uniform=0.5)
+    assert fallback.ready(10.1249) == (B,)
+    assert fallback.ready(10.3) == (A, B)
+
+
+def test_nobody_is_ready_when_it_is_over():
+    fallback = Fallback((A,), max_attempts=4)
+    fallback.failed(failure("a", "unauthorized"), 0.0, uniform=0.5)
+    with pytest.raises(ValueError, match="nobody is left"):
+        fallback.ready(0.0)
 
 
 def test_retry_after_is_respected():

@@ -11,7 +11,14 @@ from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.first import First
 from orchestrator.aggregators.vote import Vote
 from orchestrator.config import PanelSpec
-from orchestrator.errors import AllExpertsFailed, ExpertError
+from orchestrator.errors import (
+    AllExpertsFailed,
+    DeadlineExceeded,
+    ExpertError,
+    NoCapacity,
+    RateLimited,
+    RequestError,
+)
 from orchestrator.panel import Ask, run_panel
 
 QUESTION = "What is 6 x 7?"
@@ -106,6 +113,29 @@ async def test_without_a_quorum_it_fails_and_says_why(members: Callable[[], Memb
     with pytest.raises(AllExpertsFailed, match=message) as caught:
         await run_panel(panel.spec(quorum=quorum, timeout_s=0.05), QUESTION, panel.ask, Vote())
     assert "a: broke off" in caught.value.message
+
+
+REFUSED = RequestError("no such field", param="seed")
+LIMITED = RateLimited("limited", retry_after_s=3)
+LATE = DeadlineExceeded("too late")
+
+
+@pytest.mark.parametrize(
+    ("causes", "told"),
+    [
+        ([REFUSED, REFUSED], RequestError),
+        ([LIMITED, LIMITED], RateLimited),
+        ([NoCapacity("shutting down"), NoCapacity("shutting down")], NoCapacity),
+        ([AllExpertsFailed("a: server_error"), LATE], DeadlineExceeded),
+        ([REFUSED, AllExpertsFailed("b: server_error")], AllExpertsFailed),
+        ([REFUSED, ""], AllExpertsFailed),
+    ],
+)
+async def test_what_all_failed_of_is_what_the_client_is_told(causes: list[Exception | str], told: type[Exception]):
+    members = Members(a=causes[0], b=causes[1])
+    with pytest.raises(told) as caught:
+        await run_panel(members.spec(), QUESTION, members.ask, Vote())
+    assert caught.type is told
 
 
 async def test_cancelling_it_cancels_the_members():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,9 @@ from orchestrator.errors import (
     RequestError,
     UnknownModel,
 )
+from orchestrator.gateway.requests import make_query as read_query
 from orchestrator.types import RequestOptions
+from tests.support.bodies import Drawn, random_chat
 from tests.support.queries import caller, chat_query, make_query
 from tests.support.service import openai_expert, service_of, text_of
 from tests.support.upstream import running_upstream
@@ -196,6 +199,43 @@ async def test_a_cost_limit_keeps_the_dear_ones_out(tmp_path):
             await service.pipeline.answer(replace(query, options=RequestOptions(max_cost_usd=0.001, experts=("dear",))))
 
 
+def read(kind, **body):
+    """The query that the gateway makes of a body."""
+    return read_query(kind, body, received_at=time.monotonic(), timeout_s=10.0)
+
+
+@pytest.mark.parametrize("model", ["dear", "panel/both", "auto"])
+@pytest.mark.parametrize(
+    ("asked", "price"), [({}, "0.9999"), ({"max_tokens": 2000}, "0.02"), ({"max_tokens": 900, "n": 2}, "0.018")]
+)
+async def test_a_cost_limit_holds_on_every_route(tmp_path, model, asked, price):
+    """Finding 8 of the first review: direct calls, panels and collections ignored it, and so did n and no max_tokens."""
+    dear = {"name": "dear", "backend": "echo", "price": {"output": 10.0}, "context": 100_000}
+    async with service_of(tmp_path, dear, panels={"both": {"experts": ["dear"]}}) as service:
+        frugal = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "switchyard": {"max_cost_usd": 0.01}}
+        assert (await service.pipeline.answer(read("chat", **frugal, max_tokens=900))).decision.plan == ("dear",)
+        with pytest.raises(RequestError, match=rf"within 0\.01 USD: dear would cost up to {price}"):
+            await service.pipeline.answer(read("chat", **frugal, **asked))
+
+
+async def test_a_cost_limit_is_for_a_panel_as_a_whole(tmp_path):
+    experts = [{"name": name, "backend": "echo", "price": {"output": 10.0}} for name in ("a", "b")]
+    async with service_of(tmp_path, *experts, panels={"both": {"experts": ["a", "b"]}}) as service:
+        body = {"model": "panel/both", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 60}
+        query = replace(make_query("chat", body), options=RequestOptions(max_cost_usd=0.001))
+        assert (await service.pipeline.answer(query)).decision.plan == ("a",)
+
+
+async def test_a_cost_limit_counts_every_input_of_a_collections_batch(tmp_path):
+    dear = {"name": "dear", "backend": "echo", "kind": "embedding", "price": {"input": 100.0}}
+    frugal = {"model": "auto", "switchyard": {"max_cost_usd": 0.005, "collection": "docs"}}
+    async with service_of(tmp_path, dear) as service:
+        one = await service.pipeline.answer(read("embedding", **frugal, input=["a cat sat on the mat"]))
+        assert one.decision.expert == "dear"
+        with pytest.raises(RequestError, match=r"within 0\.005 USD"):
+            await service.pipeline.answer(read("embedding", **frugal, input=["a cat sat on the mat"] * 100))
+
+
 async def test_lambda_of_the_request_weighs_cost(tmp_path):
     dear = {"name": "dear", "backend": "echo", "price": {"input": 1000.0, "output": 1000.0}}
     async with service_of(tmp_path, dear, ECHO) as service:
@@ -215,6 +255,27 @@ async def test_a_conversation_stays_and_a_tool_loop_stays_whatever_the_gain(tmp_
         assert same_opening.decision.expert == "a"
         elsewhere = await service.pipeline.answer(chat_query(session="another"))
         assert elsewhere.decision.expert == "a"
+
+
+async def test_another_conversation_with_the_same_opening_does_not_move_the_first(tmp_path):
+    """Finding 10: the first turn of a second user moved the first user's tool loop."""
+    experts = [{"name": name, "backend": "echo", "capabilities": ["tools", "streaming"]} for name in ("a", "b")]
+    async with service_of(tmp_path, *experts) as service:
+        await service.pipeline.answer(chat_query(session="s", options=RequestOptions(experts=("b",))))
+        assert (await service.pipeline.answer(chat_query(session="s"))).decision.expert == "a"
+        loop = await service.pipeline.answer(chat_query(session="s", continues=True, tool_loop=True))
+        assert loop.decision.expert == "b"
+
+
+async def test_a_persona_costs_what_its_base_does(tmp_path):
+    """Finding 2: a persona over a priced expert was free."""
+    dear = {"name": "dear", "backend": "echo", "price": {"input": 1000.0, "output": 1000.0}}
+    persona = {"name": "poet", "backend": "persona", "base": "dear", "system": "You are a poet."}
+    async with service_of(tmp_path, persona, dear) as service:
+        reply = await service.pipeline.answer(chat_query("Hello", model="poet"))
+        assert reply.decision.cost_usd > 0
+        with pytest.raises(RequestError, match="poet would cost"):
+            await service.pipeline.answer(chat_query(model="poet", options=RequestOptions(max_cost_usd=0.001)))
 
 
 async def test_model_names_are_resolved_and_scoped(tmp_path):
@@ -250,6 +311,70 @@ async def test_a_collection_keeps_its_expert_over_a_restart_and_a_change_of_mind
     async with service_of(tmp_path, experts[0]) as service:
         with pytest.raises(RequestError, match="collection 'docs' belongs to second"):
             await service.pipeline.answer(replace(docs, id="sw-gone"))
+
+
+def embedding_experts(**fields):
+    return [
+        {"name": name, "backend": "echo", "kind": "embedding", **fields.get(name, {})} for name in ("first", "second")
+    ]
+
+
+def embed(collection=None, model="auto", kind="embedding", **changes):
+    bodies = {"embedding": {"model": model, "input": "x"}, "rerank": {"model": model, "query": "x", "documents": ["x"]}}
+    return make_query(kind, bodies[kind], "x", options=RequestOptions(collection=collection), **changes)
+
+
+async def test_a_text_too_long_for_the_first_embedding_expert_is_refused_rather_than_embedded_by_another(tmp_path):
+    """Finding 3: vectors of two models mixed by the length of the text."""
+    async with service_of(tmp_path, ECHO, *embedding_experts(first={"context": 256})) as service:
+        assert (await service.pipeline.answer(embed(max_tokens=0))).decision.expert == "first"
+        with pytest.raises(ContextTooLong, match="first needs 300 tokens, has 256"):
+            await service.pipeline.answer(embed(prompt_tokens=300, max_tokens=0))
+        scoped = embed(prompt_tokens=300, max_tokens=0, caller=caller("second"))
+        assert (await service.pipeline.answer(scoped)).decision.expert == "second"
+
+
+async def test_a_dry_run_creates_no_collection_and_neither_does_a_failure(tmp_path, upstream):
+    """Finding 4: POST /v1/route pinned it, and so did a request that nobody answered."""
+    experts = [openai_expert("down", upstream.base_url, "401", kind="embedding"), embedding_experts()[0]]
+    async with service_of(tmp_path, *experts) as service:
+        assert (await service.pipeline.route(embed("docs"))).expert == "down"
+        with pytest.raises(AllExpertsFailed):
+            await service.pipeline.answer(embed("docs"))
+        assert await service.ledger.collection("anonymous", "embedding", "docs") is None
+        narrowed = replace(embed(), options=RequestOptions(collection="docs", experts=("first",)))
+        await service.pipeline.answer(narrowed)
+        assert await service.ledger.collection("anonymous", "embedding", "docs") == "first"
+
+
+async def test_embeddings_and_rerankings_have_collections_of_their_own(tmp_path):
+    experts = [{"name": "judge", "backend": "echo", "kind": "rerank"}, *embedding_experts()]
+    async with service_of(tmp_path, *experts) as service:
+        assert (await service.pipeline.answer(embed("docs"))).decision.expert == "first"
+        assert (await service.pipeline.answer(embed("docs", kind="rerank"))).decision.expert == "judge"
+
+
+async def test_requests_that_create_a_collection_at_once_get_vectors_of_one_expert(tmp_path, upstream):
+    slow = [openai_expert(name, upstream.base_url, kind="embedding") for name in ("first", "second")]
+    async with service_of(tmp_path, *slow) as service:
+        queries = [
+            replace(embed(id=f"sw-{name}-{i}"), options=RequestOptions(collection="docs", experts=experts))
+            for i, (name, experts) in enumerate([("a", ("first", "second")), ("b", ("second", "first"))] * 5)
+        ]
+        only = [replace(embed(id="sw-only"), options=RequestOptions(collection="docs", experts=("second",)))]
+        replies = await asyncio.gather(*(service.pipeline.answer(q) for q in only + queries), return_exceptions=True)
+        owner = await service.ledger.collection("anonymous", "embedding", "docs")
+        answered = [reply.decision.expert for reply in replies if not isinstance(reply, RequestError)]
+        assert set(answered) == {owner}
+        assert all(status.leases == 0 for status in service.scheduler.status())
+
+
+async def test_a_direct_call_cannot_put_another_models_vectors_into_a_collection(tmp_path):
+    async with service_of(tmp_path, *embedding_experts()) as service:
+        await service.pipeline.answer(embed("docs", model="second"))
+        assert (await service.pipeline.answer(embed("docs", id="sw-2"))).decision.expert == "second"
+        with pytest.raises(RequestError, match="belongs to second, which 'first' does not stand for"):
+            await service.pipeline.answer(embed("docs", model="first"))
 
 
 async def test_a_panel_answers_as_one_and_its_members_are_recorded(tmp_path):
@@ -288,6 +413,53 @@ async def test_a_panel_completes_a_text_and_embeds_none(tmp_path):
             await service.pipeline.answer(make_query("embedding", {"model": "panel/one", "input": "a"}))
 
 
+async def test_a_panel_costs_what_its_members_used_and_says_who_is_missing(tmp_path, upstream):
+    good = openai_expert("good", upstream.base_url, price={"input": 1.0, "output": 1.0})
+    experts = [good, {**good, "name": "twin"}, openai_expert("bad", upstream.base_url, "html")]
+    panels = {"jury": {"experts": ["good", "twin", "bad"], "aggregator": "vote"}}
+    async with service_of(tmp_path, *experts, panels=panels) as service:
+        query = chat_query(model="panel/jury")
+        reply = await service.pipeline.answer(query)
+        usage = json.loads(reply.body)["usage"]
+        decision = await recorded(service, query)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (14, 2 * upstream.num_chunks)
+    assert (decision.prompt_tokens, decision.completion_tokens) == (14, 2 * upstream.num_chunks)
+    assert "rests on good, twin; without bad (" in decision.reason
+
+
+async def test_a_panel_passes_on_what_the_client_must_mend(tmp_path, upstream):
+    strict = [openai_expert(name, upstream.base_url, "422") for name in ("a", "b")]
+    async with service_of(tmp_path, *strict, panels={"both": {"experts": ["a", "b"]}}) as service:
+        with pytest.raises(RequestError, match="scripted failure") as caught:
+            await service.pipeline.answer(chat_query(model="panel/both"))
+        assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    ("field", "needs"), [({"tools": [{"type": "function"}]}, "tools"), ({"logprobs": True}, "logprobs")]
+)
+async def test_a_panel_refuses_what_several_answers_cannot_have(tmp_path, field, needs):
+    able = {**ECHO, "capabilities": ["tools", "logprobs"]}
+    async with service_of(tmp_path, able, panels={"one": {"experts": ["echo"]}}) as service:
+        query = chat_query(model="panel/one", needs=frozenset({needs}))
+        query = replace(query, body={**query.body, **field})
+        for ask in (service.pipeline.answer, service.pipeline.route):
+            with pytest.raises(RequestError, match="a panel's answer is made of several") as caught:
+                await ask(query)
+            assert caught.value.param == needs
+
+
+async def test_a_key_limits_panels_too(tmp_path):
+    panels = {"both": {"experts": ["echo", "other"], "aggregator": "vote"}}
+    async with service_of(tmp_path, ECHO, {"name": "other", "backend": "echo"}, panels=panels) as service:
+        with pytest.raises(Forbidden, match="panel/both"):
+            await service.pipeline.answer(chat_query(model="panel/both", caller=caller(policies=frozenset({"auto"}))))
+        mine = caller("echo", policies=frozenset({"panel/both"}))
+        reply = await service.pipeline.answer(chat_query("Hello", model="panel/both", caller=mine))
+        assert [attempt.expert for attempt in reply.decision.attempts] == ["echo"]
+        assert (await service.pipeline.route(chat_query(model="panel/both", caller=mine))).plan == ("echo",)
+
+
 async def test_exploration_is_recorded_with_its_propensity(tmp_path):
     experts = [{"name": name, "backend": "echo"} for name in ("a", "b")]
     policies = {"auto": {"router": "same", "explore": 0.5, "near_tie": 0.1}}
@@ -308,30 +480,37 @@ async def test_routing_alone_calls_nobody_and_records_nothing(tmp_path, upstream
         assert await recorded(service, query) is None
 
 
-CAPABILITIES = ("tools", "vision", "json_schema", "logprobs")
 FLEET = [
     {"name": "tiny", "backend": "echo", "context": 256},
     {"name": "tools", "backend": "echo", "context": 2048, "capabilities": ["streaming", "tools"]},
+    {"name": "strict", "backend": "echo", "parameters": {"reject": ["seed"]}, "capabilities": ["streaming", "tools"]},
     {"name": "eyes", "backend": "echo", "context": 8192, "capabilities": ["vision", "json_schema"]},
     {"name": "declines", "backend": "function", "callable": "tests.support.callables:decline", "context": 30_000},
+    {"name": "talker", "backend": "persona", "base": "tiny", "system": "Talk. " * 20, "capabilities": ["tools"]},
+    {"name": "clerk", "backend": "persona", "base": "strict", "system": "Be strict.", "context": 4000},
+    {"name": "painter", "backend": "persona", "base": "eyes", "system": "Look closely. " * 100},
 ]
+RAW = {spec["name"]: spec for spec in FLEET}
 
 
-async def fuzz(service, num_queries: int, seed: int) -> None:
-    """Whatever is asked, only experts that fit are asked, as a fallback either."""
+def assert_fits(expert: str, asked: Drawn, system: str = "") -> None:
+    """By what stands in FLEET: a persona's request must fit its base too, with the persona's own prompt."""
+    raw = RAW[expert]
+    if "base" in raw:
+        assert_fits(raw["base"], asked, raw["system"])
+    if "base" not in raw or "capabilities" in raw:
+        assert asked.needs <= set(raw.get("capabilities", ["streaming"])), expert
+    assert asked.least_tokens + len(system.split()) <= raw.get("context", 10**6), expert
+    assert not [name for name in raw.get("parameters", {}).get("reject", ()) if name in asked.body], expert
+
+
+async def fuzz(service, num_queries: int, seed: int) -> set[str]:
+    """Whatever is asked, only experts that fit are asked, as a fallback either. Returns who was asked."""
     dice = random.Random(seed)
-    specs = service.fleet.specs
-    for i in range(num_queries):
-        needs = frozenset(dice.sample(CAPABILITIES, dice.choice((0, 0, 1, 1, 2))))
-        stream = dice.random() < 0.3
-        query = chat_query(
-            f"query {i}",
-            stream=stream,
-            id=f"sw-{seed}-{i}",
-            needs=needs | ({"streaming"} if stream else set()),
-            prompt_tokens=int(10 ** dice.uniform(0, 4.6)),
-            max_tokens=dice.choice((1, 128, 2000)),
-        )
+    seen: set[str] = set()
+    for _ in range(num_queries):
+        drawn = random_chat(dice)
+        query = read("chat", **drawn.body)
         try:
             reply = await service.pipeline.answer(query)
         except (RequestError, AllExpertsFailed):
@@ -339,14 +518,15 @@ async def fuzz(service, num_queries: int, seed: int) -> None:
         else:
             await reply.aclose()
         for attempt in (await recorded(service, query)).attempts:
-            spec = specs[attempt.expert]
-            assert query.needs <= spec.capabilities
-            assert query.prompt_tokens + query.max_tokens <= spec.context
+            assert_fits(attempt.expert, drawn)
+            assert attempt.outcome == "ok" or attempt.expert == "declines"
+            seen.add(attempt.expert)
+    return seen
 
 
 async def test_no_infeasible_dispatch(tmp_path):
     async with service_of(tmp_path, *FLEET, routers={"default": {"type": "random"}}) as service:
-        await fuzz(service, 2_000, seed=0)
+        assert await fuzz(service, 2_000, seed=0) == set(RAW)
 
 
 @pytest.mark.slow

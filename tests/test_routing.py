@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from orchestrator.errors import NoCapacity
+from orchestrator.errors import DeadlineExceeded, NoCapacity
 from orchestrator.routing import MAX_BATCH, Scorer, Sessions
 from routers.base import ExpertCard
 from routers.baselines import FixedRouter
@@ -61,6 +61,16 @@ async def test_a_router_that_encodes_runs_in_one_thread_of_its_own():
     await scorer.close()
     assert len(router.threads) == 1
     assert threading.current_thread() not in router.threads
+
+
+async def test_nobody_waits_for_scores_longer_than_there_is_time():
+    router, scorer, first = await held_scorer()
+    with pytest.raises(DeadlineExceeded):
+        await scorer.scores("second", timeout_s=0.01)
+    router.go.set()
+    assert await first == {"a": 5.0, "b": 0.5}
+    await scorer.close()
+    assert router.batches == [["first"]]
 
 
 async def test_other_routers_run_inline():

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from orchestrator.errors import UnknownModel
+from orchestrator.engines.local import LocalEngine
+from orchestrator.engines.registry import ENGINES
+from orchestrator.errors import ConfigError, UnknownModel
+from orchestrator.fleet import make_places
 from orchestrator.service import running
 from tests.support.queries import chat_query
 from tests.support.service import openai_expert, service_of, text_of, write_config
@@ -122,3 +125,71 @@ async def test_the_default_ledger_lies_beside_the_yaml(tmp_path):
         await service.pipeline.answer(chat_query())
     assert (tmp_path / ".switchyard" / "ledger.db").exists()
     assert json.loads((tmp_path / "experts.yaml").read_text())["version"] == 1
+
+
+def onnx_expert(folder):
+    """An embedding expert whose files are no ONNX model and no tokenizer."""
+    (folder / "m.onnx").write_bytes(b"damaged")
+    (folder / "t.json").write_text("{}")
+    return {"name": "vectors", "backend": "onnx", "model": {"path": "m.onnx"}, "tokenizer": {"path": "t.json"}}
+
+
+READ = {"routers": {"default": {"type": "skills"}}}
+
+
+async def test_a_damaged_encoder_is_a_config_error_at_the_start(tmp_path):
+    with pytest.raises(ConfigError, match=r"routers\.default: the encoder's file .*m\.onnx can't be read"):
+        async with service_of(tmp_path, A, onnx_expert(tmp_path), **READ):
+            pass
+
+
+async def test_whatever_a_new_file_brings_the_watch_goes_on(tmp_path, caplog):
+    async with service_of(tmp_path, A) as service:
+        watcher = asyncio.create_task(service.watch())
+        write_config(tmp_path, A, onnx_expert(tmp_path), **READ)
+        await until(lambda: "m.onnx can't be read" in (service.reload_error or ""))
+        path = write_config(tmp_path, A, memory={"budget_gb": 1})
+        path.write_text(
+            path.read_text().replace('"budget_gb": 1', '"budget_gb": 1e308')
+        )  # bytes that no float can count
+        await until(lambda: "OverflowError" in (service.reload_error or ""))
+        assert "Traceback" in caplog.text
+        write_config(tmp_path, A, B)
+        await until(lambda: "b" in service.fleet.specs)
+        assert service.reload_error is None
+        watcher.cancel()
+
+
+async def test_only_what_a_reload_does_not_change_is_said_to_need_a_restart(tmp_path, caplog):
+    async with service_of(tmp_path, A) as service:
+        write_config(tmp_path, A, gateway={"max_body_mb": 1, "request_timeout_s": 9})
+        await service.reload()
+        assert "started again" not in caplog.text
+        write_config(tmp_path, A, gateway={"port": 1}, ledger={"keep_text": False})
+        await service.reload()
+        assert "the change of 'gateway.port' takes effect when the gateway is started again" in caplog.text
+        assert "the change of 'ledger' takes effect" in caplog.text
+
+
+async def test_the_providers_keys_are_for_no_server_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROVIDER_KEY", "sk-provider")
+    remote = openai_expert("remote", "http://127.0.0.1:1/v1", api_key_env="PROVIDER_KEY")
+    local = {"name": "local", "backend": "command", "command": "serve {port}"}
+    async with service_of(tmp_path, remote, local) as service:
+        place = next(place for place in make_places(service.fleet) if place.expert == "local")
+        assert place.command().not_inherited == {"PROVIDER_KEY"}
+
+
+class BrokenEngine(LocalEngine):
+    async def close(self):
+        raise RuntimeError("the engine can't be closed")
+
+
+async def test_the_ledger_is_written_whatever_else_fails_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENGINES, "broken", BrokenEngine)
+    query, config = chat_query(), write_config(tmp_path, A)
+    with pytest.raises(RuntimeError, match="the engine can't be closed"):
+        async with running(config, engine="broken") as service:
+            await service.pipeline.answer(query)
+    async with running(config) as service:
+        assert await service.ledger.decision(query.id) is not None

@@ -55,7 +55,7 @@ def test_help_needs_nothing_heavy():
     assert python(code) == "[]\n"
 
 
-@pytest.mark.parametrize("verb", ["setup", "run", "test", "test-all", "lint", "fix", "bench", "help"])
+@pytest.mark.parametrize("verb", ["setup", "run", "test", "test-all", "lint", "fix", "bench", "bench-litellm", "help"])
 def test_make_has_every_verb(verb):
     assert re.search(rf"^  make {verb} ", MAKE, re.MULTILINE)
 

@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from orchestrator.config import Config, HubFile, LocalFile, PyPIFile
-from orchestrator.errors import ConfigError
-from orchestrator.weights import PullError, cache_dir, pull, weights_of, weights_path
+from orchestrator.errors import ConfigError, PullError
+from orchestrator.weights import cache_dir, pull, weights_of, weights_path
 from tests.support.cli import switchyard
 from tests.support.wheels import only_index, write_wheel
 

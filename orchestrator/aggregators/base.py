@@ -12,15 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from orchestrator.errors import SwitchyardError
+
 
 @dataclass(frozen=True, slots=True)
 class MemberAnswer:
-    """What one expert said. error: why there is nothing usable, if so. elapsed_s: seconds since the panel was asked."""
+    """What one expert said. error: why there is nothing usable, if so; cause: what was raised, if anything was.
+
+    elapsed_s: seconds since the panel was asked.
+    """
 
     expert: str
     text: str
     error: str | None = None
     elapsed_s: float = 0.0
+    cause: SwitchyardError | None = None
 
     @property
     def usable(self) -> bool:

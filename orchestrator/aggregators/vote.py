@@ -9,7 +9,7 @@ samples). A text that ends in none of these agrees only with the same text. Ties
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
@@ -27,18 +27,13 @@ _NUMBER = re.compile(r"-?\$?(?:\d+/[1-9]\d*|\d[\d,]*(?:\.\d+)?)")
 
 
 class Vote:
-    """weights: what each member's vote counts; 1 for those it doesn't name."""
-
     eager = False
-
-    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        self._weights = weights or {}
 
     async def combine(self, question: str, completions: Sequence[MemberAnswer]) -> Combined:
         camps: dict[str, list[str]] = {}
         for completion in completions:
             camps.setdefault(final_answer(completion.text), []).append(completion.expert)
-        winner = max(camps, key=lambda answer: sum(self._weights.get(expert, 1.0) for expert in camps[answer]))
+        winner = max(camps, key=lambda answer: len(camps[answer]))
         text = next(completion.text for completion in completions if final_answer(completion.text) == winner)
         why = f"{len(camps[winner])} of {len(completions)} agree"
         return Combined(text, tuple(camps[winner]), why)

@@ -1,4 +1,4 @@
-"""The `local` engine: servers as child processes of the gateway, on loopback.
+"""The `local` engine: servers as child processes of the gateway, on loopback. For Linux, whose `prctl` and `/proc` it needs.
 
     engine = LocalEngine()
     server = await engine.launch("smollm2", ServerCommand(argv=("{python}", "-m", "some.server", "--port", "{port}")))

@@ -28,10 +28,14 @@ from orchestrator.types import Endpoint
 
 OUTPUT_BYTES = 8192
 SHOWN_LINES = 12
-NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS"})
+NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY"})
+"""The gateway's own and its clients' keys; the providers' come with the command."""
+INHERIT = "{inherit}"
 SHORTEST_SECRET = 6
 """Shorter values of `env` are shown in errors: they are numbers and switches."""
 
+_TIMESTAMP = re.compile(r"^\d+(?:\.\d+){3}\s+", re.MULTILINE)
+"""llama.cpp's, before each line: seconds since its start in groups, which look like an IP address."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 log = logging.getLogger(__name__)
@@ -113,8 +117,8 @@ class ServerProcess:
 
     def last_output(self) -> str:
         """The end of what the server printed, fit to be shown to others."""
-        text = _ANSI.sub("", self._output.decode("utf-8", "replace"))
-        secrets = [self.endpoint.token, *(v for v in self.command.env.values() if len(v) >= SHORTEST_SECRET)]
+        text = _TIMESTAMP.sub("", _ANSI.sub("", self._output.decode("utf-8", "replace")))
+        secrets = [self.endpoint.token, *(v for v in self._own_environment().values() if len(v) >= SHORTEST_SECRET)]
         return "\n".join([scrub(line, secrets) for line in text.splitlines() if line.strip()][-SHOWN_LINES:])
 
     def _fill(self, text: str) -> str:
@@ -124,10 +128,16 @@ class ServerProcess:
         return text
 
     def _environment(self) -> dict[str, str]:
-        inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+        withheld = NOT_INHERITED | self.command.not_inherited
+        inherited = {key: value for key, value in os.environ.items() if key not in withheld}
         # SAFEPATH: a server must not import what happens to lie in the folder it runs in.
         own = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
-        return inherited | own | {key: self._fill(value) for key, value in self.command.env.items()}
+        return inherited | own | self._own_environment()
+
+    def _own_environment(self) -> dict[str, str]:
+        """What its command says, filled in."""
+        asked = {key: os.environ.get(key) if value == INHERIT else value for key, value in self.command.env.items()}
+        return {key: self._fill(value) for key, value in asked.items() if value is not None}
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

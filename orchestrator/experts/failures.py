@@ -25,6 +25,8 @@ from orchestrator.errors import ExpertError, ExpertRejected, FailureKind
 from orchestrator.experts.envelope import Envelope
 
 MAX_MESSAGE_CHARS = 500
+SHORTEST_SECRET = 8
+"""Shorter header values are words (`Connection: close`), which an upstream may say as well."""
 REJECTED = frozenset({400, 413, 422})
 TOO_LONG_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 
@@ -45,10 +47,13 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _BAD_KEY = re.compile(r"api[ _-]?key (is )?(not valid|invalid)|(invalid|incorrect) api[ _-]?key", re.IGNORECASE)
+_OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _PRIVATE = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)]+", re.IGNORECASE), "[address]"),
     (
-        re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|\blocalhost(?::\d+)?|\[[0-9a-f:]*::[0-9a-f:]*\](?::\d+)?"),
+        re.compile(
+            rf"\b(?:{_OCTET}\.){{3}}{_OCTET}(?!\d)(?::\d+)?|\blocalhost(?::\d+)?|\[[0-9a-f:]*::[0-9a-f:]*\](?::\d+)?"
+        ),
         "[address]",
     ),
     (re.compile(r"\borg-\w+"), "[organization]"),

@@ -10,11 +10,9 @@ be async. After None, another expert takes over, and this one's health does not 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.inprocess import InProcessExpert
 from orchestrator.experts.inputs import question_of
 from orchestrator.experts.render import text_answer
+from orchestrator.experts.threads import DaemonThreads
 from orchestrator.types import Answer, Call
 
 DEFAULT_THREADS = 8
@@ -56,7 +55,7 @@ class Function:
     def __init__(self, name: str, function: Callable[[str], Any], num_threads: int) -> None:
         self._name = name
         self._function = function
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix=name)
+        self._threads = DaemonThreads(num_threads, name)
 
     async def respond(self, call: Call) -> Answer:
         text = await self._ask(question_of(call, self._name))
@@ -73,7 +72,7 @@ class Function:
         try:
             if inspect.iscoroutinefunction(self._function):
                 return await self._function(question)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._function, question)
+            return await self._threads.run(self._function, question)
         except (
             Exception,
             SystemExit,

@@ -37,7 +37,7 @@ from orchestrator.experts.envelope import (
     label,
     read_usage,
 )
-from orchestrator.experts.failures import from_envelope, from_exception, from_response
+from orchestrator.experts.failures import SHORTEST_SECRET, from_envelope, from_exception, from_response
 from orchestrator.experts.parameters import Parameters
 from orchestrator.experts.session import post
 from orchestrator.experts.sse import DONE, ChunkRelay
@@ -126,7 +126,7 @@ class CompatibleServer:
         if endpoint.token:
             sent.setdefault("Authorization", f"Bearer {endpoint.token}")
         url = _url(endpoint.base_url, call.kind)
-        secrets = (endpoint.token, *headers.values(), url.host or "")
+        secrets = (endpoint.token, url.host or "", *(v for v in headers.values() if len(v) >= SHORTEST_SECRET))
         try:
             async with asyncio.timeout(min(self._timeouts.first_byte_s, _remaining_s(call))) as limit:
                 response = await post(self._http, url, headers=sent, body=body, timeout=self._client_timeout)
@@ -155,7 +155,7 @@ class CompatibleServer:
         if not 200 <= response.status < 300:
             body = await self._read(response)
             raise from_response(self._name, response.status, response.headers, body, secrets=secrets)
-        if _streams(call) and not response.content_type.endswith(("json", "html")):
+        if call.stream and not response.content_type.endswith(("json", "html")):
             return await self._stream(call, response, secrets)
         if not response.content.is_eof():
             limit.reschedule(asyncio.get_running_loop().time() + _remaining_s(call))
@@ -175,7 +175,7 @@ class CompatibleServer:
         usage = Usage()
         envelope = self._open(call, body, usage, secrets)
         envelope["model"] = self._label
-        if not _streams(call):
+        if not call.stream:
             return Answer(body=encode(envelope), usage=usage)
         events = as_events(envelope, call.kind, with_usage=_wants_usage(call))
         return Answer(events=_one_block(events + DONE), usage=usage)
@@ -228,10 +228,6 @@ def _url(base_url: str, kind: Kind) -> URL:
 
 def _remaining_s(call: Call) -> float:
     return call.deadline - time.monotonic()
-
-
-def _streams(call: Call) -> bool:
-    return call.stream and call.kind in ("chat", "completion")
 
 
 def _wants_usage(call: Call) -> bool:

@@ -19,26 +19,28 @@ from orchestrator.config import PersonaSpec
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.envelope import decode, encode, label
-from orchestrator.experts.inprocess import InProcessExpert
+from orchestrator.experts.parameters import Parameters
 from orchestrator.experts.sse import data_of
 from orchestrator.types import Answer, Call
 
 
 def make(spec: PersonaSpec, services: Services) -> Expert:
-    return InProcessExpert(spec, Persona(spec, services.expert).respond)
+    return Persona(spec, services.expert)
 
 
 class Persona:
-    """Looks its base up for every call, so that it follows a reload."""
+    """Looks its base up for every call, so that it follows a reload. The time is kept by the base."""
 
     def __init__(self, spec: PersonaSpec, expert: Callable[[str], Expert]) -> None:
         self._spec = spec
         self._expert = expert
+        self._parameters = Parameters(spec.name, spec.parameters)
         self._label = label(spec.name)
 
-    async def respond(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Answer:
         """The base's answer under the persona's name; its errors count as the persona's."""
-        body = {**call.body, "messages": with_system(call.body["messages"], self._spec.system)}
+        body = self._parameters.apply(call.body)
+        body["messages"] = with_system(body["messages"], self._spec.system)
         try:
             answer = await self._expert(self._spec.base).answer(replace(call, body=body))
         except ExpertError as error:

@@ -43,16 +43,17 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
-def text_answer(call: Call, expert: str, text: str) -> Answer:
+def text_answer(call: Call, expert: str, text: str, usage: Usage | None = None) -> Answer:
     """The answer to a chat or completion call, as a body or a stream; `n` choices say the same. Lone surrogates become `?`.
 
+    usage: what it took, where somebody counted.
     Raises `ExpertRejected` for an `n` of more than `MAX_CHOICES`.
     """
     said = _within_limits(call.body, text.encode("utf-8", "replace").decode())
     count = call.body.get("n") or 1
     if count > MAX_CHOICES:
         raise rejected(expert, f"n must be at most {MAX_CHOICES}", "n")
-    usage = Usage(count_words(prompt_text(call)), len(said.words) * count)
+    usage = usage or Usage(count_words(prompt_text(call)), len(said.words) * count)
     head = _head(call, expert)
     if call.stream:
         return Answer(events=_events(call, head, said, usage), usage=usage)

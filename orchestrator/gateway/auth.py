@@ -3,10 +3,18 @@
     keys = KeyRing.load(os.environ, config.gateway.keys_file)
     caller = keys.authenticate([(b"authorization", b"Bearer sk-1234")])
 
-Keys come from `SWITCHYARD_API_KEYS` (comma-separated; these may use /admin) and from a file with one key a line:
-`key`, `name:key` or `name:sha256:hex`, followed by the word `admin` where the key may use /admin; `#` begins a comment. A
-client sends its key as `Authorization: Bearer`, `x-api-key` or `api-key`. Without any key everybody on this machine is
-`ANONYMOUS`, except for web pages from elsewhere. Budgets and scopes of keys are not here.
+Keys come from `SWITCHYARD_API_KEYS` (comma-separated; these may do everything) and from a file with one key a line, which is
+read at start:
+
+    sk-1234                                                     # everything but /admin
+    alice:sk-5678 admin                                         # a name for the ledger; /admin too
+    shop:sha256:HEX policies=auto,panel/jury experts=a,b        # kept as a digest; limited
+
+`policies` are the policies and panels that the key may call, `experts` the only ones that may answer it, whether called by
+name, by a policy or in a panel; each limits nothing where it is not given. A name that nobody has allows nothing. `#` begins a
+comment. A client sends its key as `Authorization: Bearer`, `x-api-key` or `api-key`. Without any key everybody on this machine
+is `ANONYMOUS`, except for web pages from elsewhere. Not here: where limits are enforced (`orchestrator/fleet.py`,
+`orchestrator/feasibility.py`), and budgets.
 """
 
 from __future__ import annotations
@@ -23,6 +31,7 @@ from orchestrator.types import ANONYMOUS, Caller
 Headers = Iterable[tuple[bytes, bytes]]
 VARIABLE = "SWITCHYARD_API_KEYS"
 _KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_GRANTS = {"admin", "policies", "experts"}
 
 
 class KeyRing:
@@ -115,8 +124,9 @@ def _read(path: Path) -> Iterable[tuple[bytes, Caller]]:
 
 
 def _parse(words: list[str]) -> tuple[bytes, Caller]:
-    if words[1:] not in ([], ["admin"]):
-        raise ValueError("expected KEY, NAME:KEY or NAME:sha256:HEX, then nothing or the word admin")
+    grants = dict(word.partition("=")[::2] for word in words[1:])
+    if len(grants) < len(words) - 1 or not grants.keys() <= _GRANTS or grants.get("admin"):
+        raise ValueError("expected KEY, NAME:KEY or NAME:sha256:HEX, then any of admin, policies=A,B and experts=A,B")
     name, _, key = words[0].rpartition(":")
     if name == "sha256":
         raise ValueError("a digest needs a name: NAME:sha256:HEX")
@@ -129,7 +139,18 @@ def _parse(words: list[str]) -> tuple[bytes, Caller]:
         digest = _digest(key.encode())
     if not key:
         raise ValueError("the key is empty")
-    return digest, Caller(key_id=name or _anonymous_id(digest), admin=words[1:] == ["admin"])
+    experts, policies = _names(grants, "experts"), _names(grants, "policies")
+    return digest, Caller(name or _anonymous_id(digest), experts, policies, admin="admin" in grants)
+
+
+def _names(grants: Mapping[str, str], what: str) -> frozenset[str] | None:
+    """None where nothing is said, which is no limit."""
+    if what not in grants:
+        return None
+    names = frozenset(filter(None, grants[what].split(",")))
+    if not names:
+        raise ValueError(f"{what}= needs at least one name")
+    return names
 
 
 def _digest(key: bytes) -> bytes:

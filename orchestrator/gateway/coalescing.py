@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from orchestrator.gateway.heads import BoundedHeads
 
 
-class CoalescingProtocol(HttpToolsProtocol):
+class CoalescingProtocol(BoundedHeads):
     """uvicorn's protocol, on a transport that gathers writes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -1,7 +1,7 @@
 """What the gateway is given by the service that composes it, as Protocols: it knows no fleet, no engine, no router.
 
     context = GatewayContext(pipeline=pipeline, ledger=ledger, scheduler=scheduler, keys=KeyRing(), config=lambda: config,
-                             metrics=Metrics(scheduler.status))
+                             metrics=metrics)
     app = create_app(context)                     # orchestrator/gateway/app.py
 
 Not here: anything that answers a request.
@@ -42,22 +42,20 @@ class Reply(Protocol):
 class Pipeline(Protocol):
     """Queries in, replies out. Both raise `SwitchyardError`; cancelling `answer` cancels the expert."""
 
-    async def answer(self, query: Query) -> Reply: ...
+    async def answer(self, query: Query, present: Callable[[Decision, bytes], bytes]) -> Reply:
+        """`present` says a whole answer as the client wants it; a stream's blocks are the caller's to translate."""
+        ...
 
     async def route(self, query: Query) -> Decision:
         """What `answer` would decide, without calling anybody."""
         ...
 
 
-def _ready() -> str | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
     """Everything a request may need.
 
-    config: the current snapshot; live reload swaps it. ready: why the service can't take requests yet, or None.
+    config: the current snapshot; live reload swaps it.
     hold_s: how long a streaming request waits silently before it is told its position, and then every `comment_s`.
     """
 
@@ -69,6 +67,5 @@ class GatewayContext:
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     readiness: Readiness = field(default_factory=Readiness)
-    ready: Callable[[], str | None] = _ready
     hold_s: float = 2.0
     comment_s: float = 3.0

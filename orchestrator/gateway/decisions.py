@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orchestrator.errors import NotFound, RequestError
 from orchestrator.gateway.http import Request
-from orchestrator.gateway.requests import kind_of, make_query
+from orchestrator.gateway.requests import kind_of, query_of
 from orchestrator.gateway.validation import Text, validate
 from orchestrator.types import Decision, Feedback
 
@@ -72,7 +72,7 @@ class FeedbackReceipt(Struct):
 async def route(request: Request) -> None:
     """The body is that of any inference request; its fields say which."""
     body = await request.json()
-    query = make_query(request, kind_of(body), body)
+    query = query_of(request, kind_of(body), body)
     request.decision_id = query.id
     await request.respond_json(await request.context.pipeline.route(query))
 

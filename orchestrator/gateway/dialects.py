@@ -22,7 +22,7 @@ from orchestrator.gateway.errors import Failure
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.inference import infer
 from orchestrator.gateway.messages_answer import MessageEvents, error_body, message
-from orchestrator.gateway.requests import make_query
+from orchestrator.gateway.requests import query_of
 from orchestrator.gateway.responses_answer import ResponseEvents, response
 from orchestrator.gateway.responses_request import ResponsesRequest
 from orchestrator.gateway.surface import OPENAI, EventStream, explanation, sse, summary
@@ -47,7 +47,7 @@ async def messages(request: Request) -> None:
 async def count_tokens(request: Request) -> None:
     """POST /v1/messages/count_tokens: an upper estimate, because whose tokenizer will count is decided per request."""
     body = {**await request.json(), "max_tokens": 1}
-    query = make_query(request, "chat", messages_request.chat_body(messages_request.parse(body), body))
+    query = query_of(request, "chat", messages_request.chat_body(messages_request.parse(body), body))
     await request.respond_json({"input_tokens": query.prompt_tokens})
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from orchestrator.gateway.tokens import estimate, estimate_attachments, estimate_json
+from orchestrator.gateway.tokens import estimate_attachments, estimate_json
 from orchestrator.gateway.validation import (
     Assistant,
     Content,
@@ -25,20 +26,23 @@ from orchestrator.gateway.validation import (
     ToolResult,
     User,
 )
+from orchestrator.tokens import MESSAGE_TOKENS, estimate
 
 TURN_CHARACTERS = 2000
 """How much of the last user turn is routed: its beginning and its end."""
 CONTEXT_CHARACTERS = 800
 """What precedes the turn brings the text to this at most: encoders read about a thousand characters, from the start."""
 SYSTEM_CHARACTERS = 300
-MESSAGE_TOKENS = 5
-"""What chat templates put around a message."""
-VISION_PARTS = frozenset({"image_url", "image", "input_image"})
+TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
+"""Every part of another type is an attachment, and an expert that can't see is taken to be unable to hear or read files too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """conversation: the same for every turn of it. has_answers: this is not its first turn. tools: one was called before."""
+    """conversation: the same for every turn of it. has_answers: this is not its first turn. tools: one was called before.
+
+    vision: there are attachments, be they pictures, sound or files.
+    """
 
     text: str
     prompt_tokens: int
@@ -49,10 +53,11 @@ class Dialogue:
     conversation: str
 
 
-def read_dialogue(messages: Sequence[Message]) -> Dialogue:
+def read_dialogue(messages: Sequence[Message], asker: Sequence[str | None] = ()) -> Dialogue:
+    """asker: what else tells this conversation from those that begin with the same words."""
     texts = [plain_text(message.content) for message in messages]
     attachments = [part for message in messages for part in _attachments(message.content)]
-    calls = [message.tool_calls for message in messages if isinstance(message, Assistant) and message.tool_calls]
+    calls = [call for message in messages if isinstance(message, Assistant) and (call := _calls(message))]
     return Dialogue(
         text=_routed_text(messages, texts),
         prompt_tokens=(
@@ -61,11 +66,11 @@ def read_dialogue(messages: Sequence[Message]) -> Dialogue:
             + estimate_attachments(attachments)
             + estimate_json(calls)
         ),
-        vision=any(part.type in VISION_PARTS for part in attachments),
-        tools=bool(calls) or any(isinstance(message, ToolResult) for message in messages),
+        vision=bool(attachments),
+        tools=bool(calls) or any(isinstance(message, ToolResult | FunctionResult) for message in messages),
         tool_loop=_is_tool_loop(messages),
         has_answers=any(isinstance(message, Assistant) for message in messages),
-        conversation=_conversation(messages, texts),
+        conversation=_conversation(messages, texts, asker),
     )
 
 
@@ -73,11 +78,15 @@ def plain_text(content: Content | None) -> str:
     """The text of a message, whichever way it is written."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "\n".join(part.text for part in content if part.text)
+    return "\n".join(text for part in content if (text := part.text or part.refusal))
 
 
 def _attachments(content: Content | None) -> Sequence[Part]:
-    return [part for part in content if part.text is None] if isinstance(content, list) else ()
+    return [part for part in content if part.type not in TEXT_PARTS] if isinstance(content, list) else ()
+
+
+def _calls(message: Assistant) -> list[dict[str, Any]] | dict[str, Any] | None:
+    return message.tool_calls or message.function_call
 
 
 def _routed_text(messages: Sequence[Message], texts: Sequence[str]) -> str:
@@ -121,6 +130,9 @@ def _is_tool_loop(messages: Sequence[Message]) -> bool:
     return False
 
 
-def _conversation(messages: Sequence[Message], texts: Sequence[str]) -> str:
-    opening = next((texts[i] for i, message in enumerate(messages) if isinstance(message, User)), "")
-    return hashlib.blake2b(opening.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _conversation(messages: Sequence[Message], texts: Sequence[str], asker: Sequence[str | None]) -> str:
+    """A hash of who asks, the system prompt and the first user turn: what every turn of it has in common."""
+    opening_at = next((i for i, message in enumerate(messages) if isinstance(message, User)), len(messages))
+    beginning = "\0".join(f"{len(text)} {clip(text)}" for text in texts[: opening_at + 1])
+    whole = "\0".join((*(name or "" for name in asker), beginning))
+    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

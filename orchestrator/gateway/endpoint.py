@@ -1,4 +1,4 @@
-"""What surrounds every handler: admission while shutting down, the API key, errors, and the request's metrics.
+"""What surrounds every handler: admission while shutting down, the API key, the deadline, errors, and what was refused.
 
     endpoint = Endpoint(context, RouteSpec("GET", "/v1/models", handler, summary="..."))
     await endpoint(scope, receive, send)          # an ASGI app
@@ -9,13 +9,13 @@ The table of routes is in `app.py`.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.errors import NoCapacity
 from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.http import ClientGone, Request
 from orchestrator.gateway.surface import OPENAI, Surface
@@ -28,8 +28,8 @@ class RouteSpec:
     """One route, as both the router and the OpenAPI document see it.
 
     body: the types of what may go in. answer: the type of what comes out. public: needs no key, and works while shutting
-    down. inference: counted in the metrics; may answer with SSE. statuses: errors it answers with besides the usual ones.
-    surface: the shape of its errors.
+    down. inference: counted in the metrics (here only what never became a decision); may answer with SSE. statuses: errors it
+    answers with besides the usual ones. surface: the shape of its errors.
     """
 
     method: str
@@ -58,23 +58,31 @@ class Endpoint:
             await self._handle(request)
         except ClientGone:
             request.status = 499
-        except asyncio.CancelledError:
-            if not self._context.lifecycle.interrupting:
-                raise
-            await request.fail(NoCapacity("The service is shutting down."))
         except Exception as exc:  # noqa: BLE001  the last frame before the server: whatever it is, the client gets a clear error
             await request.fail(exc)
         finally:
-            if self._spec.inference:
-                self._context.metrics.observe(request.policy, request.status, request.decision)
+            if self._spec.inference and request.decision_id is None:
+                self._context.metrics.refused(request.status)
 
     async def _handle(self, request: Request) -> None:
         if self._spec.public:
             await self._spec.handler(request)
             return
-        task = self._context.lifecycle.enter()
+        lifecycle = self._context.lifecycle
+        task = lifecycle.enter(self._deadline(request))
         try:
             request.caller = self._context.keys.authenticate(request.scope["headers"])
             await self._spec.handler(request)
+        except asyncio.CancelledError as exc:
+            if (why := lifecycle.interruption(task)) is None:
+                raise
+            task.uncancel()  # it goes on, to tell the client
+            raise why from exc
         finally:
-            self._context.lifecycle.leave(task)
+            lifecycle.leave(task)
+
+    def _deadline(self, request: Request) -> float:
+        """Loading by hand, which has no body, takes the time it takes."""
+        if not self._spec.body:
+            return math.inf
+        return request.received_at + self._context.config().gateway.request_timeout_s

@@ -2,8 +2,8 @@
 
     curl -i http://127.0.0.1:8700/readyz          # 200 {"status": "ready"}
 
-Ready means: not shutting down, config and router there, and loads progress while work waits (`readiness.py`). Experts may be
-cold. What is measured is in `metrics.py`.
+Ready means: not shutting down, and loads progress while work waits (`readiness.py`). Experts may be cold. What is measured is
+in `metrics.py`.
 """
 
 from __future__ import annotations
@@ -35,4 +35,4 @@ def _problem(context: GatewayContext) -> str | None:
     if context.lifecycle.draining:
         return "shutting down"
     load_s = {spec.name: spec.timeouts.load_s for spec in context.config().experts}
-    return context.ready() or context.readiness.problem(context.scheduler.status(), load_s, time.monotonic())
+    return context.readiness.problem(context.scheduler.status(), load_s, time.monotonic())

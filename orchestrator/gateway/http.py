@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.errors import BodyTooLarge, DeadlineExceeded, RequestError
+from orchestrator.errors import BodyTooLarge, RequestError
 from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.errors import translate
 from orchestrator.gateway.surface import Surface
-from orchestrator.types import ANONYMOUS, Caller, Decision
+from orchestrator.types import ANONYMOUS, Caller
 
 Header = tuple[bytes, bytes]
 MAX_DEPTH = 200
+FAREWELL_S = 1.0
+"""How long a stream that broke may take to say so: its client may have stopped reading."""
 _JSON = (b"content-type", b"application/json")
 _EVENT_STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -37,7 +40,7 @@ class ClientGone(Exception):
 
 
 class Request:
-    """Mutable while it is handled. `decision_id` is set as soon as there is one, `decision` once an expert was bound.
+    """Mutable while it is handled. `decision_id` is set once the pipeline has it, which records it whatever comes of it.
 
     status: what was sent, 499 while nothing was. started: the response's headers are out.
     """
@@ -46,9 +49,7 @@ class Request:
         "_send",
         "caller",
         "context",
-        "decision",
         "decision_id",
-        "policy",
         "receive",
         "received_at",
         "scope",
@@ -66,8 +67,6 @@ class Request:
         self.received_at = time.monotonic()
         self.caller: Caller = ANONYMOUS
         self.decision_id: str | None = None
-        self.decision: Decision | None = None
-        self.policy = ""
         self.started = False
         self.status = 499
 
@@ -92,13 +91,9 @@ class Request:
         limit = int(self.context.config().gateway.max_body_mb * 1_000_000)
         if self._declared_length() > limit:
             raise _too_large(limit)
-        try:
-            async with asyncio.timeout(self.context.config().gateway.request_timeout_s):
-                body, more = await self._receive_piece()
-                if more:
-                    body = await self._read_rest(body, limit)
-        except TimeoutError as exc:
-            raise DeadlineExceeded("The request's body did not arrive in time.") from exc
+        body, more = await self._receive_piece()
+        if more:
+            body = await self._read_rest(body, limit)
         if len(body) > limit:
             raise _too_large(limit)
         return body
@@ -146,7 +141,9 @@ class Request:
         failure = translate(exc)
         if self.started:
             self.status = failure.status
-            await self.send_block(self.surface.error_event(failure), more=False)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self.send_block(self.surface.error_event(failure), more=False)
             return
         mark = ((b"x-switchyard-decision-id", self.decision_id.encode()),) if self.decision_id else ()
         await self.respond(self.surface.error(failure), failure.status, (*failure.headers, *mark))

@@ -9,15 +9,14 @@ Not here: what a body means (`requests.py`), which expert answers (`orchestrator
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from orchestrator.errors import SwitchyardError, UnknownModel
-from orchestrator.gateway.context import Reply
 from orchestrator.gateway.http import Request
-from orchestrator.gateway.requests import make_query
+from orchestrator.gateway.requests import query_of
 from orchestrator.gateway.streaming import ClientWatch, Hold, decision_headers, send_events
 from orchestrator.gateway.surface import OPENAI, Surface
-from orchestrator.types import Kind, Query
+from orchestrator.types import Kind
 
 
 def inference(kind: Kind) -> Callable[[Request], Awaitable[None]]:
@@ -32,26 +31,14 @@ def inference(kind: Kind) -> Callable[[Request], Awaitable[None]]:
 async def infer(request: Request, kind: Kind, body: dict[str, Any], surface: Surface) -> None:
     """Answer one request: `body` in OpenAI's terms, the answer in `surface`'s. Raises `SwitchyardError` before or amid it."""
     request.surface = surface
-    query = make_query(request, kind, body)
+    query = query_of(request, kind, body)
     request.decision_id = query.id
     with ClientWatch(request):
-        reply = await _answer(request, query)
+        with Hold(request, query):
+            reply = await request.context.pipeline.answer(query, partial(surface.body, query))
         if reply.events is not None:
             await send_events(request, query, reply.decision, reply.events)
     if reply.body is None:
         await request.send_block(b"", more=False)
     else:
-        whole = surface.body(query, reply.decision, reply.body)
-        await request.respond(whole, headers=decision_headers(reply.decision))
-
-
-async def _answer(request: Request, query: Query) -> Reply:
-    try:
-        with Hold(request, query):
-            reply = await request.context.pipeline.answer(query)
-    except SwitchyardError as exc:
-        if not isinstance(exc, UnknownModel):
-            request.policy = query.model
-        raise
-    request.decision = reply.decision
-    return reply
+        await request.respond(reply.body, headers=decision_headers(reply.decision))

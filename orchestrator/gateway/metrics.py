@@ -1,10 +1,12 @@
-"""What Prometheus is told: requests, overhead, waits, tokens, cost, and the state of every expert.
+"""What Prometheus is told: requests, attempts, overhead, waits, tokens, cost, the state of every expert, what went wrong.
 
-    metrics = Metrics(scheduler.status)
-    metrics.observe("auto", 200, decision)        # under 10 microseconds
+    metrics = Metrics(scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: False)
+    metrics.observe(decision)                     # a finished one, as the ledger gets it: under 5 microseconds
+    metrics.refused(401)                          # a request that never became one
     metrics.render()                              # GET /metrics
 
-Labels are policies, experts and statuses that exist, never what a client sent. One object per gateway; nothing is global.
+Labels are policies, experts and statuses that exist, never what a client sent; the policy is empty for an expert called by its
+name. One object per service; nothing is global.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.scheduler.base import ExpertStatus
@@ -39,39 +41,59 @@ class _Series:
 
 
 class Metrics:
-    """status: the scheduler's view of the experts now."""
+    """status: the scheduler's view of the experts now. lost: how many decisions the ledger gave up.
 
-    def __init__(self, status: Callable[[], Iterable[ExpertStatus]]) -> None:
+    reload_failed: whether the newest experts.yaml was refused.
+    """
+
+    def __init__(
+        self,
+        status: Callable[[], Iterable[ExpertStatus]],
+        *,
+        lost: Callable[[], int],
+        reload_failed: Callable[[], bool],
+    ) -> None:
         self._registry = CollectorRegistry()
         self._series: dict[tuple[str, int, str], _Series] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
         by_policy, by_expert = ["policy"], ["expert"]
         self._requests = self._counter("requests", "Requests answered", ["policy", "expert", "status"])
+        self._attempts = self._counter("attempts", "Tries at an expert, each with its end", ["expert", "outcome"])
         self._overhead = self._histogram("overhead_seconds", "Switchyard's own time", by_policy, OVERHEAD_S)
         self._wait = self._histogram("wait_seconds", "Time until a lease was granted", by_expert, WAIT_S)
         self._duration = self._histogram("request_duration_seconds", "Until the answer's end", by_expert, DURATION_S)
         self._tokens = self._counter("tokens", "Tokens as the experts counted them", ["expert", "direction"])
         self._cost = self._counter("cost_usd", "Cost by the experts' prices", by_expert)
         self._in_flight = Gauge("switchyard_in_flight_requests", "Requests under way", registry=self._registry)
-        self._registry.register(_ExpertCollector(status))
+        self._registry.register(_StateCollector(status, lost, reload_failed))
 
     def watch(self, in_flight: Callable[[], int]) -> None:
         """in_flight: how many requests are under way now; asked when Prometheus asks."""
         self._in_flight.set_function(in_flight)
 
-    def observe(self, policy: str, status: int, decision: Decision | None) -> None:
-        """Count a finished request; one that was refused before a decision has no expert, and perhaps no policy."""
-        policy = decision.policy if decision is not None else policy
-        expert = (decision.expert or "") if decision is not None else ""
+    def observe(self, decision: Decision) -> None:
+        """Count a finished decision. Overhead is known of answers, waits and durations of what had an expert."""
+        policy, status, expert = decision.policy, decision.status, decision.expert or ""
         series = self._series.get((policy, status, expert)) or self._look_up(policy, status, expert)
         series.requests.inc()
-        if decision is None:
-            return
-        series.overhead.observe(decision.overhead_ms / 1000)
-        series.wait.observe(decision.wait_ms / 1000)
-        series.duration.observe(decision.duration_ms / 1000)
-        series.tokens_in.inc(decision.prompt_tokens)
-        series.tokens_out.inc(decision.completion_tokens)
-        series.cost.inc(decision.cost_usd)
+        for attempt in decision.attempts:
+            outcome = self._outcomes.get((attempt.expert, attempt.outcome))
+            (outcome or self._look_up_outcome(attempt.expert, attempt.outcome)).inc()
+        if decision.overhead_ms:
+            series.overhead.observe(decision.overhead_ms / 1000)
+        if expert:
+            series.wait.observe(decision.wait_ms / 1000)
+            series.duration.observe(decision.duration_ms / 1000)
+        if decision.prompt_tokens:
+            series.tokens_in.inc(decision.prompt_tokens)
+        if decision.completion_tokens:
+            series.tokens_out.inc(decision.completion_tokens)
+        if decision.cost_usd:
+            series.cost.inc(decision.cost_usd)
+
+    def refused(self, status: int) -> None:
+        """Count a request that was refused, or left, before there was a decision."""
+        self._requests.labels("", "", str(status)).inc()
 
     def render(self) -> bytes:
         """Prometheus's text format."""
@@ -88,6 +110,10 @@ class Metrics:
         series.cost = self._cost.labels(expert)
         return series
 
+    def _look_up_outcome(self, expert: str, outcome: str) -> Counter:
+        counter = self._outcomes[expert, outcome] = self._attempts.labels(expert, outcome)
+        return counter
+
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"switchyard_{name}", text, labels, registry=self._registry)
 
@@ -95,13 +121,23 @@ class Metrics:
         return Histogram(f"switchyard_{name}", text, labels, registry=self._registry, buckets=buckets)
 
 
-class _ExpertCollector(Collector):
-    """Read when Prometheus asks, from the scheduler, which is the only one that knows."""
+class _StateCollector(Collector):
+    """Read when Prometheus asks, from those who know."""
 
-    def __init__(self, status: Callable[[], Iterable[ExpertStatus]]) -> None:
+    def __init__(
+        self, status: Callable[[], Iterable[ExpertStatus]], lost: Callable[[], int], reload_failed: Callable[[], bool]
+    ) -> None:
         self._status = status
+        self._lost = lost
+        self._reload_failed = reload_failed
 
     def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("switchyard_ledger_lost", "Decisions the ledger gave up", value=self._lost())
+        refused = float(self._reload_failed())
+        yield GaugeMetricFamily("switchyard_reload_failed", "1 while the newest experts.yaml is refused", value=refused)
+        yield from self._experts()
+
+    def _experts(self) -> Iterator[Metric]:
         state = GaugeMetricFamily("switchyard_expert_state", "1 for the state it is in", labels=["expert", "state"])
         gauges = {
             field: GaugeMetricFamily(f"switchyard_expert_{field}", text, labels=["expert"])

@@ -9,7 +9,7 @@ now is told by /admin/experts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Literal
 
 from msgspec import Struct
@@ -19,7 +19,6 @@ from orchestrator.errors import UnknownModel
 from orchestrator.gateway.http import Request
 from orchestrator.types import Caller
 
-DEFAULT_POLICY = "auto"
 _STARTED = int(time.time())
 
 
@@ -55,14 +54,18 @@ async def get_model(request: Request) -> None:
 
 
 def _visible(config: Config, caller: Caller) -> Iterator[Model]:
-    for model in _models(config):
-        allowed = caller.policies if model.kind in ("policy", "panel") else caller.experts
-        if allowed is None or model.id in allowed:
+    for model in _models(config, caller.experts):
+        is_ours = model.kind in ("policy", "panel")
+        if not is_ours or caller.policies is None or model.id in caller.policies:
             yield model
 
 
-def _models(config: Config) -> Iterator[Model]:
+def _models(config: Config, allowed: Set[str] | None) -> Iterator[Model]:
+    """Experts that are allowed, and what has enough of them left to answer."""
+    allowed = config.by_name.keys() if allowed is None else allowed
     for spec in config.experts:
+        if spec.name not in allowed:
+            continue
         yield Model(
             id=spec.name,
             owned_by=spec.backend,
@@ -72,9 +75,12 @@ def _models(config: Config) -> Iterator[Model]:
             capabilities=sorted(spec.capabilities),
             context=spec.context,
         )
-    for name in dict.fromkeys([DEFAULT_POLICY, *config.policies]):
-        policy = config.policies.get(name)
-        experts = list(policy.experts) if policy is not None and policy.experts is not None else None
-        yield Model(id=name, owned_by="switchyard", kind="policy", created=_STARTED, experts=experts)
+    for name, policy in config.offered_policies.items():
+        experts = [expert for expert in policy.experts or config.by_name if expert in allowed]
+        if experts:
+            shown = experts if policy.experts else None
+            yield Model(id=name, owned_by="switchyard", kind="policy", created=_STARTED, experts=shown)
     for name, panel in config.panels.items():
-        yield Model(f"panel/{name}", "switchyard", "panel", created=_STARTED, experts=list(panel.experts))
+        experts = [expert for expert in panel.experts if expert in allowed]
+        if len(experts) >= panel.quorum:
+            yield Model(f"panel/{name}", "switchyard", "panel", created=_STARTED, experts=experts)

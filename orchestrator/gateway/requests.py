@@ -1,9 +1,11 @@
 """From a request's body to a `Query`: what is routed, how long it is, what it needs, which conversation it belongs to.
 
-    query = make_query(request, "chat", {"model": "auto", "messages": [{"role": "user", "content": "What is 2 + 2?"}]})
+    body = {"model": "auto", "messages": [{"role": "user", "content": "What is 2 + 2?"}]}
+    query = make_query("chat", body, received_at=time.monotonic(), timeout_s=300.0)
     query.text, query.needs, query.prompt_tokens
 
-Conversations are read by `dialogue.py`, types of fields are checked by `validation.py`, which expert it leads to is the pipeline's.
+`query_of` does so for an HTTP request. Conversations are read by `dialogue.py`, types of fields are checked by `validation.py`;
+which expert it leads to is the pipeline's.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 from orchestrator.errors import RequestError
 from orchestrator.gateway.dialogue import clip, read_dialogue
 from orchestrator.gateway.http import Request
-from orchestrator.gateway.tokens import estimate, estimate_json, estimate_longest
+from orchestrator.gateway.tokens import estimate_inputs, estimate_json
 from orchestrator.gateway.validation import (
     ChatRequest,
     CompletionRequest,
@@ -27,7 +29,8 @@ from orchestrator.gateway.validation import (
     Texts,
     validated,
 )
-from orchestrator.types import Capability, Kind, Query, RequestOptions
+from orchestrator.tokens import estimate
+from orchestrator.types import ANONYMOUS, Caller, Capability, Kind, Query, RequestOptions
 
 DEFAULT_MAX_TOKENS = 128
 """Room that is kept for the answer where the request doesn't say how long it may be."""
@@ -45,16 +48,40 @@ class Features:
     conversation: str | None = None
     has_answers: bool = False
     tool_loop: bool = False
+    other_prompt_tokens: int = 0
+    num_answers: int = 1
 
 
-def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
-    """Raises `RequestError` that names the field. `body` keeps everything but its `switchyard` object."""
+def query_of(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
+    """The query of an HTTP request. Raises `RequestError` that names the field."""
+    return make_query(
+        kind,
+        body,
+        received_at=request.received_at,
+        timeout_s=request.context.config().gateway.request_timeout_s,
+        caller=request.caller,
+        session=request.header(b"x-session-id"),
+    )
+
+
+def make_query(
+    kind: Kind,
+    body: dict[str, Any],
+    *,
+    received_at: float,
+    timeout_s: float,
+    caller: Caller = ANONYMOUS,
+    session: str | None = None,
+) -> Query:
+    """`body`, which keeps everything but its `switchyard` object, as a query. Raises `RequestError` that names the field.
+
+    received_at: on `time.monotonic()`. timeout_s: from then on. session: what the client calls it, outside of the body.
+    """
     reader = READERS[kind]
     parsed, body = validated(reader.struct, body)
     features = reader.features(parsed)
     options = RequestOptions() if parsed.switchyard is None else parsed.switchyard.options()
-    named = _named_session(request, options)
-    session = named or features.conversation
+    named = _named_session(options.session or session)
     return Query(
         id=new_decision_id(),
         kind=kind,
@@ -63,14 +90,16 @@ def make_query(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
         text=features.text,
         prompt_tokens=features.prompt_tokens,
         max_tokens=features.max_tokens,
-        deadline=request.received_at + request.context.config().gateway.request_timeout_s,
-        received_at=request.received_at,
+        deadline=received_at + timeout_s,
+        received_at=received_at,
         needs=features.needs,
         options=options,
-        caller=request.caller,
-        session=session,
+        caller=caller,
+        session=named or features.conversation,
         continues=features.has_answers or named is not None,
         tool_loop=features.tool_loop,
+        other_prompt_tokens=features.other_prompt_tokens,
+        num_answers=features.num_answers,
     )
 
 
@@ -88,16 +117,15 @@ def kind_of(body: dict[str, Any]) -> Kind:
     raise RequestError(f"There is nothing to route: the request has none of {fields}.")
 
 
-def _named_session(request: Request, options: RequestOptions) -> str | None:
+def _named_session(name: str | None) -> str | None:
     """The session that the client names, if it does."""
-    name = options.session or request.header(b"x-session-id")
     if name is not None and len(name) > MAX_SESSION_CHARACTERS:
         raise RequestError(f"x-session-id is longer than {MAX_SESSION_CHARACTERS} characters.", param="x-session-id")
     return name or None
 
 
 def _read_chat(chat: ChatRequest) -> Features:
-    dialogue = read_dialogue(chat.messages)
+    dialogue = read_dialogue(chat.messages, (chat.user, chat.safety_identifier, chat.prompt_cache_key))
     return Features(
         text=dialogue.text,
         prompt_tokens=dialogue.prompt_tokens + estimate_json(chat.tools) + estimate_json(chat.functions),
@@ -112,27 +140,34 @@ def _read_chat(chat: ChatRequest) -> Features:
         conversation=dialogue.conversation,
         has_answers=dialogue.has_answers,
         tool_loop=dialogue.tool_loop,
+        num_answers=chat.n or 1,
     )
 
 
 def _read_completion(completion: CompletionRequest) -> Features:
     prompts = _listed(completion.prompt)
+    sizes = estimate_inputs(prompts)
     return Features(
         text=_first_text(prompts),
-        prompt_tokens=estimate_longest(prompts),
+        prompt_tokens=max(sizes),
         max_tokens=completion.max_tokens or DEFAULT_MAX_TOKENS,
         needs=_needs(streaming=bool(completion.stream), logprobs=completion.logprobs is not None),
+        other_prompt_tokens=sum(sizes) - max(sizes),
+        num_answers=max(completion.n or 1, completion.best_of or 1) * len(sizes),
     )
 
 
 def _read_embedding(embedding: EmbeddingRequest) -> Features:
     inputs = _listed(embedding.input)
-    return Features(text=_first_text(inputs), prompt_tokens=estimate_longest(inputs))
+    sizes = estimate_inputs(inputs)
+    return Features(text=_first_text(inputs), prompt_tokens=max(sizes), other_prompt_tokens=sum(sizes) - max(sizes))
 
 
 def _read_rerank(rerank: RerankRequest) -> Features:
     documents = [document if isinstance(document, str) else document.text for document in rerank.documents]
-    return Features(text=clip(rerank.query), prompt_tokens=estimate(rerank.query) + estimate_longest(documents))
+    query_tokens = estimate(rerank.query)
+    pairs = [query_tokens + tokens for tokens in estimate_inputs(documents)]
+    return Features(text=clip(rerank.query), prompt_tokens=max(pairs), other_prompt_tokens=sum(pairs) - max(pairs))
 
 
 def _needs(

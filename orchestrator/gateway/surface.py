@@ -115,7 +115,6 @@ def explanation(decision: Decision) -> dict[str, Any]:
     return summary(decision) | {
         "mode": decision.mode,
         "router": decision.router,
-        "artifact": decision.artifact,
         "scores": decision.scores,
         "utilities": decision.utilities,
         "plan": decision.plan,

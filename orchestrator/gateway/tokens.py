@@ -1,46 +1,25 @@
-"""An upper estimate of prompt tokens in a few microseconds, for any tokenizer and without loading one.
+"""How long a request is, in tokens: an upper estimate of its tools, attachments and inputs, beside that of its texts.
 
-    estimate("What is 17 * 23?")                  # 12; tokenizers say 8 to 10
+    estimate_json([{"type": "function", "function": {"name": "add"}}])
+    estimate_inputs(["a cat", [1, 2, 3]])         # [5, 3]
 
-Bytes are counted by class with `bytes.translate`, at memory speed, and each class is charged about what the greediest of four
-tokenizers (SmolLM2, cl100k, Claude's, MiniLM's) needs for it: a digit or a sign is a token, a word the better part of one and a
-quarter more for each letter, a byte beyond ASCII (CJK takes three a character) nearly one. That is 1.3 to 1.6 times too high on
-prose and code. Random letters (base64, hexadecimal) may exceed it; the expert's own refusal catches those.
+Texts are counted by `orchestrator/tokens.py`.
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from orchestrator.gateway.validation import Part
+from orchestrator.tokens import estimate
 
 IMAGE_TOKENS = 1600
 """What large vision models take for a picture in full detail; other attachments are taken for as long."""
 AUDIO_CHARACTERS = 1000
 """Base64 characters of sound per token: ten tokens a second at 64 kbit/s."""
-
-_LOWER = string.ascii_lowercase.encode()
-_UPPER = string.ascii_uppercase.encode()
-_SPACE = b" "
-_OTHER_ASCII = bytes(b for b in range(128) if b not in _LOWER + _UPPER + _SPACE)
-
-
-def estimate(text: str) -> int:
-    """Tokens of `text`, rounded up."""
-    raw = text.encode()
-    no_lower = raw.translate(None, _LOWER)
-    no_letters = no_lower.translate(None, _UPPER)
-    no_words = no_letters.translate(None, _SPACE)
-    beyond_ascii = len(no_words.translate(None, _OTHER_ASCII))
-    lower, upper = len(raw) - len(no_lower), len(no_lower) - len(no_letters)
-    indents = raw.count(b"  ")
-    gaps = len(no_letters) - len(no_words) - 2 * indents
-    others = len(no_words) - beyond_ascii
-    return int(0.28 * lower + 0.55 * upper + 0.65 * gaps + 0.2 * indents + others + 0.9 * beyond_ascii) + 2
 
 
 def estimate_json(value: Any) -> int:
@@ -53,11 +32,11 @@ def estimate_attachments(parts: Iterable[Part]) -> int:
     return sum(_attachment(part) for part in parts)
 
 
-def estimate_longest(items: Sequence[str | int | list[int]]) -> int:
-    """Tokens of the longest of several inputs, each of which is text or token ids; bare ids together are one input."""
+def estimate_inputs(items: Sequence[str | int | list[int]]) -> list[int]:
+    """Tokens of each of several inputs, which are texts or token ids; bare ids together are one input, the last."""
+    each = [estimate(item) if isinstance(item, str) else len(item) for item in items if not isinstance(item, int)]
     ids = sum(isinstance(item, int) for item in items)
-    each = (estimate(item) if isinstance(item, str) else len(item) for item in items if not isinstance(item, int))
-    return max(ids, max(each, default=0))
+    return [*each, ids] if ids else each
 
 
 def _attachment(part: Part) -> int:

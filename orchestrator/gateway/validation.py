@@ -51,6 +51,7 @@ class Part(Struct):
 
     type: str
     text: str | None = None
+    refusal: str | None = None
     input_audio: dict[str, Any] | None = None
     image_url: dict[str, Any] | str | None = None
 
@@ -129,6 +130,8 @@ class ChatRequest(Sampling, kw_only=True):
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0)] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
 
 
 TokenIds = list[int]
@@ -139,6 +142,7 @@ class CompletionRequest(Sampling, kw_only=True):
     """POST /v1/completions. A prompt is text, token ids, or several of either."""
 
     prompt: Texts
+    best_of: Count | None = None
     logprobs: Annotated[int, Meta(ge=0)] | None = None
     echo: bool | None = None
     suffix: str | None = None

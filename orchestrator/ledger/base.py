@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from orchestrator.types import Decision, Feedback
+from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
 
 class Ledger(Protocol):
     async def open(self) -> None:
-        """Create or migrate the database. Raises `ConfigError` when that can't be done."""
+        """Open the database, and create what is missing. Raises `ConfigError` when that can't be done."""
         ...
 
     def record(self, decision: Decision) -> None:
@@ -30,16 +30,16 @@ class Ledger(Protocol):
         """Durable before it returns. Raises `NotFound` for an unknown decision."""
         ...
 
-    async def collection(self, key_id: str, name: str) -> str | None:
-        """The expert that a collection belongs to, if it exists."""
+    async def collection(self, key_id: str, kind: Kind, name: str) -> str | None:
+        """The expert that a key's collection belongs to, if it exists. Each kind of request has collections of its own."""
         ...
 
-    async def create_collection(self, key_id: str, name: str, expert: str) -> str:
+    async def create_collection(self, key_id: str, kind: Kind, name: str, expert: str) -> str:
         """Pin a collection to an expert; returns the one that was there first when two requests race."""
         ...
 
     def outcomes(self) -> AsyncIterator[Outcome]:
-        """Decisions with their rewards, to be written to an outcome file."""
+        """What was rewarded, to be written to an outcome file: decisions whose text was kept and that one expert answered."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -47,6 +47,7 @@ collections = Table(
     "collections",
     metadata,
     Column("key_id", String(128), primary_key=True),
+    Column("kind", String(16), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("expert", String(160), nullable=False),
 )

@@ -5,7 +5,7 @@
     ledger.record(decision)                  # microseconds: a batch is written about ten times a second
 
 One thread owns the connection, so the event loop never waits for a disk. A decision that can't be written is kept and tried again;
-past `MAX_PENDING` the oldest are given up, and counted in `lost`.
+past `MAX_PENDING` the oldest are given up, and counted in `lost`, as is what can't be stored at all.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from orchestrator.errors import ConfigError, NotFound
+from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
 from orchestrator.ledger import schema
-from orchestrator.types import Decision, Feedback
+from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
 BATCH_INTERVAL_S = 0.1
@@ -54,7 +56,7 @@ class SQLLedger:
     async def open(self) -> None:
         """Create the tables if need be. Raises `ConfigError` when the database can't be used."""
         try:
-            self._engine = await self._run(lambda: _connect(self._url))
+            self._engine = await self._in_thread(lambda: _connect(self._url))
         except (SQLAlchemyError, OSError, ImportError) as exc:
             reason = getattr(exc, "orig", None) or exc  # the driver's own words, without the statement
             raise ConfigError(
@@ -84,21 +86,25 @@ class SQLLedger:
             await self._flush()
         await self._insert(schema.feedback, {**asdict(feedback), "created_at": time.time()})
 
-    async def collection(self, key_id: str, name: str) -> str | None:
-        mine = sa.and_(schema.collections.c.key_id == key_id, schema.collections.c.name == name)
-        rows = await self._read(sa.select(schema.collections.c.expert).where(mine))
+    async def collection(self, key_id: str, kind: Kind, name: str) -> str | None:
+        columns = schema.collections.c
+        mine = sa.and_(columns.key_id == key_id, columns.kind == kind, columns.name == name)
+        rows = await self._read(sa.select(columns.expert).where(mine))
         return rows[0][0] if rows else None
 
-    async def create_collection(self, key_id: str, name: str, expert: str) -> str:
+    async def create_collection(self, key_id: str, kind: Kind, name: str, expert: str) -> str:
         try:
-            await self._insert(schema.collections, {"key_id": key_id, "name": name, "expert": expert})
+            await self._insert(schema.collections, {"key_id": key_id, "kind": kind, "name": name, "expert": expert})
         except IntegrityError:
             # Another request created it meanwhile, and the first one counts.
-            return await self.collection(key_id, name) or expert
+            return await self.collection(key_id, kind, name) or expert
         return expert
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
-        """Decisions that got a score, in the order of their scores. The last score counts."""
+        """Decisions that got a score, in the order of their last scores. Of several scores for one expert the last counts.
+
+        Left out are those whose text was not kept, panels (no expert's own answer was judged), and what nobody answered.
+        """
         await self._flush()
         newest = (
             sa.select(sa.func.max(schema.feedback.c.id))
@@ -106,9 +112,7 @@ class SQLLedger:
             .group_by(schema.feedback.c.decision_id)
         )
         scored = (
-            sa.select(
-                schema.feedback.c.id, schema.decisions.c.record, schema.feedback.c.expert, schema.feedback.c.score
-            )
+            sa.select(schema.feedback.c.id, schema.decisions.c.record)
             .join(schema.decisions, schema.decisions.c.id == schema.feedback.c.decision_id)
             .where(schema.feedback.c.id.in_(newest))
             .order_by(schema.feedback.c.id)
@@ -116,17 +120,38 @@ class SQLLedger:
         )
         after = 0
         while page := await self._read(scored.where(schema.feedback.c.id > after)):
-            for _, record, expert, score in page:
-                yield _outcome(msgspec.json.decode(record, type=Decision), expert, score)
+            decisions = [msgspec.json.decode(record, type=Decision) for _, record in page]
+            given = await self._feedback_on(decision.id for decision in decisions)
+            for decision in decisions:
+                if decision.text and decision.mode != "panel" and decision.expert is not None:
+                    yield _outcome(decision, decision.expert, given[decision.id])
             after = page[-1][0]
 
+    async def _feedback_on(self, decision_ids: Iterable[str]) -> Mapping[str, list[_Given]]:
+        """All feedback on these decisions, in the order it came."""
+        columns = schema.feedback.c
+        query = (
+            sa.select(columns.decision_id, columns.expert, columns.score, columns.correction)
+            .where(columns.decision_id.in_(list(decision_ids)))
+            .order_by(columns.id)
+        )
+        given: defaultdict[str, list[_Given]] = defaultdict(list)
+        for decision_id, *rest in await self._read(query):
+            given[decision_id].append(_Given(*rest))
+        return given
+
     async def close(self) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-            await self._flush()
-            await self._run(self._engine.dispose)
-        self._thread.shutdown()
+        try:
+            if self._writer is not None:
+                self._writer.cancel()
+                await asyncio.gather(self._writer, return_exceptions=True)
+                with suppress(LedgerUnavailable):
+                    await self._flush()
+                if self._pending:
+                    logger.error("%d decisions could not be written to the ledger", len(self._pending))
+                await self._run(self._engine.dispose)
+        finally:
+            self._thread.shutdown()
 
     async def _write_batches(self) -> None:
         """Write what is pending, about ten times a second, for as long as the ledger is open."""
@@ -135,7 +160,7 @@ class SQLLedger:
             self._wake.clear()
             try:
                 await self._flush()
-            except SQLAlchemyError:
+            except Exception:  # whatever it was, later decisions must not be lost with the writer
                 logger.exception(
                     "the ledger can't be written; %d decisions are kept to be tried again", len(self._pending)
                 )
@@ -147,14 +172,18 @@ class SQLLedger:
         batch = list(self._pending.values())
         if not batch:
             return
-        await self._run(lambda: self._write([_decision_row(decision) for decision in batch]))
+        stored = await self._run(lambda: self._write(batch))
         for decision in batch:
-            self._pending.pop(decision.id, None)
+            if self._pending.pop(decision.id, None) is not None and decision.id not in stored:
+                self.lost += 1
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        """In one transaction; a decision that stands there already (two flushes at once) is left as it is."""
-        with self._engine.begin() as connection:
-            connection.execute(_UPSERTS[self._engine.dialect.name](schema.decisions).on_conflict_do_nothing(), rows)
+    def _write(self, batch: Sequence[Decision]) -> set[str]:
+        """In one transaction; returns the ids that stand there. One that did already (two flushes at once) is left as it is."""
+        rows = [row for decision in batch if (row := _decision_row(decision)) is not None]
+        if rows:
+            with self._engine.begin() as connection:
+                connection.execute(_UPSERTS[self._engine.dialect.name](schema.decisions).on_conflict_do_nothing(), rows)
+        return {row["id"] for row in rows}
 
     async def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
         def insert() -> None:
@@ -171,6 +200,16 @@ class SQLLedger:
         return await self._run(read)
 
     async def _run(self, work: Callable[[], T]) -> T:
+        """Raises `LedgerUnavailable` for what the database can't do now, and `IntegrityError`."""
+        try:
+            return await self._in_thread(work)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as exc:
+            logger.error("the ledger can't be used: %s", getattr(exc, "orig", None) or exc)  # noqa: TRY400
+            raise LedgerUnavailable("the ledger can't be used at the moment") from exc
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
@@ -180,7 +219,7 @@ def _connect(url: str) -> sa.Engine:
     if target.get_backend_name() not in _UPSERTS:
         raise OSError(f"'{target.get_backend_name()}' is not supported; known are {', '.join(_UPSERTS)}")
     if target.get_backend_name() == "sqlite" and target.database:
-        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_private(target.database)
     engine = sa.create_engine(target)
     if target.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _durable)
@@ -198,13 +237,27 @@ def _connect(url: str) -> sa.Engine:
     return engine
 
 
+def _make_private(database: str) -> None:
+    """What people asked is for the owner's eyes: a new folder is 0700, a new file 0600, as SQLite makes those beside it then."""
+    path = Path(database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if database != ":memory:" and not database.startswith("file:"):
+        path.touch(mode=0o600)
+
+
 def _durable(connection: Any, _: object) -> None:
     """SQLite: readers don't block the writer, and what is committed survives a power cut."""
     for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _decision_row(decision: Decision) -> dict[str, Any]:
+def _decision_row(decision: Decision) -> dict[str, Any] | None:
+    """None for a decision that is no JSON (half a surrogate pair in its text): it must not hold up those behind it."""
+    try:
+        record = msgspec.json.encode(decision)
+    except (ValueError, TypeError):
+        logger.exception("decision %s can't be stored", decision.id)
+        return None
     return {
         "id": decision.id,
         "created_at": decision.created_at,
@@ -213,17 +266,35 @@ def _decision_row(decision: Decision) -> dict[str, Any]:
         "expert": decision.expert,
         "status": decision.status,
         "cost_usd": decision.cost_usd,
-        "record": msgspec.json.encode(decision),
+        "record": record,
     }
 
 
-def _outcome(decision: Decision, expert: str | None, score: float) -> Outcome:
-    """A scored decision as an outcome: one expert was tried, with a known propensity."""
-    rewarded = expert or decision.expert or ""
+class _Given(NamedTuple):
+    """One piece of feedback. expert: whom it is about, if not who answered."""
+
+    expert: str | None
+    score: float | None
+    correction: str | None
+
+
+def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outcome:
+    """A scored decision as an outcome. Cost and propensity are those of the expert that answered, and of nobody else.
+
+    An expert that was called by name, or that a collection belongs to, was not chosen by scores: it has no propensity.
+    """
+    rewards = {piece.expert or answered: piece.score for piece in given if piece.score is not None}
+    corrections = [piece.correction for piece in given if piece.correction]
     return Outcome(
         id=decision.id,
         query=decision.text,
-        rewards={rewarded: score},
-        costs={rewarded: decision.cost_usd},
-        propensity={rewarded: decision.propensity},
+        rewards=rewards,
+        costs={answered: decision.cost_usd} if answered in rewards else {},
+        propensity={answered: decision.propensity} if answered in rewards and _was_routed(decision) else {},
+        target=corrections[-1] if corrections else None,
     )
+
+
+def _was_routed(decision: Decision) -> bool:
+    """Whether a policy chose by a router's scores, one decision at a time."""
+    return decision.router is not None and decision.kind in ("chat", "completion")

@@ -4,7 +4,7 @@
     try:
         answer = await expert.answer(Call(..., endpoint=lease.endpoint))
     finally:
-        scheduler.release(lease, LeaseOutcome(ok=True, latency_s=0.8))
+        scheduler.release(lease, LeaseOutcome(ok=True, duration_s=0.8))
 
 The scheduler owns the only view of queues, leases, waits, memory and health. Binding is late: it chooses among the candidates
 when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py` (its parts: who
@@ -70,16 +70,17 @@ class Lease:
     waits_s: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseOutcome:
     """How a lease ended. ok None: says nothing about the expert's health (the client left, or its request was wrong).
 
-    latency_s: to the first content byte. duration_s: until the lease was released, which is what occupies the expert.
+    duration_s: until the lease was released, which is what occupies the expert. first_byte_s: to a stream's first content byte;
+    None for a whole answer, whose time says more about its length than about the expert.
     """
 
     ok: bool | None
-    latency_s: float
     duration_s: float
+    first_byte_s: float | None = None
     retry_after_s: float | None = None
 
 
@@ -124,10 +125,6 @@ class Scheduler(Protocol):
 
     def waits(self, experts: Iterable[str]) -> dict[str, float]:
         """Expected seconds until a request that arrives now would be served, per expert."""
-        ...
-
-    def available(self, expert: str) -> bool:
-        """Whether its circuit breaker lets a request through now."""
         ...
 
     def position(self, request_id: str) -> Position | None:

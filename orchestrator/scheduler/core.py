@@ -28,11 +28,10 @@ from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.roster import Roster, make_roster
 from orchestrator.scheduler.state import Action, Expert, Grant, Host, Outbox, Refuse, Waiter
 from orchestrator.types import Endpoint
-from routers.policy import bind
 
 MAX_WAITING = 1000
 
-_FAILED_TO_LOAD = LeaseOutcome(ok=False, latency_s=0.0, duration_s=0.0)
+_FAILED_TO_LOAD = LeaseOutcome(ok=False, duration_s=0.0)
 
 
 class Core:
@@ -65,27 +64,11 @@ class Core:
             raise NoCapacity("the service is shutting down")
         if now >= request.deadline:
             raise DeadlineExceeded("the request's deadline has passed")
-        experts, queues, candidates = self._roster.experts, self._queues, request.candidates
-        waits: dict[str, float] = {}
-        for choice in candidates:
-            expert = experts.get(choice.expert)
-            if expert is not None and expert.allows(now):
-                waits[choice.expert] = queues.wait_s(expert, now, expert.host.queued)
-        if waits:
-            if len(waits) < len(candidates):
-                candidates = tuple(choice for choice in candidates if choice.expert in waits)
-            expert = experts[bind(candidates, waits, request.mu)]
-            if not expert.queue and expert.has_room(now):
-                return self._lease(expert, request.id, now, now, waits)
-        return self._admit(request, waits, now)
-
-    def _admit(self, request: LeaseRequest, waits: dict[str, float], now: float) -> Lease | Waiter:
-        """Its best candidate can't serve it at once, or can't in time, or is unhealthy: another one, the queue, or an error."""
-        expert = self._queues.target(request.candidates, request.mu, request.deadline, now)
+        expert, waits = self._queues.target(request.candidates, request.mu, request.deadline, now)
         if expert is None:
             raise self._queues.refusal(request.candidates, request.deadline, now)
         if not expert.queue and expert.has_room(now) and expert.breaker.admits(now):
-            return self._lease(expert, request.id, now, now, {**waits, expert.name: 0.0})
+            return self._lease(expert, request.id, now, now, waits)
         waiter = self._queues.add(request, expert, now)
         self._dispatch(expert.host, now)
         self._settle(now)
@@ -107,8 +90,10 @@ class Core:
             self._rebind(expert, now)
         if self._queues.waiters:
             self._dispatch(host, now)
-        if not host.leases and host.state in {"ready", "draining"}:
+        unused = not host.leases and host.state in {"ready", "draining"}
+        if unused:
             self._residency.unused(host, now)
+        if unused or self._queues.waiters:  # whoever has moved may want another host
             self._settle(now)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
@@ -222,10 +207,6 @@ class Core:
         experts = self._roster.experts
         return {name: self._queues.arrival_wait_s(experts[name], now) for name in names if name in experts}
 
-    def available(self, name: str, now: float) -> bool:
-        expert = self._roster.experts.get(name)
-        return expert is not None and expert.allows(now)
-
     def position(self, request_id: str, now: float) -> Position | None:
         return self._queues.position(request_id, now)
 
@@ -247,14 +228,13 @@ class Core:
         return lease
 
     def _dispatch(self, host: Host, now: float) -> None:
-        """Give out what room the host has."""
+        """Give out what room the host has, each time to whom `bind` would give it now."""
         while host.serving and host.leases < host.limit and (pair := self._queues.next_for(host, now)) is not None:
             waiter, expert = pair
-            waits = {
-                other.name: 0.0 if other is expert else self._queues.wait_s(other, now, other.host.queued)
-                for other in self._queues.known(waiter.candidates)
-                if other is expert or other.allows(now)
-            }
+            best, waits = self._queues.binding(waiter, now, room=expert)
+            if best is not expert:  # things have changed since it was bound
+                self._move(waiter, best, now)
+                continue
             self._queues.remove(waiter)
             lease = self._lease(expert, waiter.request_id, waiter.arrived, now, waits)
             self._outbox.actions.append(Grant(waiter, lease))
@@ -272,10 +252,9 @@ class Core:
     def _rebind(self, expert: Expert, now: float) -> None:
         """Something happened to the expert: whoever is bound to it and better off elsewhere moves."""
         for waiter in self._queues.still_waiting(expert.queue):
-            better = self._queues.better(waiter, now)
-            if better is not None:
-                self._queues.move(waiter, better, now)
-                self._dispatch(better.host, now)
+            better, _ = self._queues.binding(waiter, now)
+            if better is not waiter.bound:
+                self._move(waiter, better, now)
 
     def _rebind_all(self, host: Host, now: float) -> None:
         for expert in host.experts:
@@ -292,12 +271,15 @@ class Core:
 
     def _move_on(self, waiter: Waiter, error: SwitchyardError, now: float) -> None:
         """Away from where it is bound, to the best of its candidates; without any, the error is its answer."""
-        target = self._queues.target(waiter.candidates, waiter.mu, waiter.deadline, now)
+        target, _ = self._queues.target(waiter.candidates, waiter.mu, waiter.deadline, now)
         if target is None:
             self._refuse(waiter, error)
         else:
-            self._queues.move(waiter, target, now)
-            self._dispatch(target.host, now)
+            self._move(waiter, target, now)
+
+    def _move(self, waiter: Waiter, expert: Expert, now: float) -> None:
+        self._queues.move(waiter, expert, now)
+        self._dispatch(expert.host, now)
 
     def _refuse(self, waiter: Waiter, error: SwitchyardError) -> None:
         self._queues.remove(waiter)

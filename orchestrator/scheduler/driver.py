@@ -30,7 +30,7 @@ from routers.policy import Choice
 MEMORY_WAIT_S = 5.0
 MEMORY_POLL_S = 0.1
 
-_UNUSED = LeaseOutcome(ok=None, latency_s=0.0, duration_s=0.0)
+_UNUSED = LeaseOutcome(ok=None, duration_s=0.0)
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +77,6 @@ class LocalScheduler:
 
     def waits(self, experts: Iterable[str]) -> dict[str, float]:
         return self._core.waits(experts, self._clock())
-
-    def available(self, expert: str) -> bool:
-        return self._core.available(expert, self._clock())
 
     def position(self, request_id: str) -> Position | None:
         return self._core.position(request_id, self._clock())

@@ -1,11 +1,11 @@
 """A circuit breaker per expert: from how its last leases ended to whether it may be asked now. Pure; times are handed in.
 
     breaker = Breaker()
-    breaker.record(LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1), now)      # the third in a row opens it
+    breaker.record(LeaseOutcome(ok=False, duration_s=0.1), now)      # the third in a row opens it
     breaker.allows(now)                         # False for about 5 s, then True for one probe
 
-Closed, it opens on failures (three in a row, or half of the last 20 within a minute) or when the median latency is far above
-the expert's own. Open, it waits 5 s, doubling to 60 s, jittered; then it is half-open and lets one probe through, whose success
+Closed, it opens on failures (three in a row, or half of the last 20 within a minute) or when the median time to a stream's first
+byte is far above the expert's own. How long whole answers take depends on what was asked, and is no sign of health. Open, it waits 5 s, doubling to 60 s, jittered; then it is half-open and lets one probe through, whose success
 closes it. A Retry-After opens it for that long at once: nobody asks an expert that named a time, not even a probe.
 
 Better a probe than an error: a request none of whose experts is allowed may probe an open one before its time (`admits`), one
@@ -41,8 +41,8 @@ class Breaker:
 
     __slots__ = (
         "_baseline_s",
+        "_first_bytes_s",
         "_in_a_row",
-        "_latencies",
         "_openings",
         "_samples",
         "_uniform",
@@ -62,7 +62,7 @@ class Breaker:
         self._openings = 0
         self._in_a_row = 0
         self._window: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
-        self._latencies: deque[float] = deque(maxlen=WINDOW)
+        self._first_bytes_s: deque[float] = deque(maxlen=WINDOW)
         self._baseline_s = 0.0
         self._samples = 0
 
@@ -93,34 +93,38 @@ class Breaker:
         if outcome.ok is None:
             return False
         if outcome.ok:
-            return self._succeeded(outcome.latency_s, now, probe)
+            return self._succeeded(outcome.first_byte_s, now, probe)
         return self._failed(outcome.retry_after_s, now, probe)
 
-    def _succeeded(self, latency_s: float, now: float, probe: bool) -> bool:
+    def _succeeded(self, first_byte_s: float | None, now: float, probe: bool) -> bool:
         if probe:
             self._close()
         if not self.closed:
             return False  # sent before it opened
         self._in_a_row = 0
         self._window.append((now, True))
-        self._latencies.append(latency_s)
-        slow = self._is_slow(latency_s)
-        self._learn_baseline(latency_s)
+        if first_byte_s is None:
+            return False
+        self._first_bytes_s.append(first_byte_s)
+        slow = self._is_slow(first_byte_s)
+        self._learn_baseline(first_byte_s)
         if slow:
             self._open(now)
         return slow
 
-    def _learn_baseline(self, latency_s: float) -> None:
+    def _learn_baseline(self, first_byte_s: float) -> None:
         """A slow average of what is normal, into which one outlier can't put more than twice the normal."""
         self._samples += 1
         if self._samples > SLOW_SAMPLES:
-            latency_s = min(latency_s, BASELINE_CLAMP * self._baseline_s)
-        self._baseline_s += max(BASELINE_WEIGHT, 1 / self._samples) * (latency_s - self._baseline_s)
+            first_byte_s = min(first_byte_s, BASELINE_CLAMP * self._baseline_s)
+        self._baseline_s += max(BASELINE_WEIGHT, 1 / self._samples) * (first_byte_s - self._baseline_s)
 
-    def _is_slow(self, latency_s: float) -> bool:
-        """Whether the median of the last latencies is far above the baseline, of which one outlier is no proof."""
+    def _is_slow(self, first_byte_s: float) -> bool:
+        """Whether the median of the last ones is far above the baseline, of which one outlier is no proof."""
         limit_s = SLOW_FACTOR * self._baseline_s + SLOW_FLOOR_S
-        return latency_s > limit_s and len(self._latencies) >= SLOW_SAMPLES and median(self._latencies) > limit_s
+        if first_byte_s <= limit_s or len(self._first_bytes_s) < SLOW_SAMPLES:
+            return False
+        return median(self._first_bytes_s) > limit_s
 
     def _failed(self, retry_after_s: float | None, now: float, probe: bool) -> bool:
         if retry_after_s is not None:
@@ -153,4 +157,4 @@ class Breaker:
         self.closed = True
         self._openings = 0
         self._window.clear()
-        self._latencies.clear()
+        self._first_bytes_s.clear()

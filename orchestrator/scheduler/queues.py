@@ -1,8 +1,9 @@
 """Who waits for which expert, and who is next. A part of the state machine in `core.py`; pure like it.
 
-    expert = queues.target(request.candidates, request.mu, request.deadline, now)
+    expert, waits = queues.target(request.candidates, request.mu, request.deadline, now)
     waiter = queues.add(request, expert, now)
-    queues.next_for(expert.host, now)           # (waiter, expert): the oldest for whom this host is best now
+    queues.next_for(expert.host, now)           # (waiter, expert): the oldest that is bound to this host, or would rather be
+    queues.binding(waiter, now, room=expert)    # whom it is bound to when it is granted, and the waits that say so
 
 Every waiter is bound to one expert, in whose queue it counts, and listed with all of its candidates, in order of arrival.
 """
@@ -74,26 +75,54 @@ class Queues:
         reopens_s = 0.0 if expert.allows(now) else _reopens_at(expert) - now
         return max(self.wait_s(expert, now, expert.host.queued), reopens_s)
 
-    # Which expert
+    # Which expert: `bind`'s choice among the waits that are returned with it, always
 
-    def target(self, candidates: Sequence[Choice], mu: float, deadline: float, now: float) -> Expert | None:
-        """Whom to bind to: the best healthy candidate, or else the one that is healthy again soonest; None when all refuse."""
-        return self.best(candidates, mu, deadline, now) or self._soonest(candidates, deadline, now)
+    def target(
+        self, candidates: Sequence[Choice], mu: float, deadline: float, now: float
+    ) -> tuple[Expert | None, dict[str, float]]:
+        """Whom to bind to, and the waits of those that could be bound.
 
-    def best(self, candidates: Sequence[Choice], mu: float, deadline: float, now: float) -> Expert | None:
-        """The healthy candidate with the highest utility after waiting."""
-        waits = {
-            expert.name: self.wait_s(expert, now, expert.host.queued)
-            for expert in self.known(candidates)
-            if expert.allows(now) and self._refusal(expert, deadline, now) is None
-        }
-        if not waits:
-            return None
-        return self.experts[bind([choice for choice in candidates if choice.expert in waits], waits, mu)]
-
-    def _soonest(self, candidates: Sequence[Choice], deadline: float, now: float) -> Expert | None:
+        The best healthy candidate, or else the one that is healthy again soonest; None when all refuse.
+        """
+        waits: dict[str, float] = {}
+        experts = self.experts
+        for choice in candidates:
+            expert = experts.get(choice.expert)
+            if expert is not None and self._takes(expert, deadline, now):
+                waits[choice.expert] = self.wait_s(expert, now, expert.host.queued)
+        if waits:
+            return self._bind(candidates, waits, mu), waits
         closed = (e for e in self.known(candidates) if self._refusal(e, deadline, now) is None)
-        return min(closed, key=_reopens_at, default=None)
+        soonest = min(closed, key=_reopens_at, default=None)
+        return soonest, {} if soonest is None else {soonest.name: self.wait_s(soonest, now, soonest.host.queued)}
+
+    def binding(self, waiter: Waiter, now: float, *, room: Expert | None = None) -> tuple[Expert, dict[str, float]]:
+        """Whom a waiter is best bound to as things are now, and the waits of those that could be bound.
+
+        It stays where it is when nobody healthy takes it. room: an expert that can serve it at once.
+        """
+        waits: dict[str, float] = {}
+        for expert in self.known(waiter.candidates):
+            if not expert.allows(now):
+                continue
+            if expert is room:
+                waits[expert.name] = 0.0
+            elif expert is waiter.bound or self._takes(expert, waiter.deadline, now):
+                waits[expert.name] = self.wait_s(expert, now, waiter.ahead(expert.host))
+        if waits:
+            return self._bind(waiter.candidates, waits, waiter.mu), waits
+        return waiter.bound, {waiter.bound.name: 0.0}
+
+    def _bind(self, candidates: Sequence[Choice], waits: dict[str, float], mu: float) -> Expert:
+        if len(waits) < len(candidates):
+            candidates = [choice for choice in candidates if choice.expert in waits]
+        return self.experts[bind(candidates, waits, mu)]
+
+    def _takes(self, expert: Expert, deadline: float, now: float) -> bool:
+        """Whether it is healthy and could serve one more by `deadline`, as far as that is certain."""
+        if not expert.allows(now) or len(expert.queue) >= self._max_waiting:
+            return False
+        return not expert.windows or expert.rate_wait_s(now, expert.host.queued) <= deadline - now
 
     def refusal(self, candidates: Sequence[Choice], deadline: float, now: float) -> SwitchyardError:
         """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
@@ -177,7 +206,7 @@ class Queues:
         waiter = self._by_request.get(request_id)
         if waiter is None:
             return None
-        ahead = waiter.ahead
+        ahead = waiter.ahead(waiter.bound.host)
         return Position(waiter.bound.name, ahead, self.wait_s(waiter.bound, now, ahead))
 
     def status(self, expert: Expert, now: float) -> ExpertStatus:
@@ -212,7 +241,7 @@ class Queues:
             for waiter in islice(expert.listed.values(), SCAN):
                 if own is not None and waiter.ticket >= own.ticket:
                     break
-                if waiter.bound is not expert and self._rather(waiter, expert, 0.0, now):
+                if waiter.bound is not expert and self._rather(waiter, expert, now):
                     return waiter
         elif expert.listed and not expert.breaker.probing:
             self._outbox.wake_at(expert.breaker.open_until)
@@ -228,23 +257,15 @@ class Queues:
             self._outbox.wake_at(expert.breaker.held_until)
         return None
 
-    def better(self, waiter: Waiter, now: float) -> Expert | None:
-        """Whom it should be bound to instead, as things are now."""
-        others = [choice for choice in waiter.candidates if choice.expert != waiter.bound.name]
-        expert = self.best(others, waiter.mu, waiter.deadline, now)
-        if expert is None:
-            return None
-        wait_s = self.wait_s(expert, now, expert.host.queued)
-        return expert if self._rather(waiter, expert, wait_s, now) else None
-
-    def _rather(self, waiter: Waiter, expert: Expert, wait_s: float, now: float) -> bool:
-        """Whether it would rather have this expert in `wait_s` than wait for its own."""
-        if not waiter.bound.allows(now):
-            return True
-        if not waiter.mu:
-            return False
-        gained_s = self.wait_s(waiter.bound, now, waiter.ahead) - wait_s
-        return waiter.utility(expert.name) > waiter.utility(waiter.bound.name) - waiter.mu * gained_s
+    def _rather(self, waiter: Waiter, expert: Expert, now: float) -> bool:
+        """Whether it would rather have this expert, which has room, than wait for its own or another."""
+        if waiter.bound.allows(now):  # most would rather wait, and need no look at their other candidates
+            gained = waiter.utility(expert.name) - waiter.utility(waiter.bound.name)
+            if waiter.mu:
+                gained += waiter.mu * self.wait_s(waiter.bound, now, waiter.ahead(waiter.bound.host))
+            if gained <= 0.0:
+                return False
+        return self.binding(waiter, now, room=expert)[0] is expert
 
     # Deadlines
 

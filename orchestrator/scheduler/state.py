@@ -193,10 +193,9 @@ class Waiter:
     arrived: float
     bound: Expert
 
-    @property
-    def ahead(self) -> int:
-        """How many others will be served before it where it is bound."""
-        return sum(bisect_left(expert.queue, self.ticket, key=_by_ticket) for expert in self.bound.host.experts)
+    def ahead(self, host: Host) -> int:
+        """How many others this host will serve before it: those who arrived earlier."""
+        return sum(bisect_left(expert.queue, self.ticket, key=_by_ticket) for expert in host.experts if expert.queue)
 
     def utility(self, expert: str) -> float:
         return next(choice.utility for choice in self.candidates if choice.expert == expert)

@@ -10,9 +10,9 @@ from orchestrator.aggregators.base import Combined, MemberAnswer
 from orchestrator.aggregators.vote import Vote, final_answer
 
 
-async def vote(*texts: str, weights: dict[str, float] | None = None) -> Combined:
+async def vote(*texts: str) -> Combined:
     members = [MemberAnswer("abcdef"[i], text) for i, text in enumerate(texts)]
-    return await Vote(weights).combine("What?", members)
+    return await Vote().combine("What?", members)
 
 
 async def test_the_majority_wins_in_the_words_of_its_first_member():
@@ -22,10 +22,6 @@ async def test_the_majority_wins_in_the_words_of_its_first_member():
 
 async def test_a_tie_goes_to_the_earlier_member():
     assert (await vote("Paris", "Rome", "Rome.", "paris")).who == ("a", "d")
-
-
-async def test_weights_count():
-    assert (await vote("B", "A", "A", weights={"a": 3.0})).who == ("a",)
 
 
 @pytest.mark.parametrize(

@@ -82,14 +82,19 @@ async def test_the_environment_is_passed_on_without_the_gateways_keys(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("SWITCHYARD_API_KEYS", "sk-secret")
-    running = await engine.launch("expert", server())
+    for name in ("SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY", "PROVIDER_KEY", "HUB_TOKEN"):
+        monkeypatch.setenv(name, "sk-secret")
+    monkeypatch.setenv("ITS_KEY", "sk-needed")
+    withheld = frozenset({"PROVIDER_KEY", "HUB_TOKEN", "ITS_KEY"})
+    env = {"TOKEN": "{token}", "HUB_TOKEN": "its own", "ITS_KEY": "{inherit}", "NOWHERE": "{inherit}"}
+    running = await engine.launch("expert", server(not_inherited=withheld, env=env))
     _, told = await ask(running.endpoint.base_url, running.endpoint.token)
     env = told["env"]
     assert isinstance(env, dict)
     assert env["CUDA_VISIBLE_DEVICES"] == "3"
     assert env["PYTHONSAFEPATH"] == "1"
-    assert "SWITCHYARD_API_KEYS" not in env
+    assert "sk-secret" not in env.values()
+    assert (env["HUB_TOKEN"], env["ITS_KEY"], "NOWHERE" in env) == ("its own", "sk-needed", False)
 
 
 async def test_a_server_runs_in_an_empty_folder_or_where_its_command_says(engine: LocalEngine, tmp_path: Path) -> None:
@@ -122,6 +127,12 @@ async def test_exit_during_start_says_why_and_hides_token_keys_and_paths(engine:
     for secret in ("sk-very-secret", "/home/ann"):
         assert secret not in error.message
     assert len(error.message.split()) < 25  # a token would stand where it now says that it is hidden
+
+
+async def test_llama_cpps_timestamps_are_not_taken_for_addresses(engine: LocalEngine) -> None:
+    script = "print('0.00.322.734 E no such model\\n12.07.022.104 E at 10.1.2.3'); exit(3)"
+    error = await failure(engine, command(script, "{port}"))
+    assert error.message.endswith("its last output: E no such model\nE at [address]")
 
 
 async def test_a_command_that_does_not_exist_is_named(engine: LocalEngine) -> None:

@@ -130,6 +130,8 @@ def test_retry_after_as_a_date_in_the_future():
         ("failed at http://10.1.2.3:8080/v1?key=abc now", "failed at [address] now"),
         ("connect 10.1.2.3:8080 or localhost:99", "connect [address] or [address]"),
         ("can't open /srv/models/secret/weights.gguf", "can't open [path]"),
+        ("took 0.00.322.734 s", "took 0.00.322.734 s"),
+        ("at 10.1.2.3.", "at [address]."),
         (r"can't open C:\models\weights.gguf", "can't open [path]"),
         ("key sk-proj-abcdefgh12345678 is bad", "key [key] is bad"),
         ("sent Bearer abc.def", "sent [key]"),

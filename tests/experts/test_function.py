@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,7 +37,7 @@ async def test_none_means_that_another_expert_may():
     assert (caught.value.code, caught.value.status) == ("not_applicable", 400)
 
 
-@pytest.mark.parametrize("name", ["fail", "leave"])
+@pytest.mark.parametrize("name", ["fail", "leave", "run_out"])
 async def test_whatever_it_raises_is_an_expert_error_that_tells_nothing(name: str):
     with pytest.raises(ExpertError) as caught:
         await function(name).answer(chat("my question"))
@@ -57,6 +60,54 @@ async def test_a_plain_function_that_hangs_holds_up_nobody_else():
         assert text_of(await function("repeat").answer(chat("still here"))) == "still here"
     finally:
         callables.RELEASE.set()
+
+
+async def test_a_function_has_until_the_deadline():
+    expert = function("wait_for_release", timeouts={"first_byte_s": 0.01})
+    callables.RELEASE.clear()
+    asyncio.get_running_loop().call_later(0.1, callables.RELEASE.set)
+    assert text_of(await expert.answer(chat("What?"))) == "What?"
+
+
+async def test_a_call_that_was_given_up_in_the_queue_is_not_made():
+    expert = function("note", limits={"concurrency": 1})
+    callables.RELEASE.clear()
+    running = asyncio.create_task(expert.answer(chat("first")))
+    await asyncio.sleep(0)  # until it has its thread
+    try:
+        with pytest.raises(ExpertError):
+            await expert.answer(chat("given up", seconds=0.05))
+    finally:
+        callables.RELEASE.set()
+    await running
+    await expert.answer(chat("last"))
+    assert callables.NOTED == ["first", "last"]
+
+
+async def test_its_threads_end_with_it():
+    expert = expert_of(name="short-lived", backend="function", callable="tests.support.callables:thread_name")
+    name = text_of(await expert.answer(chat()))
+    [thread] = [thread for thread in threading.enumerate() if thread.name == name]
+    del expert
+    gc.collect()
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+
+
+def test_a_function_that_hangs_does_not_keep_the_interpreter_from_ending():
+    script = """
+import asyncio
+from tests.support.experts import chat, expert_of
+async def main():
+    expert = expert_of(name="f", backend="function", callable="tests.support.callables:wait_for_release")
+    await expert.answer(chat(seconds=0.1))
+asyncio.run(main())
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=15, check=False
+    )
+    assert "f did not answer in time" in done.stderr
 
 
 async def test_no_more_calls_run_at_once_than_its_limit():

@@ -411,6 +411,13 @@ async def test_the_backend_sends_its_key_and_headers(monkeypatch):
         assert upstream.requests[0].headers["X-Team"] == "blue"
 
 
+async def test_a_secret_header_is_hidden_and_a_word_is_not():
+    async with asking(status(400, message="close, but long-and-secret is no token")) as (_, ask):
+        with pytest.raises(ExpertRejected) as caught:
+            await ask(call(), **{"Connection": "close", "X-Token": "long-and-secret"})
+    assert caught.value.message == "close, but [hidden] is no token"
+
+
 @pytest.mark.parametrize(
     "fields", [{"api_key_env": "NO_SUCH_VARIABLE"}, {"base_url": "https://user:pass@api.example.com/v1"}]
 )

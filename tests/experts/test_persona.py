@@ -127,6 +127,14 @@ async def test_a_stream_that_breaks_breaks_its_own():
         await events_of(answer)
 
 
+async def test_the_time_is_kept_by_the_base():
+    """`first_byte_s` of the persona once cut off its whole answer, while its base was told of the deadline only."""
+    over = services(experts={"below": expert_of(name="below", backend="echo", latency_s=0.1)})
+    hurried = {"timeouts": {"first_byte_s": 0.01}, "parameters": {"set": {"temperature": 0}}}
+    pirate = expert_of(over, name="pirate", backend="persona", base="below", system="Arr.", **hurried)
+    assert body_of(await pirate.answer(chat("Hi")))["model"] == "pirate"
+
+
 async def test_the_bases_errors_count_as_its_own():
     rejection = ExpertRejected("below", "too long", status=400, code="context_length_exceeded", param=None)
     with pytest.raises(ExpertRejected, match="too long") as caught:

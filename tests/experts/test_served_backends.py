@@ -179,7 +179,7 @@ async def test_llamacpp_says_that_a_file_is_no_model(tmp_path_factory) -> None:
     with pytest.raises(ExpertError) as caught:
         async with launched("smollm2", folder, model={"path": folder / "broken.gguf"}):
             pass
-    assert caught.value.message.endswith("llama.cpp can't serve broken.gguf")
+    assert "llama.cpp can't serve broken.gguf" in caught.value.message
     assert str(folder) not in caught.value.message
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import ConfigError, Forbidden, Unauthorized
 from orchestrator.gateway.auth import KeyRing, require_loopback
-from orchestrator.types import ANONYMOUS
+from orchestrator.types import ANONYMOUS, Caller
 from tests.support.gateway import HELLO, client_of, make_context
 
 KEYS = KeyRing.load({"SWITCHYARD_API_KEYS": "sk-one, sk-two,"})
@@ -74,11 +74,35 @@ def test_a_file_of_keys(tmp_path):
     assert [caller.admin for caller in callers.values()] == [False, False, False, True]
 
 
+def test_a_file_limits_what_keys_may_use(tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("shop:sk-1 policies=auto,panel/jury experts=a,b\nops:sk-2 experts=a admin\n")
+    keys = KeyRing.load({}, file)
+    assert keys.authenticate(bearer("sk-1")) == Caller(
+        "shop", experts=frozenset({"a", "b"}), policies=frozenset({"auto", "panel/jury"}), admin=False
+    )
+    assert keys.authenticate(bearer("sk-2")) == Caller("ops", experts=frozenset({"a"}), admin=True)
+
+
 def test_keys_of_the_environment_are_the_operators_own():
     assert KEYS.authenticate(bearer("sk-one")).admin
 
 
-@pytest.mark.parametrize("line", ["alice:", "a:sk-secret owner", "bob:sha256:zz", "bob:sha256:abcd", "sha256:abcd"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "alice:",
+        "a:sk-secret owner",
+        "a:sk-secret expert=a",
+        "a:sk-secret experts=",
+        "a:sk-secret policies",
+        "a:sk-secret experts=a experts=b",
+        "a:sk-secret admin=no",
+        "bob:sha256:zz",
+        "bob:sha256:abcd",
+        "sha256:abcd",
+    ],
+)
 def test_a_bad_line_is_named_without_its_key(tmp_path, line):
     file = tmp_path / "keys"
     file.write_text(f"sk-good\n{line}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.gateway.readiness import Readiness
 from tests.support.gateway import client_of, make_context
-from tests.support.pipeline import make_status
+from tests.support.pipeline import FakeScheduler, make_status
 
 LOAD_S = {"small": 10.0}
 
@@ -16,10 +16,13 @@ async def test_alive_and_ready():
 
 
 async def test_not_ready_says_why():
-    async with client_of(make_context(ready=lambda: "the router is being fitted")) as client:
+    stuck = Readiness()
+    loading = [make_status("small", "loading", waiting=1)]
+    stuck.problem(loading, LOAD_S, now=-1e9)
+    async with client_of(make_context(readiness=stuck, scheduler=FakeScheduler(statuses=loading))) as client:
         response = await client.get("/readyz")
     assert response.status_code == 503
-    assert "the router is being fitted" in response.json()["error"]["message"]
+    assert "requests wait for small" in response.json()["error"]["message"]
 
 
 async def test_a_draining_gateway_is_alive_and_not_ready():

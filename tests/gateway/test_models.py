@@ -62,6 +62,14 @@ async def test_a_key_sees_what_it_may_use():
     assert hidden.status_code == 404
 
 
+async def test_what_a_key_has_too_few_experts_for_is_not_listed():
+    keys = keys_for(Caller("k", experts=frozenset({"large"})))
+    async with client_of(make_context(keys=keys)) as client:
+        client.headers["x-api-key"] = "sk-1"
+        models = {model["id"]: model.get("experts") for model in (await client.get("/v1/models")).json()["data"]}
+    assert models == {"large": None, "auto": None, "panel/council": ["large"]}
+
+
 async def test_openais_client_lists_them():
     async with (
         served_client(make_context()) as http,

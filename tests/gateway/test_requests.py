@@ -143,6 +143,60 @@ async def test_a_conversation_keeps_its_session():
     assert (await chat(("user", "Bye"), *first[1:])).session != session
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"messages": [{"role": "system", "content": "Be long."}, {"role": "user", "content": "Hello"}]},
+        {"user": "someone else"},
+        {"safety_identifier": "someone else"},
+        {"prompt_cache_key": "something else"},
+    ],
+)
+async def test_who_asks_and_the_system_prompt_tell_conversations_apart(other):
+    """Finding 10 of the first review: two end users with the same opening shared a session."""
+    same = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}], "user": "u"}
+    assert (await query_of(**same)).session == (await query_of(**same)).session
+    assert (await query_of(**same | other)).session != (await query_of(**same)).session
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://x.example/cat.png"}, "text": "alt"},
+        {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+        {"type": "of tomorrow"},
+    ],
+)
+async def test_every_attachment_needs_an_expert_that_takes_some(part):
+    """Finding 16: sound and files reached experts that read text alone."""
+    assert (await chat(("user", [{"type": "text", "text": "What is this?"}, part]))).needs == {"vision"}
+
+
+async def test_a_refusal_is_text():
+    refused = [{"type": "refusal", "refusal": "I can't help with that."}]
+    query = await chat(("user", "Hello"), ("assistant", refused), ("user", "Why?"))
+    assert query.needs == frozenset()
+    assert "I can't help with that." in query.text
+
+
+async def test_results_of_functions_need_tools():
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    messages = [{"role": "user", "content": "Hello"}, {"role": "function", "name": "f", "content": "SUNNY"}]
+    assert (await query_of(messages=messages)).needs == {"tools"}
+    assert (await query_of(messages=[messages[0], call])).needs == {"tools"}
+
+
+async def test_all_inputs_and_answers_are_counted_for_the_price():
+    many = await query_of(prompt=["a cat sat", "a dog"], n=2, best_of=3)
+    assert many.num_answers == 6
+    assert many.other_prompt_tokens == (await query_of(prompt="a dog")).prompt_tokens
+    assert (await chat(("user", "Hello"), n=3)).num_answers == 3
+    texts = await query_of(input=["a cat sat"] * 100)
+    assert texts.other_prompt_tokens == 99 * texts.prompt_tokens
+    assert (await query_of(query="cats", documents=["one"] * 3)).other_prompt_tokens > 0
+
+
 async def test_a_session_may_be_named():
     named = await chat(("user", "Hello"), headers={"x-session-id": "s-1"})
     assert (named.session, named.continues) == ("s-1", True)

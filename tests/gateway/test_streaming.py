@@ -139,6 +139,26 @@ async def test_a_request_that_does_not_stream_waits_in_silence():
     assert response.json()["model"] == "small"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "auto", "input": "Hello"}),
+        ("/v1/rerank", {"model": "auto", "query": "cats", "documents": ["a cat"]}),
+    ],
+)
+async def test_stream_means_nothing_to_what_is_no_text(path, body):
+    pipeline = FakePipeline()
+    async with served_client(held(pipeline)) as client:
+        request = asyncio.create_task(client.post(path, json=body | {"stream": True}))
+        await pipeline.asked.wait()
+        await asyncio.sleep(0.05)  # the hold's own clock
+        pipeline.gate.set()
+        response = await request
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["model"] == "small"
+
+
 async def test_openais_client_reads_a_held_and_explained_stream():
     pipeline = FakePipeline(events=EVENTS)
     async with served_client(held(pipeline)) as http:

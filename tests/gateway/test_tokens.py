@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gateway.tokens import IMAGE_TOKENS, estimate, estimate_attachments, estimate_json, estimate_longest
+from orchestrator.gateway.tokens import IMAGE_TOKENS, estimate_attachments, estimate_inputs, estimate_json
 from orchestrator.gateway.validation import Part
+from orchestrator.tokens import estimate
 
 # What the greediest of SmolLM2's, cl100k's, Claude's and MiniLM's tokenizers makes of each text.
 COUNTED = {
@@ -37,13 +38,13 @@ def test_no_byte_counts_more_than_a_token(text):
 
 
 def test_nothing_costs_nothing():
-    assert (estimate_json(None), estimate_json([]), estimate_longest([])) == (0, 0, 0)
+    assert (estimate_json(None), estimate_json([]), estimate_inputs([])) == (0, 0, [])
 
 
-def test_the_longest_of_texts_and_of_token_ids():
-    assert estimate_longest(["a", "a longer text of several words"]) == estimate("a longer text of several words")
-    assert estimate_longest([1, 2, 3]) == 3
-    assert estimate_longest([[1, 2, 3], [4]]) == 3
+def test_inputs_are_texts_and_token_ids():
+    assert estimate_inputs(["a", "several words"]) == [estimate("a"), estimate("several words")]
+    assert estimate_inputs([1, 2, 3]) == [3]
+    assert estimate_inputs([[1, 2, 3], [4]]) == [3, 1]
 
 
 def test_attachments_cost_what_their_medium_does():

@@ -1,11 +1,12 @@
 """The ledger through its interface: nothing recorded is lost, feedback is durable, one expert per collection."""
 
 import asyncio
+import sqlite3
 import time
 
 import pytest
 
-from orchestrator.errors import ConfigError, NotFound
+from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.types import Attempt, Decision, Feedback
 from routers.base import Outcome
@@ -15,7 +16,7 @@ def decision(id_: str = "sw-1", **changes) -> Decision:
     made = Decision(
         id=id_, created_at=time.time(), kind="chat", model="auto", policy="auto", text="What is 2 + 2?", key_id="anonymous",
         scores={"a": 0.7, "b": 0.2}, plan=("a", "b"), expert="a", waits_s={"a": 0.0},
-        attempts=[Attempt("a", "ok", 0.0, 0.1)], propensity=0.95, cost_usd=0.001, status=200,
+        attempts=[Attempt("a", "ok", 0.0, 0.1)], router="default", propensity=0.95, cost_usd=0.001, status=200,
     )  # fmt: skip
     for name, value in changes.items():
         setattr(made, name, value)
@@ -96,6 +97,81 @@ async def test_outcomes_hold_the_last_score_with_cost_and_propensity(ledger):
     ]
 
 
+async def exported(ledger, *feedback, **changes):
+    """The outcomes of one decision with this feedback."""
+    ledger.record(decision(**changes))
+    for given in feedback or (Feedback("sw-1", score=1.0),):
+        await ledger.feedback(given)
+    return await rows(ledger)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"text": ""}, {"mode": "panel", "expert": "panel/both"}, {"expert": None, "status": 502}]
+)
+async def test_outcomes_leave_out_what_teaches_nothing(ledger, changes):
+    assert await exported(ledger, **changes) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"router": None, "policy": "a", "propensity": 1.0}, {"kind": "embedding", "reason": "collection 'docs'"}],
+    ids=["called by name", "a collection's"],
+)
+async def test_an_expert_that_no_router_chose_has_no_propensity(ledger, changes):
+    [outcome] = await exported(ledger, **changes)
+    assert (outcome.rewards, outcome.costs, outcome.propensity) == ({"a": 1.0}, {"a": 0.001}, {})
+
+
+async def test_feedback_about_another_expert_has_neither_cost_nor_propensity(ledger):
+    [outcome] = await exported(ledger, Feedback("sw-1", score=0.25, expert="b"))
+    assert (outcome.rewards, outcome.costs, outcome.propensity) == ({"b": 0.25}, {}, {})
+
+
+async def test_feedback_about_two_experts_is_one_outcome(ledger):
+    given = Feedback("sw-1", score=1.0), Feedback("sw-1", score=0.25, expert="b"), Feedback("sw-1", score=0.5)
+    [outcome] = await exported(ledger, *given)
+    assert (outcome.rewards, outcome.propensity) == ({"a": 0.5, "b": 0.25}, {"a": 0.95})
+
+
+async def test_a_correction_is_the_target(ledger):
+    given = (
+        Feedback("sw-1", correction="5"),
+        Feedback("sw-1", score=0.0, correction="4"),
+        Feedback("sw-1", comment="no"),
+    )
+    [outcome] = await exported(ledger, *given)
+    assert (outcome.rewards, outcome.target) == ({"a": 0.0}, "4")
+
+
+async def test_a_decision_that_can_not_be_stored_holds_up_nobody(url, caplog):
+    ledger = SQLLedger(url)
+    await ledger.open()
+    ledger.record(decision("sw-half", text="\ud800"))
+    ledger.record(decision("sw-whole"))
+    await ledger.feedback(Feedback("sw-whole", score=1.0))
+    assert ledger.lost == 1
+    assert "decision sw-half can't be stored" in caplog.text
+    ledger.record(decision("sw-later"))
+    await ledger.close()
+    again = SQLLedger(url)
+    await again.open()
+    assert await again.decision("sw-later") is not None
+    assert await again.decision("sw-half") is None
+    await again.close()
+
+
+async def test_what_people_asked_is_for_the_owners_eyes(tmp_path, url):
+    ledger = SQLLedger(url)
+    await ledger.open()
+    ledger.record(decision())
+    await ledger.feedback(Feedback("sw-1", score=1.0))
+    files = [*(tmp_path / "nested").iterdir()]
+    assert {file.name for file in files} == {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert (tmp_path / "nested").stat().st_mode & 0o777 == 0o700
+    await ledger.close()
+
+
 async def test_texts_are_left_out_when_they_are_not_to_be_kept(url):
     ledger = SQLLedger(url, keep_text=False)
     await ledger.open()
@@ -105,11 +181,13 @@ async def test_texts_are_left_out_when_they_are_not_to_be_kept(url):
 
 
 async def test_the_first_expert_keeps_a_collection(ledger):
-    assert await ledger.collection("key", "docs") is None
-    racing = [ledger.create_collection("key", "docs", expert) for expert in ("minilm", "e5", "minilm")]
+    docs = ("key", "embedding", "docs")
+    assert await ledger.collection(*docs) is None
+    racing = [ledger.create_collection(*docs, expert) for expert in ("minilm", "e5", "minilm")]
     owners = set(await asyncio.gather(*racing))
-    assert owners == {await ledger.collection("key", "docs")}
-    assert await ledger.collection("another key", "docs") is None
+    assert owners == {await ledger.collection(*docs)}
+    assert await ledger.collection("another key", "embedding", "docs") is None
+    assert await ledger.collection("key", "rerank", "docs") is None
 
 
 async def test_a_database_that_cannot_be_opened_is_a_config_error(tmp_path):
@@ -122,3 +200,16 @@ async def test_a_file_that_is_no_database_is_a_config_error(tmp_path):
     (tmp_path / "ledger.db").write_text("this is not SQLite, whatever its name says" * 100)
     with pytest.raises(ConfigError, match=r"ledger\.url"):
         await SQLLedger(f"sqlite:///{tmp_path / 'ledger.db'}").open()
+
+
+async def test_a_database_that_fails_is_a_clear_error_and_stops_nobody(url, caplog):
+    ledger = SQLLedger(url)
+    await ledger.open()
+    ledger.record(decision())
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+        other.execute("DROP TABLE feedback")
+        other.execute("DROP TABLE decisions")
+    with pytest.raises(LedgerUnavailable):
+        await ledger.feedback(Feedback("sw-1", 1.0))
+    await ledger.close()
+    assert "1 decisions could not be written" in caplog.text

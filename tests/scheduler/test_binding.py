@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import DeadlineExceeded, NoCapacity, RateLimited
-from orchestrator.scheduler.base import Lease
+from orchestrator.scheduler.base import Lease, LeaseOutcome
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Waiter
 from tests.support.places import FAILED, LEFT, OK, ask, become_ready, happened, local, persona, remote
 from tests.support.world import World
+
+QUICK = LeaseOutcome(ok=True, duration_s=0.1)
 
 
 def test_the_best_expert_with_room_is_leased_at_once():
@@ -111,6 +113,38 @@ def test_who_is_soon_served_stays_and_who_stands_far_behind_leaves():
         core.acquire(ask("good", "bad", mu=0.04, request_id=name), 0.0)
     core.release(bad, OK, 0.1)
     assert happened(core) == ["grant third bad"]  # three seconds at 0.04 are worth more than 0.1
+
+
+def test_a_waiter_whose_turn_comes_goes_where_it_is_best_bound_by_then():
+    """Granted where `bind` would not put it any more, it would have a propensity of 0."""
+    core = Core([remote("good", concurrency=1), remote("bad", concurrency=1)], 0, 0.0)
+    good, bad = core.acquire(ask("good"), 0.0), core.acquire(ask("bad"), 0.0)
+    for name in ("first", "second"):
+        core.acquire(ask("good", request_id=name), 0.0)
+    waiter = core.acquire(ask("good", "bad", mu=0.2, request_id="w"), 0.0)
+    assert waiter.bound.name == "bad"  # good is three answers of a second away
+    core.release(good, QUICK, 0.1)
+    (first,) = (action.lease for action in core.take_actions())
+    core.release(bad, OK, 0.2)
+    assert waiter.bound.name == "good"  # two of a tenth of a second
+    core.release(first, QUICK, 0.3)
+    (second,) = (action.lease for action in core.take_actions())
+    core.release(second, QUICK, 0.4)
+    assert happened(core) == ["grant w good"]
+
+
+def test_without_a_price_on_waiting_it_goes_back_to_its_best_expert_when_that_is_healthy_again():
+    core = Core([remote("best", concurrency=1), remote("other", concurrency=1)], 0, 0.0)
+    for _ in range(3):
+        core.release(core.acquire(ask("best"), 0.0), FAILED, 0.0)
+    probe, other = core.acquire(ask("best"), 1.0), core.acquire(ask("other"), 1.0)
+    core.acquire(ask("best", request_id="first"), 1.0)
+    waiter = core.acquire(ask("best", "other", request_id="w"), 1.0)
+    assert waiter.bound.name == "other"
+    core.release(probe, OK, 2.0)
+    assert happened(core) == ["grant first best"]
+    core.release(other, OK, 3.0)
+    assert waiter.bound.name == "best"
 
 
 def test_waits_at_binding_name_only_those_that_could_be_bound():
@@ -220,7 +254,8 @@ def test_a_request_goes_to_a_worse_expert_when_the_queue_of_the_best_is_full():
     core = Core([remote("a", concurrency=1), remote("b")], 0, 0.0, max_waiting=1)
     for _ in range(2):
         core.acquire(ask("a"), 0.0)
-    assert core.acquire(ask("a", "b"), 0.0).expert == "b"
+    lease = core.acquire(ask("a", "b"), 0.0)
+    assert (lease.expert, lease.waits_s) == ("b", {"b": 0.0})
 
 
 def test_who_waits_hears_of_the_deadline_when_it_comes():

@@ -14,7 +14,7 @@ from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Stop, Waiter
 from orchestrator.types import Endpoint
-from routers.policy import Choice
+from routers.policy import Option, Plan, Settings, bind, make_plan, propensity
 from tests.support.places import local, persona, remote
 
 BUDGET = 100
@@ -31,15 +31,26 @@ FLEET = (
 )
 NAMES = [place.expert for place in FLEET]
 OUTCOMES = [
-    LeaseOutcome(ok=True, latency_s=0.1, duration_s=2.0),
-    LeaseOutcome(ok=True, latency_s=30.0, duration_s=40.0),
-    LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1),
-    LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1, retry_after_s=7.0),
-    LeaseOutcome(ok=None, latency_s=0.1, duration_s=0.1),
+    LeaseOutcome(ok=True, duration_s=2.0, first_byte_s=0.1),
+    LeaseOutcome(ok=True, duration_s=40.0, first_byte_s=30.0),
+    LeaseOutcome(ok=True, duration_s=3.0),
+    LeaseOutcome(ok=False, duration_s=0.1),
+    LeaseOutcome(ok=False, duration_s=0.1, retry_after_s=7.0),
+    LeaseOutcome(ok=None, duration_s=0.1),
 ]
-candidates = st.lists(
-    st.builds(Choice, st.sampled_from(NAMES), st.floats(0, 1)), min_size=1, max_size=4, unique_by=lambda c: c.expert
-).map(tuple)
+plans = st.builds(
+    make_plan,
+    st.lists(
+        st.builds(Option, st.sampled_from(NAMES), st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda option: option.expert,
+    ),
+    st.builds(
+        Settings, mu=st.sampled_from([0.0, 0.01, 1.0]), explore=st.sampled_from([0.0, 0.5]), near_tie=st.just(0.2)
+    ),
+    uniform=st.sampled_from([0.0, 0.2, 0.4, 0.9]),
+)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -48,6 +59,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.core = Core(FLEET, BUDGET, self.now, max_waiting=5, uniform=lambda: 0.5)
         self.fleet: tuple[Place, ...] = FLEET
+        self.plans: dict[str, Plan] = {}
         self.waiting: set[Waiter] = set()
         self.leases: list[tuple[Lease, Host, int]] = []
         self.grants: list[tuple[str, float]] = []
@@ -58,10 +70,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # What can happen
 
-    @rule(choices=candidates, mu=st.sampled_from([0.0, 0.01, 1.0]), patience=st.sampled_from([1.0, 50.0, math.inf]))
-    def acquire(self, choices, mu, patience):
+    @rule(plan=plans, patience=st.sampled_from([1.0, 50.0, math.inf]))
+    def acquire(self, plan, patience):
         self.asked += 1
-        request = LeaseRequest(f"r{self.asked}", choices, mu, self.now + patience)
+        request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, self.now + patience)
+        self.plans[request.id] = plan
         try:
             admitted = self.core.acquire(request, self.now)
         except SwitchyardError:
@@ -172,6 +185,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         if host.place.holds_weights:
             assert host in self.in_memory
             assert host not in self.loading
+        plan = self.plans[lease.id.rpartition("/")[0]]
+        assert lease.expert in lease.waits_s
+        assert lease.expert == bind([c for c in plan.choices if c.expert in lease.waits_s], lease.waits_s, plan.mu)
+        assert propensity(plan, lease.waits_s, lease.expert) > 0.0
         self.leases.append((lease, host, host.generation))
         self.grants.append((lease.expert, self.now))
         assert self.live(host) <= host.limit

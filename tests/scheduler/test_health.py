@@ -11,15 +11,15 @@ from orchestrator.scheduler.base import Lease, LeaseOutcome
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.health import Breaker
 from orchestrator.scheduler.state import Waiter
-from tests.support.places import FAILED, LEFT, OK, ask, happened, remote
+from tests.support.places import FAILED, LEFT, OK, ask, happened, local, remote
 
 
 def took(seconds: float) -> LeaseOutcome:
-    return LeaseOutcome(ok=True, latency_s=seconds, duration_s=seconds)
+    return LeaseOutcome(ok=True, duration_s=seconds, first_byte_s=seconds)
 
 
 def told_to_wait(seconds: float) -> LeaseOutcome:
-    return LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1, retry_after_s=seconds)
+    return LeaseOutcome(ok=False, duration_s=0.1, retry_after_s=seconds)
 
 
 def opened(at: float = 0.0) -> Breaker:
@@ -150,6 +150,21 @@ def test_slow_experts_are_not_unhealthy_when_they_always_were():
     assert breaker.closed
 
 
+def test_whole_answers_beside_streams_do_not_open_it():
+    """Their time is that of the generation: a healthy expert has both, 0.2 s to the first byte and 6 s to the last."""
+    breaker = Breaker()
+    streamed, whole = LeaseOutcome(ok=True, duration_s=6.0, first_byte_s=0.2), LeaseOutcome(ok=True, duration_s=6.0)
+    for outcome in [streamed] * 100 + [whole] * 100 + [streamed, whole] * 100:
+        assert not breaker.record(outcome, 0.0)
+
+
+def test_whole_answers_do_not_hide_that_streams_begin_late():
+    breaker = Breaker()
+    for outcome in [took(0.2)] * 20 + [LeaseOutcome(ok=True, duration_s=6.0), took(8.0)] * 15:
+        breaker.record(outcome, 0.0)
+    assert not breaker.closed
+
+
 def test_fast_answers_have_a_floor_below_which_nothing_is_slow():
     breaker = Breaker()
     for latency_s in [0.001] * 50 + [0.9] * 50:
@@ -167,7 +182,7 @@ def test_whatever_happened_it_lets_somebody_through_in_the_end(outcomes):
 
 
 def sicken(core: Core, name: str, now: float = 0.0) -> None:
-    while core.available(name, now):
+    while next(status for status in core.status(now) if status.expert == name).breaker == "closed":
         core.release(core.acquire(ask(name), now), FAILED, now)
 
 
@@ -185,6 +200,14 @@ def test_waiters_leave_an_expert_that_becomes_unhealthy():
     core.acquire(ask("a", "b", request_id="w"), 0.0)
     core.release(leases[0], told_to_wait(9.0), 0.1)
     assert happened(core) == ["grant w b"]
+
+
+def test_waiters_that_leave_for_an_expert_that_is_not_in_memory_have_it_loaded():
+    core = Core([remote("a", concurrency=2), local("b", 10)], 10, 0.0)
+    lease, _ = (core.acquire(ask("a"), 0.0) for _ in range(2))
+    core.acquire(ask("a", "b", request_id="w"), 0.0)
+    core.release(lease, told_to_wait(9.0), 0.1)
+    assert happened(core) == ["load b"]
 
 
 def test_when_nobody_is_healthy_a_probe_is_better_than_an_error():

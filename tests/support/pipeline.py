@@ -8,13 +8,13 @@ await pipeline.aborted.wait()                 # somebody was cancelled, or close
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import NotFound
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Position
-from orchestrator.types import Decision, Feedback, Query
+from orchestrator.types import Decision, Feedback, Kind, Query
 
 BODY = (
     b'{"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "small", "choices": '
@@ -49,7 +49,7 @@ class FakePipeline:
         self.gate.set()
         self.step.set()
 
-    async def answer(self, query: Query) -> FakeReply:
+    async def answer(self, query: Query, present: Callable[[Decision, bytes], bytes]) -> FakeReply:
         self.queries.append(query)
         self.asked.set()
         try:
@@ -60,7 +60,9 @@ class FakePipeline:
         if self.error is not None:
             raise self.error
         decision = make_decision(query)
-        return FakeReply(decision, events=self._stream()) if query.stream else FakeReply(decision, body=self.body)
+        if query.stream:
+            return FakeReply(decision, events=self._stream())
+        return FakeReply(decision, body=present(decision, self.body))
 
     async def route(self, query: Query) -> Decision:
         self.queries.append(query)
@@ -118,9 +120,6 @@ class FakeScheduler:
     def waits(self, experts: Iterable[str]) -> dict[str, float]:
         return dict.fromkeys(experts, 0.0)
 
-    def available(self, expert: str) -> bool:
-        return True
-
     def position(self, request_id: str) -> Position | None:
         return self.default_position
 
@@ -156,10 +155,10 @@ class FakeLedger:
             raise NotFound("no such decision")
         self.given.append(feedback)
 
-    async def collection(self, key_id: str, name: str) -> str | None:
+    async def collection(self, key_id: str, kind: Kind, name: str) -> str | None:
         return None
 
-    async def create_collection(self, key_id: str, name: str, expert: str) -> str:
+    async def create_collection(self, key_id: str, kind: Kind, name: str, expert: str) -> str:
         return expert
 
     async def outcomes(self) -> AsyncGenerator[dict[str, Any], None]:

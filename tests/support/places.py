@@ -18,9 +18,9 @@ from routers.policy import Choice
 
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1", token="t")
 
-OK = LeaseOutcome(ok=True, latency_s=0.1, duration_s=1.0)
-FAILED = LeaseOutcome(ok=False, latency_s=0.1, duration_s=0.1)
-LEFT = LeaseOutcome(ok=None, latency_s=0.0, duration_s=0.0)
+OK = LeaseOutcome(ok=True, duration_s=1.0, first_byte_s=0.1)
+FAILED = LeaseOutcome(ok=False, duration_s=0.1)
+LEFT = LeaseOutcome(ok=None, duration_s=0.0)
 
 
 def remote(name: str, *, concurrency: int | None = None, rpm: int | None = None) -> Place:

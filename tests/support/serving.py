@@ -1,7 +1,7 @@
 """`switchyard serve` in a process of its own, on a free port, as a user runs it.
 
 with switchyard_serve(folder / "experts.yaml") as gateway:
-    gateway.client.post("/v1/chat/completions", json=...)
+    httpx.post(f"{gateway.url}/v1/chat/completions", json=...)
     gateway.process.send_signal(signal.SIGTERM)
 """
 
@@ -23,7 +23,7 @@ START_S = STOP_S = 30.0
 
 @dataclass
 class ServedGateway:
-    """log: the lines it has written so far. client: follows `url`, once it is known."""
+    """url: without `/v1`. log: the lines it has written so far."""
 
     process: subprocess.Popen[str]
     log: list[str] = field(default_factory=list)
@@ -60,5 +60,8 @@ def switchyard_serve(config: Path) -> Iterator[ServedGateway]:
             yield gateway
         finally:
             process.terminate()
-            process.wait(STOP_S)
-            reader.join()
+            try:
+                process.wait(STOP_S)
+            finally:
+                process.kill()
+                reader.join()

@@ -77,7 +77,7 @@ class World:
 
     def _serve(self, lease: Lease) -> None:
         self.served.append(Served(lease.id.rpartition("/")[0], lease.expert, self.now, lease.wait_s))
-        outcome = LeaseOutcome(ok=True, latency_s=0.1, duration_s=self._service_s)
+        outcome = LeaseOutcome(ok=True, duration_s=self._service_s, first_byte_s=0.1)
         self._at(self.now + self._service_s, lambda: self.core.release(lease, outcome, self.now))
 
     def _carry_out(self) -> None:

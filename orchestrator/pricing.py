@@ -1,0 +1,62 @@
+"""What a query costs on an expert: what to expect, for the ranking, and at most, for `switchyard.max_cost_usd`.
+
+    expected_usd(spec, query, expected_tokens(query))
+    most_usd(spec, query)
+
+At most is meant literally for one answer: all the tokens that the expert may write. Attempts that fail come on top. Pure; what
+an answer did cost is charged in `recording.py`.
+"""
+
+from __future__ import annotations
+
+from orchestrator.config import ExpertBase, Price
+from orchestrator.types import Query
+
+EXPECTED_COMPLETION_TOKENS = 512
+"""No answer is expected to be longer when experts are compared: most end long before their max_tokens."""
+UNBOUNDED_ANSWER_TOKENS = 65_536
+"""How long an answer may become where neither the request nor the expert's context sets an end."""
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def cost_usd(price: Price, prompt_tokens: int, completion_tokens: int) -> float:
+    return (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
+
+
+def expected_tokens(query: Query) -> int:
+    """How long the answers to `query` are likely to be, together."""
+    if query.kind not in ("chat", "completion"):
+        return 0
+    return min(_asked(query) or EXPECTED_COMPLETION_TOKENS, EXPECTED_COMPLETION_TOKENS) * query.num_answers
+
+
+def expected_usd(spec: ExpertBase, query: Query, completion_tokens: int) -> float:
+    """What `query` is likely to cost on `spec`, which the ranking weighs. completion_tokens: of `expected_tokens`."""
+    prompt_tokens = query.prompt_tokens + query.other_prompt_tokens + spec.added_tokens
+    return cost_usd(spec.price, prompt_tokens, completion_tokens)
+
+
+def most_usd(spec: ExpertBase, query: Query) -> float:
+    """What one answer of `spec` to `query` costs if it writes as much as it may."""
+    prompt_tokens = query.prompt_tokens + query.other_prompt_tokens + spec.added_tokens
+    return cost_usd(spec.price, prompt_tokens, _longest(spec, query) * query.num_answers)
+
+
+def _longest(spec: ExpertBase, query: Query) -> int:
+    """Tokens that one answer may have: as many as `spec` is told of, else what its context leaves, if that is known."""
+    if query.kind not in ("chat", "completion"):
+        return 0
+    parameters = spec.parameters
+    if fixed := next((value for name in _LIMITS if isinstance(value := parameters.set.get(name), int)), None):
+        return fixed
+    asked = _asked(query)
+    if asked is not None and not set(_LIMITS).intersection(parameters.drop):
+        return asked
+    return UNBOUNDED_ANSWER_TOKENS if spec.context is None else max(0, spec.context - query.prompt_tokens)
+
+
+def _asked(query: Query) -> int | None:
+    """How long the request says an answer may be, if it does."""
+    asked: int | None = query.body.get("max_tokens")
+    return query.body.get("max_completion_tokens") or asked if query.kind == "chat" else asked
