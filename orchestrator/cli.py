@@ -21,7 +21,7 @@ import typer
 from orchestrator.errors import ConfigError, SwitchyardError
 
 if TYPE_CHECKING:
-    from orchestrator.probe import Probe
+    from orchestrator.fleet.probe import Probe
 
 app = typer.Typer(
     name="switchyard",
@@ -61,7 +61,7 @@ def serve(
 ) -> None:
     """Run the gateway until it is told to stop."""
     from orchestrator import service
-    from orchestrator.configfile import find_config
+    from orchestrator.fleet.configfile import find_config
 
     service.serve(find_config(config), host=host, port=port, engine=engine)
 
@@ -77,7 +77,7 @@ def ask(
 ) -> None:
     """Ask one question: of the running gateway, or without one."""
     from orchestrator.client import ask as answer
-    from orchestrator.configfile import find_config
+    from orchestrator.fleet.configfile import find_config
 
     async def run() -> dict[str, Any]:
         pieces: list[str] = []
@@ -107,8 +107,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the YAML, then see whether every expert answers."""
-    from orchestrator.configerrors import json_schema
-    from orchestrator.configfile import find_config, load_config
+    from orchestrator.fleet.configerrors import json_schema
+    from orchestrator.fleet.configfile import find_config, load_config
 
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2))
@@ -130,7 +130,7 @@ def check(
 
 
 async def _probe(path: Path, *, quiet: bool) -> list[Probe]:
-    from orchestrator.probe import probe
+    from orchestrator.fleet.probe import probe
     from orchestrator.service import running
 
     results = []
@@ -150,9 +150,9 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch weights into the model cache, verified."""
-    from orchestrator.configfile import find_config, read_config
-    from orchestrator.weights import pull as fetch
-    from orchestrator.weights import weights_of
+    from orchestrator.fleet.configfile import find_config, read_config
+    from orchestrator.fleet.weights import pull as fetch
+    from orchestrator.fleet.weights import weights_of
 
     path = find_config(config)
     specs = read_config(path).by_name
@@ -171,7 +171,7 @@ def pull(
 @importers.command()
 def litellm(file: Annotated[Path, typer.Argument(help="The config.yaml of LiteLLM's proxy.")]) -> None:
     """Print an experts.yaml; what could not be carried over is told on stderr."""
-    from orchestrator.importers import from_litellm
+    from orchestrator.fleet.importers import from_litellm
 
     text, left_out = from_litellm(file)
     for line in left_out:
@@ -187,7 +187,7 @@ def export(
     config: ConfigOption = None,
 ) -> None:
     """Write the ledger's scored decisions as an outcome file."""
-    from orchestrator.configfile import find_config, read_config
+    from orchestrator.fleet.configfile import find_config, read_config
     from orchestrator.service import make_ledger
     from routers.outcomes import write_outcomes
 
@@ -210,7 +210,7 @@ def export(
 @experts.command("list")
 def list_experts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """What the YAML declares."""
-    from orchestrator.configfile import find_config, read_config
+    from orchestrator.fleet.configfile import find_config, read_config
 
     path = find_config(config)
     specs = read_config(path).experts
@@ -231,8 +231,8 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Write an expert into the YAML: add gpt backend=openai base_url=https://api.example.com/v1 price.input=2.5"""
-    from orchestrator.configedit import add_expert, parse_settings
-    from orchestrator.configfile import find_config
+    from orchestrator.fleet.configedit import add_expert, parse_settings
+    from orchestrator.fleet.configfile import find_config
 
     path = find_config(config)
     add_expert(path, {"name": name, **parse_settings(settings)})
@@ -242,8 +242,8 @@ def add(
 @experts.command()
 def remove(name: str, config: ConfigOption = None) -> None:
     """Take an expert out of the YAML."""
-    from orchestrator.configedit import remove_expert
-    from orchestrator.configfile import find_config
+    from orchestrator.fleet.configedit import remove_expert
+    from orchestrator.fleet.configfile import find_config
 
     path = find_config(config)
     remove_expert(path, name)
@@ -266,7 +266,7 @@ def unload(name: str, config: ConfigOption = None, url: UrlOption = None) -> Non
 
 def _command_expert(name: str, verb: str, config: Path | None, url: str | None) -> None:
     from orchestrator.client import command, gateway_url
-    from orchestrator.configfile import find_config, read_config
+    from orchestrator.fleet.configfile import find_config, read_config
 
     if url is None:
         path = find_config(config)

@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 
 from orchestrator.config import GatewaySpec
-from orchestrator.configfile import read_config
 from orchestrator.errors import GatewayError
 from orchestrator.experts.sse import Framer, data_of
+from orchestrator.fleet.configfile import read_config
 
 _MAX_TOKENS = 512
 _IS_UP_S = 2.0

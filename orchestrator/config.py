@@ -3,8 +3,8 @@
     from orchestrator.config import Config
     config = Config.model_validate({"version": 1, "experts": [{"name": "echo", "backend": "echo"}]})
 
-Reading the file, and errors with line numbers, are in `orchestrator/configfile.py`; what the objects become at run time is in
-`orchestrator/fleet.py`. Every unknown key is an error.
+Reading the file, and errors with line numbers, are in `orchestrator/fleet/configfile.py`; what the objects become at run time is in
+`orchestrator/fleet/snapshot.py`. Every unknown key is an error.
 """
 
 from __future__ import annotations
@@ -383,7 +383,7 @@ class MemorySpec(_Model):
 
 
 class LedgerSpec(_Model):
-    """Where decisions and feedback are kept: a SQLAlchemy URL (default: `.switchyard/ledger.db` beside the YAML)."""
+    """Where decisions and feedback are kept: `sqlite:///PATH` (default: `.switchyard/ledger.db` beside the YAML)."""
 
     url: str | None = None
     keep_text: bool = True

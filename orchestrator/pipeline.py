@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from orchestrator.convening import Convener
-from orchestrator.dispatch import Dispatcher
+from orchestrator.aggregators.convening import Convener
 from orchestrator.errors import ExpertError
-from orchestrator.fleet import Fleet, Route
-from orchestrator.planning import Planner
-from orchestrator.recording import charge, close_decision, note_overhead, open_decision
+from orchestrator.fleet.snapshot import Fleet, Route
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.planning import Planner
+from orchestrator.routing.recording import charge, close_decision, note_overhead, open_decision
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Scheduler
 from orchestrator.types import Answer, Decision, Query
 from routers.policy import bind

@@ -22,16 +22,15 @@ import psutil
 import uvloop
 from watchfiles import awatch
 
+from orchestrator.aggregators.convening import Convener
 from orchestrator.config import Config
-from orchestrator.configfile import load_config
-from orchestrator.convening import Convener
-from orchestrator.dispatch import Dispatcher
-from orchestrator.encoding import Encoders
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.session import open_session
-from orchestrator.fleet import Fleet, build_fleet, make_places
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.encoding import Encoders
+from orchestrator.fleet.snapshot import Fleet, build_fleet, make_places
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing, require_loopback
 from orchestrator.gateway.context import GatewayContext
@@ -40,8 +39,9 @@ from orchestrator.gateway.server import bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
-from orchestrator.planning import Planner
-from orchestrator.routing import Sessions
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.planning import Planner
+from orchestrator.routing.scoring import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
 from orchestrator.types import Decision
 
@@ -77,6 +77,7 @@ class Service:
         self.reload_error: str | None = None
         self._build = build
         self._file_state = file_state
+        self._warming: asyncio.Task[None] | None = None
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
         self.pipeline = Pipeline(
@@ -123,10 +124,29 @@ class Service:
             return
         before, self.fleet, self.reload_error = self.fleet, fleet, None
         logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
+        self.warm_pinned()
         fixed = _read_at_start(before.config)
         for name, value in _read_at_start(config).items():
             if value != fixed[name]:
                 logger.warning("the change of '%s' takes effect when the gateway is started again", name)
+
+    def warm_pinned(self) -> None:
+        """Have the pinned experts loaded, in the background. What fails is logged, and tried again when a request comes."""
+        self.stop_warming()
+        places = make_places(self.fleet)
+        pinned = [place.expert for place in places if place.pin and place.expert == place.host]
+        self._warming = asyncio.create_task(self._warm(pinned), name="warm-pinned")
+
+    async def _warm(self, experts: list[str]) -> None:
+        ends = await asyncio.gather(*map(self.scheduler.warm, experts), return_exceptions=True)
+        for expert, end in zip(experts, ends, strict=True):
+            if isinstance(end, Exception):
+                logger.error("the pinned %s could not be loaded: %s", expert, end)
+
+    def stop_warming(self) -> None:
+        """Wait for pinned experts no longer; those that are being loaded go on."""
+        if self._warming is not None:
+            self._warming.cancel()
 
     async def watch(self) -> None:
         """Reload whenever the file changes, until cancelled.
@@ -165,6 +185,7 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
         require_loopback(host or gateway.host, context.keys)
         listener = bind(host or gateway.host, gateway.port if port is None else port)
         watcher = asyncio.create_task(service.watch(), name="config-watcher")
+        service.warm_pinned()
         _collect_garbage_less_often()
         address, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d/v1", address, port)
@@ -202,6 +223,7 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
         stack.push_async_callback(scheduler.close)
         service = Service(config_path, fleet, build, scheduler, ledger, file_state)
         stack.push_async_callback(lambda: service.fleet.close())
+        stack.callback(service.stop_warming)
         await ledger.open()
         yield service
 

@@ -4,7 +4,7 @@
     encoder.encode(["What is 2 + 2?"])          # array of shape (1, 384), float32, of length 1
 
 Both are `routers.base.Encoder`. Nothing is opened before the first `encode` (or `open()`). Not here: batching across requests
-(`orchestrator/routing.py`), serving embeddings to clients (`orchestrator/experts/onnx.py`), and encoders by torch.
+(`orchestrator/routing/scoring.py`), serving embeddings to clients (`orchestrator/experts/onnx.py`), and encoders by torch.
 """
 
 from __future__ import annotations

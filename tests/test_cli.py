@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from orchestrator.configfile import load_config
+from orchestrator.fleet.configfile import load_config
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing
 from tests.support.cli import switchyard

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.config import Config, Price
 from orchestrator.errors import ContextTooLong
-from orchestrator.feasibility import infeasible_because, nothing_feasible, split_feasible
+from orchestrator.routing.feasibility import infeasible_because, nothing_feasible, split_feasible
 from tests.support.queries import chat_query, make_query
 
 BASE = {

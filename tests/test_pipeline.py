@@ -471,6 +471,27 @@ async def test_exploration_is_recorded_with_its_propensity(tmp_path):
     assert 20 <= len(chosen["b"]) <= 90
 
 
+async def test_under_load_nobody_is_bound_to_an_expert_that_its_policy_would_not_choose(tmp_path, upstream):
+    """Waits change while requests queue, answers fail, and streams and whole answers mix."""
+    upstream.delay_s = 0.01
+    experts = [openai_expert(name, upstream.base_url, limits={"concurrency": 1}) for name in ("a", "b")]
+    experts.append(openai_expert("c", upstream.base_url, limits={"concurrency": 2, "rpm": 30}))
+    policies = {"auto": {"router": "same", "explore": 0.5, "near_tie": 0.1}}
+    async with service_of(tmp_path, *experts, policies=policies, routers={"same": {"type": "cheapest"}}) as service:
+
+        async def ask(i):
+            query = chat_query(stream=i % 2 == 0, options=RequestOptions(mu=(0.0, 0.05, 5.0)[i % 3]))
+            reply = await service.pipeline.answer(query)
+            await text_of(reply)
+            return reply.decision
+
+        upstream.script.extend(["ok", "ok", "500", "ok"] * 20)
+        decisions = await asyncio.gather(*map(ask, range(150)))
+    assert {d.expert for d in decisions} == {"a", "b", "c"}
+    assert any(max(d.waits_s.values()) > 0 for d in decisions)
+    assert all(0 < d.propensity <= 1 for d in decisions)
+
+
 async def test_routing_alone_calls_nobody_and_records_nothing(tmp_path, upstream):
     async with service_of(tmp_path, openai_expert("a", upstream.base_url), ECHO) as service:
         query = chat_query()

@@ -8,9 +8,10 @@ import pytest
 
 from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.registry import ENGINES
-from orchestrator.errors import ConfigError, UnknownModel
-from orchestrator.fleet import make_places
+from orchestrator.errors import ConfigError, ExpertError, UnknownModel
+from orchestrator.fleet.snapshot import make_places
 from orchestrator.service import running
+from tests.support.engine import FakeEngine
 from tests.support.queries import chat_query
 from tests.support.service import openai_expert, service_of, text_of, write_config
 from tests.support.upstream import running_upstream
@@ -178,6 +179,50 @@ async def test_the_providers_keys_are_for_no_server_of_ours(tmp_path, monkeypatc
     async with service_of(tmp_path, remote, local) as service:
         place = next(place for place in make_places(service.fleet) if place.expert == "local")
         assert place.command().not_inherited == {"PROVIDER_KEY"}
+
+
+def pinned(name):
+    return {
+        "name": name,
+        "backend": "command",
+        "command": "serve {port}",
+        "residency": {"pin": True, "memory_gb": 0.001},
+    }
+
+
+async def test_pinned_experts_are_loaded_before_anybody_asks_and_new_ones_after_a_reload(tmp_path, monkeypatch):
+    engine = FakeEngine()
+    monkeypatch.setitem(ENGINES, "fake", lambda: engine)
+    poet = {"name": "poet", "backend": "persona", "base": "first", "system": "In verse."}
+    unpinned = {"name": "lazy", "backend": "command", "command": "serve {port}"}
+    config = write_config(tmp_path, pinned("first"), poet, unpinned)
+    async with running(config, engine="fake") as service:
+        service.warm_pinned()
+        (await engine.launched("first")).succeed().finish()
+        write_config(tmp_path, pinned("first"), poet, unpinned, pinned("second"))
+        await service.reload()
+        (await engine.launched("second")).succeed().finish()
+    assert [launch.name for launch in engine.launches] == ["first", "second"]
+
+
+async def test_a_pinned_expert_that_can_not_be_loaded_is_logged_and_the_others_are(tmp_path, monkeypatch, caplog):
+    engine = FakeEngine()
+    monkeypatch.setitem(ENGINES, "fake", lambda: engine)
+    async with running(write_config(tmp_path, pinned("bad"), pinned("good")), engine="fake") as service:
+        service.warm_pinned()
+        (await engine.launched("bad")).fail(ExpertError("bad", "not_loaded", "its server exited with code 1"))
+        (await engine.launched("good")).succeed().finish()
+        await until(lambda: "the pinned bad could not be loaded: its server exited with code 1" in caplog.text)
+        assert [status.state for status in service.scheduler.status()] == ["cold", "ready"]
+
+
+async def test_a_service_that_ends_while_it_loads_pinned_experts_says_nothing_of_it(tmp_path, monkeypatch, caplog):
+    engine = FakeEngine()
+    monkeypatch.setitem(ENGINES, "fake", lambda: engine)
+    async with running(write_config(tmp_path, pinned("slow")), engine="fake") as service:
+        service.warm_pinned()
+        await engine.launched("slow")
+    assert "could not be loaded" not in caplog.text
 
 
 class BrokenEngine(LocalEngine):

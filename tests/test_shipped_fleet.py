@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from orchestrator.configfile import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.weights import weights_path
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.weights import weights_path
 from tests.support.cli import switchyard
 from tests.support.serving import ServedGateway, switchyard_serve
 from tests.support.shipped import SHIPPED

@@ -3,7 +3,7 @@
     combined = await make_aggregator("vote").combine("6 x 7?", [MemberAnswer("a", "42"), MemberAnswer("b", "It is 42.")])
     combined.text, combined.who                   # ('42', ('a', 'b'))
 
-Members are the experts of a panel. Asking them, and waiting for them, is in `orchestrator/panel.py`.
+Members are the experts of a panel. Asking them, and waiting for them, is in `orchestrator/aggregators/panel.py`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ read at start:
 `policies` are the policies and panels that the key may call, `experts` the only ones that may answer it, whether called by
 name, by a policy or in a panel; each limits nothing where it is not given. A name that nobody has allows nothing. `#` begins a
 comment. A client sends its key as `Authorization: Bearer`, `x-api-key` or `api-key`. Without any key everybody on this machine
-is `ANONYMOUS`, except for web pages from elsewhere. Not here: where limits are enforced (`orchestrator/fleet.py`,
-`orchestrator/feasibility.py`), and budgets.
+is `ANONYMOUS`, except for web pages from elsewhere. Not here: where limits are enforced (`orchestrator/fleet/snapshot.py`,
+`orchestrator/routing/feasibility.py`), and budgets.
 """
 
 from __future__ import annotations

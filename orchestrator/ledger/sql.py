@@ -1,4 +1,4 @@
-"""The ledger in a SQL database, SQLite by default: decisions in batches off the request path, feedback durable at once.
+"""The ledger in SQLite, by SQLAlchemy: decisions in batches off the request path, feedback durable at once.
 
     ledger = SQLLedger("sqlite:///.switchyard/ledger.db")
     await ledger.open()
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
@@ -34,8 +34,6 @@ from routers.base import Outcome
 BATCH_INTERVAL_S = 0.1
 MAX_PENDING = 100_000
 PAGE = 1_000
-
-_UPSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,7 +58,7 @@ class SQLLedger:
         except (SQLAlchemyError, OSError, ImportError) as exc:
             reason = getattr(exc, "orig", None) or exc  # the driver's own words, without the statement
             raise ConfigError(
-                f"ledger.url: can't open the database ({reason}); expected a writable SQLAlchemy URL"
+                f"ledger.url: can't open the database ({reason}); expected sqlite:///PATH of a file that can be written"
             ) from exc
         self._writer = asyncio.create_task(self._write_batches(), name="ledger-writer")
 
@@ -182,7 +180,7 @@ class SQLLedger:
         rows = [row for decision in batch if (row := _decision_row(decision)) is not None]
         if rows:
             with self._engine.begin() as connection:
-                connection.execute(_UPSERTS[self._engine.dialect.name](schema.decisions).on_conflict_do_nothing(), rows)
+                connection.execute(sqlite.insert(schema.decisions).on_conflict_do_nothing(), rows)
         return {row["id"] for row in rows}
 
     async def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
@@ -216,18 +214,15 @@ class SQLLedger:
 def _connect(url: str) -> sa.Engine:
     """Open the database, create what is missing, and refuse one that a newer Switchyard wrote."""
     target = sa.make_url(url)
-    if target.get_backend_name() not in _UPSERTS:
-        raise OSError(f"'{target.get_backend_name()}' is not supported; known are {', '.join(_UPSERTS)}")
-    if target.get_backend_name() == "sqlite" and target.database:
+    if target.get_backend_name() != "sqlite":
+        raise OSError(f"'{target.get_backend_name()}' is not supported yet, only sqlite is")
+    if target.database:
         _make_private(target.database)
     engine = sa.create_engine(target)
-    if target.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _durable)
+    sa.event.listen(engine, "connect", _durable)
     with engine.begin() as connection:
-        if (
-            engine.name == "sqlite"
-        ):  # what is missing is looked for and created under one lock: gateways may start together
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # What is missing is looked for and created under one lock: gateways may start together.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         schema.metadata.create_all(connection)
         found = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
         if found is None:

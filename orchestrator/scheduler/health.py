@@ -5,7 +5,8 @@
     breaker.allows(now)                         # False for about 5 s, then True for one probe
 
 Closed, it opens on failures (three in a row, or half of the last 20 within a minute) or when the median time to a stream's first
-byte is far above the expert's own. How long whole answers take depends on what was asked, and is no sign of health. Open, it waits 5 s, doubling to 60 s, jittered; then it is half-open and lets one probe through, whose success
+byte is far above the expert's own. How long whole answers take depends on what was asked, and is no sign of health. Open, it
+waits 5 s, doubling to 60 s, jittered; then it is half-open and lets one probe through, whose success
 closes it. A Retry-After opens it for that long at once: nobody asks an expert that named a time, not even a probe.
 
 Better a probe than an error: a request none of whose experts is allowed may probe an open one before its time (`admits`), one

@@ -15,11 +15,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.shared import ErrorObject
 
-from orchestrator.configfile import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.weights import weights_path
 from orchestrator.gateway.app import create_app
 from orchestrator.service import running
-from orchestrator.weights import weights_path
 from tests.support.gateway import served
 from tests.support.live import CAPABILITIES, in_thread
 from tests.support.service import write_config

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.configfile import load_config
-from orchestrator.fleet import expert_card
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.snapshot import expert_card
 from routers.base import ExpertCard
 from routers.encoders import HashedEncoder
 from routers.skills import SkillsRouter

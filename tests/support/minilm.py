@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.configfile import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.weights import weights_path
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.weights import weights_path
 from routers.encoders import OnnxEncoder
 
 SHIPPED = Path(__file__).parents[2] / "experts.yaml"

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from orchestrator.config import Config
-from orchestrator.configfile import load_config
 from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.process import ServerProcess
 from orchestrator.errors import ConfigError, MissingExtra
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.registry import launch_command, make_expert
 from orchestrator.experts.session import open_session
+from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.weights import weights_path
 from orchestrator.types import Answer, Call, Kind
-from orchestrator.weights import weights_path
 from tests.support.experts import call_of
 
 SHIPPED = Path(__file__).parents[2] / "experts.yaml"

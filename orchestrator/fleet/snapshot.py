@@ -32,10 +32,10 @@ from orchestrator.config import (
 from orchestrator.errors import ConfigError, Forbidden, UnknownModel
 from orchestrator.experts.base import Expert, ServerCommand, Services
 from orchestrator.experts.registry import launch_command, make_expert
-from orchestrator.routing import Scorer
+from orchestrator.fleet.weights import weights_path
+from orchestrator.routing.scoring import Scorer
 from orchestrator.scheduler.base import Place
 from orchestrator.types import Kind, Query
-from orchestrator.weights import weights_path
 from routers.base import Encoder, ExpertCard, Router
 from routers.registry import make_router
 

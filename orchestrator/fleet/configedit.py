@@ -22,8 +22,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, Node, ScalarNode, SequenceNode
 
-from orchestrator.configfile import parse_config, read_text
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configfile import parse_config, read_text
 
 
 def add_expert(path: Path, spec: Mapping[str, Any]) -> None:

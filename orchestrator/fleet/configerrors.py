@@ -4,7 +4,7 @@
     str(problems[0])        # "experts[1].price.input: got 'cheap', expected a number >= 0"
 
 What was expected is read from the JSON Schema at the place of the error, so there is no second list of rules. The file's lines
-are added by `orchestrator/configfile.py`. Values under keys that may hold secrets are never repeated.
+are added by `orchestrator/fleet/configfile.py`. Values under keys that may hold secrets are never repeated.
 """
 
 from __future__ import annotations

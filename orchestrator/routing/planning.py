@@ -11,11 +11,11 @@ import random
 
 from orchestrator.config import ExpertBase, PolicySpec
 from orchestrator.errors import RequestError
-from orchestrator.feasibility import nothing_feasible, out_of_scope, split_feasible
-from orchestrator.fleet import Fleet, Route
+from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.ledger.base import Ledger
-from orchestrator.pricing import expected_tokens, expected_usd
-from orchestrator.routing import Sessions
+from orchestrator.routing.feasibility import nothing_feasible, out_of_scope, split_feasible
+from orchestrator.routing.pricing import expected_tokens, expected_usd
+from orchestrator.routing.scoring import Sessions
 from orchestrator.types import Decision, Query
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 

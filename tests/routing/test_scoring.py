@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import DeadlineExceeded, NoCapacity
-from orchestrator.routing import MAX_BATCH, Scorer, Sessions
+from orchestrator.routing.scoring import MAX_BATCH, Scorer, Sessions
 from routers.base import ExpertCard
 from routers.baselines import FixedRouter
 

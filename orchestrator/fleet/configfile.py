@@ -4,7 +4,7 @@
     # ConfigError: experts.yaml:12: experts[1].price.input: got 'cheap', expected a number >= 0
 
 `read_config` looks at the text alone; `load_config` also at what it refers to on this machine: environment variables and
-files. Nothing is imported, started or downloaded. Editing the file is in `orchestrator/configedit.py`.
+files. Nothing is imported, started or downloaded. Editing the file is in `orchestrator/fleet/configedit.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from orchestrator.aggregators.registry import AGGREGATORS
 from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec, RouterSpec
-from orchestrator.configerrors import Loc, Problem, got, nearest, schema_problems
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configerrors import Loc, Problem, got, nearest, schema_problems
 from routers.encoders import HashedEncoder
 from routers.registry import ROUTERS, make_router
 

@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
+from orchestrator.aggregators.panel import run_panel
 from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.config import PanelSpec
-from orchestrator.dispatch import Dispatcher
 from orchestrator.errors import RequestError
 from orchestrator.experts.inputs import question_of
 from orchestrator.experts.render import text_answer
-from orchestrator.feasibility import nothing_feasible, split_feasible
-from orchestrator.fleet import Fleet, Route
-from orchestrator.panel import run_panel
-from orchestrator.recording import charge
+from orchestrator.fleet.snapshot import Fleet, Route
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.feasibility import nothing_feasible, split_feasible
+from orchestrator.routing.recording import charge
 from orchestrator.scheduler.base import LeaseOutcome, Scheduler
 from orchestrator.types import Answer, Call, Decision, Query, Usage
 from routers.policy import Choice, Plan

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.configedit import add_expert, parse_settings, remove_expert
-from orchestrator.configfile import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configedit import add_expert, parse_settings, remove_expert
+from orchestrator.fleet.configfile import load_config
 
 TEXT = """\
 # The fleet.

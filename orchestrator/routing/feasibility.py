@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.config import ExpertBase
 from orchestrator.errors import ContextTooLong, Forbidden, RequestError
-from orchestrator.pricing import most_usd
+from orchestrator.routing.pricing import most_usd
 from orchestrator.types import Query
 
 _CONTEXT = "needs "

@@ -17,7 +17,7 @@ from typing import Literal
 
 from orchestrator.config import Config, OnnxSpec
 from orchestrator.errors import ConfigError
-from orchestrator.weights import weights_path
+from orchestrator.fleet.weights import weights_path
 from routers.base import Encoder
 from routers.encoders import HashedEncoder, OnnxEncoder
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ExpertError
-from orchestrator.fallback import BACKOFF_CAP_S, Fallback
+from orchestrator.routing.fallback import BACKOFF_CAP_S, Fallback
 from routers.policy import Choice
 
 A, B, C = Choice("a", 0.9), Choice("b", 0.5), Choice("c", 0.1)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from orchestrator.config import EchoSpec, OpenAISpec
 from orchestrator.errors import ContextTooLong, Forbidden, RequestError
-from orchestrator.feasibility import infeasible_because, nothing_feasible, split_feasible
+from orchestrator.routing.feasibility import infeasible_because, nothing_feasible, split_feasible
 from orchestrator.types import RequestOptions
 from tests.support.queries import caller, chat_query, make_query
 

@@ -9,10 +9,10 @@ import time
 import aiohttp
 import pytest
 
-from orchestrator.dispatch import Dispatcher
 from orchestrator.errors import AllExpertsFailed
 from orchestrator.gateway.lifecycle import Lifecycle
-from orchestrator.recording import note_overhead, open_decision
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.recording import note_overhead, open_decision
 from orchestrator.scheduler.base import LeaseOutcome
 from orchestrator.types import Attempt
 from routers.policy import Choice, Plan

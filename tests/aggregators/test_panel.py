@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.first import First
+from orchestrator.aggregators.panel import Ask, run_panel
 from orchestrator.aggregators.vote import Vote
 from orchestrator.config import PanelSpec
 from orchestrator.errors import (
@@ -19,7 +20,6 @@ from orchestrator.errors import (
     RateLimited,
     RequestError,
 )
-from orchestrator.panel import Ask, run_panel
 
 QUESTION = "What is 6 x 7?"
 

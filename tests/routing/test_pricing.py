@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.config import EchoSpec
-from orchestrator.pricing import (
+from orchestrator.routing.pricing import (
     EXPECTED_COMPLETION_TOKENS,
     UNBOUNDED_ANSWER_TOKENS,
     expected_tokens,

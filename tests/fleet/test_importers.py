@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.configfile import parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.importers import from_litellm
+from orchestrator.fleet.configfile import parse_config
+from orchestrator.fleet.importers import from_litellm
 from tests.support.cli import switchyard
 
 LITELLM = """\

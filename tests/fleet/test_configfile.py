@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from orchestrator.configerrors import json_schema
-from orchestrator.configfile import find_config, load_config, parse_config
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configerrors import json_schema
+from orchestrator.fleet.configfile import find_config, load_config, parse_config
 
 ROOT = Path(__file__).parents[1]
 FILE = Path("experts.yaml")

@@ -17,9 +17,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from orchestrator.configedit import as_item
-from orchestrator.configfile import parse_config, read_text
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configedit import as_item
+from orchestrator.fleet.configfile import parse_config, read_text
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_PROVIDERS = frozenset({"openai", "hosted_vllm"})

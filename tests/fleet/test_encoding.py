@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config import Config
-from orchestrator.encoding import Encoders
+from orchestrator.fleet.encoding import Encoders
 from routers.encoders import HashedEncoder, OnnxEncoder
 
 

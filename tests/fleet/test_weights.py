@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from orchestrator.config import Config, HubFile, LocalFile, PyPIFile
 from orchestrator.errors import ConfigError, PullError
-from orchestrator.weights import cache_dir, pull, weights_of, weights_path
+from orchestrator.fleet.weights import cache_dir, pull, weights_of, weights_path
 from tests.support.cli import switchyard
 from tests.support.wheels import only_index, write_wheel
 

@@ -11,8 +11,8 @@ import asyncio
 import time
 
 from orchestrator.errors import SwitchyardError
-from orchestrator.fleet import Fleet
-from orchestrator.pricing import cost_usd
+from orchestrator.fleet.snapshot import Fleet
+from orchestrator.routing.pricing import cost_usd
 from orchestrator.types import Answer, Decision, Query
 
 CLIENT_LEFT = 499

@@ -23,9 +23,9 @@ from orchestrator.errors import (
     RequestError,
     SwitchyardError,
 )
-from orchestrator.fallback import Fallback
-from orchestrator.feasibility import nothing_feasible
-from orchestrator.fleet import Fleet
+from orchestrator.fleet.snapshot import Fleet
+from orchestrator.routing.fallback import Fallback
+from orchestrator.routing.feasibility import nothing_feasible
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
 from orchestrator.types import Answer, Attempt, Call, Decision, Query
 from routers.policy import Plan, propensity
