@@ -103,12 +103,12 @@ class Queues:
         """
         waits: dict[str, float] = {}
         for expert in self.known(waiter.candidates):
-            if not expert.allows(now):
-                continue
-            if expert is room:
-                waits[expert.name] = 0.0
-            elif expert is waiter.bound or self._takes(expert, waiter.deadline, now):
-                waits[expert.name] = self.wait_s(expert, now, waiter.ahead(expert.host))
+            if expert is waiter.bound:
+                possible = self._can_stay(waiter, now)
+            else:
+                possible = expert.allows(now) if expert is room else self._takes(expert, waiter.deadline, now)
+            if possible:
+                waits[expert.name] = 0.0 if expert is room else self.wait_s(expert, now, waiter.ahead(expert.host))
         if waits:
             return self._bind(waiter.candidates, waits, waiter.mu), waits
         return waiter.bound, {waiter.bound.name: 0.0}
@@ -149,6 +149,13 @@ class Queues:
     def known(self, candidates: Iterable[Choice]) -> Iterator[Expert]:
         """The candidates that are in the fleet."""
         return (self.experts[choice.expert] for choice in candidates if choice.expert in self.experts)
+
+    def _can_stay(self, waiter: Waiter, now: float) -> bool:
+        """The same for who is in its queue, where others who came earlier may have been moved since."""
+        expert = waiter.bound
+        if not expert.allows(now):
+            return False
+        return not expert.windows or expert.rate_wait_s(now, waiter.ahead(expert.host)) <= waiter.deadline - now
 
     # Waiting
 
@@ -259,7 +266,7 @@ class Queues:
 
     def _rather(self, waiter: Waiter, expert: Expert, now: float) -> bool:
         """Whether it would rather have this expert, which has room, than wait for its own or another."""
-        if waiter.bound.allows(now):  # most would rather wait, and need no look at their other candidates
+        if self._can_stay(waiter, now):  # most would rather wait, and need no look at their other candidates
             gained = waiter.utility(expert.name) - waiter.utility(waiter.bound.name)
             if waiter.mu:
                 gained += waiter.mu * self.wait_s(waiter.bound, now, waiter.ahead(waiter.bound.host))

@@ -13,7 +13,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.fleet.configerrors import json_schema
 from orchestrator.fleet.configfile import find_config, load_config, parse_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILE = Path("experts.yaml")
 ECHO = "version: 1\nexperts:\n  - {name: a, backend: echo}\n"
 
