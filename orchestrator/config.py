@@ -72,7 +72,10 @@ class Price(_Model):
 
 
 class Residency(_Model):
-    """How the expert's weights live in memory. `memory_gb` is learned when it is not given."""
+    """How the expert's weights live in memory. `memory_gb` is learned when it is not given.
+
+    pin: they are loaded when the gateway starts, and never evicted.
+    """
 
     memory_gb: Positive | None = None
     pin: bool = False

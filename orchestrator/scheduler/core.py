@@ -8,8 +8,9 @@
 A request is bound to the candidate with the highest `utility - mu * expected wait` (`routers.policy.bind`). When that one has no
 place free, the request waits, bound to it and counted in its waits from then on, so that a burst doesn't herd. It is served by
 whichever of its candidates first becomes the best for it: each time an expert has room, the oldest waiter that is bound to it, or
-would now rather have it than wait for its own, gets it (`queues.py`). What is in memory is decided in `residency.py`, who is
-healthy in `health.py`: requests bound to an unhealthy expert move when they can, and those that have nowhere to go probe it.
+would now rather have it than wait for its own, gets it (`queues.py`); one that is better off elsewhere by then moves there, so that
+a lease is always for the expert that `bind` chooses under the waits it names. What is in memory is decided in `residency.py`, who
+is healthy in `health.py`: requests bound to an unhealthy expert move when they can, and those that have nowhere to go probe it.
 
 One writer: whoever calls these methods calls them one after the other.
 """

@@ -124,6 +124,13 @@ class Queues:
             return False
         return not expert.windows or expert.rate_wait_s(now, expert.host.queued) <= deadline - now
 
+    def _can_stay(self, waiter: Waiter, now: float) -> bool:
+        """The same for who is in its queue, where others who came earlier may have been moved since."""
+        expert = waiter.bound
+        if not expert.allows(now):
+            return False
+        return not expert.windows or expert.rate_wait_s(now, waiter.ahead(expert.host)) <= waiter.deadline - now
+
     def refusal(self, candidates: Sequence[Choice], deadline: float, now: float) -> SwitchyardError:
         """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
         refusals = [r for e in self.known(candidates) if (r := self._refusal(e, deadline, now)) is not None]
@@ -149,13 +156,6 @@ class Queues:
     def known(self, candidates: Iterable[Choice]) -> Iterator[Expert]:
         """The candidates that are in the fleet."""
         return (self.experts[choice.expert] for choice in candidates if choice.expert in self.experts)
-
-    def _can_stay(self, waiter: Waiter, now: float) -> bool:
-        """The same for who is in its queue, where others who came earlier may have been moved since."""
-        expert = waiter.bound
-        if not expert.allows(now):
-            return False
-        return not expert.windows or expert.rate_wait_s(now, waiter.ahead(expert.host)) <= waiter.deadline - now
 
     # Waiting
 
