@@ -2,7 +2,7 @@
 
     ledger = SQLLedger("sqlite:///.switchyard/ledger.db")
     await ledger.open()
-    ledger.record(decision)                  # microseconds: a batch is written about ten times a second
+    ledger.record(decision)                  # microseconds: a batch is written about twice a second
 
 One thread owns the connection, so the event loop never waits for a disk. A decision that can't be written is kept and tried again;
 past `MAX_PENDING` the oldest are given up, and counted in `lost`, as is what can't be stored at all.
@@ -31,7 +31,7 @@ from orchestrator.ledger import schema
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
-BATCH_INTERVAL_S = 0.1
+BATCH_INTERVAL_S = 0.5
 MAX_PENDING = 100_000
 PAGE = 1_000
 
@@ -152,7 +152,7 @@ class SQLLedger:
             self._thread.shutdown()
 
     async def _write_batches(self) -> None:
-        """Write what is pending, about ten times a second, for as long as the ledger is open."""
+        """Write what is pending, about twice a second, for as long as the ledger is open."""
         while True:
             await self._wake.wait()
             self._wake.clear()
