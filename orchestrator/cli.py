@@ -232,11 +232,15 @@ def add(
 ) -> None:
     """Write an expert into the YAML: add gpt backend=openai base_url=https://api.example.com/v1 price.input=2.5"""
     from orchestrator.fleet.configedit import add_expert, parse_settings
-    from orchestrator.fleet.configfile import find_config
+    from orchestrator.fleet.configfile import find_config, load_config
 
     path = find_config(config)
     add_expert(path, {"name": name, **parse_settings(settings)})
     typer.echo(f"added {name} to {path}")
+    try:
+        load_config(path)
+    except ConfigError as error:
+        typer.echo(f"note: the gateway refuses this file until this is mended:\n{error.message}", err=True)
 
 
 @experts.command()
@@ -254,14 +258,14 @@ def remove(name: str, config: ConfigOption = None) -> None:
 def warm(name: str, config: ConfigOption = None, url: UrlOption = None) -> None:
     """Load an expert of the running gateway into memory."""
     _command_expert(name, "warm", config, url)
-    typer.echo(f"{name} is in memory")
+    typer.echo(f"loaded {name}")
 
 
 @experts.command()
 def unload(name: str, config: ConfigOption = None, url: UrlOption = None) -> None:
     """Take an expert of the running gateway out of memory."""
     _command_expert(name, "unload", config, url)
-    typer.echo(f"{name} is out of memory")
+    typer.echo(f"unloaded {name}")
 
 
 def _command_expert(name: str, verb: str, config: Path | None, url: str | None) -> None:

@@ -80,6 +80,14 @@ async def test_an_expert_is_added_and_removed(folder):
     assert (folder / "experts.yaml").read_text() == ECHO
 
 
+async def test_adding_an_expert_whose_key_is_not_set_says_what_the_gateway_will_say(folder):
+    settings = ["backend=openai", "base_url=https://api.example.com/v1", "api_key_env=SWITCHYARD_TEST_UNSET"]
+    result = await switchyard("experts", "add", "gpt", *settings, cwd=folder)
+    assert result.code == 0
+    assert "note: the gateway refuses this file" in result.err
+    assert "got 'SWITCHYARD_TEST_UNSET', expected an environment variable that is set" in result.err
+
+
 async def test_pull_refuses_an_unknown_expert(folder):
     result = await switchyard("pull", "nobody", cwd=folder)
     assert (result.code, result.err) == (1, "'nobody' is no expert; expected one of parrot\n")
