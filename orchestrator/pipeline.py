@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
@@ -156,6 +156,9 @@ class Pipeline:
         first_byte_s = None if answer.events is None else latency_s
         self._scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s))
         charge(fleet, lease.expert, answer, decision)
+        if failure is not None:
+            outcome = failure.kind if isinstance(failure, ExpertError) else "cancelled"
+            decision.attempts[-1] = replace(decision.attempts[-1], outcome=outcome)
 
     def _close(self, query: Query, decision: Decision, failure: BaseException | None) -> None:
         close_decision(decision, query, failure)
