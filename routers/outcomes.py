@@ -78,7 +78,7 @@ def _replaced(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
             else:
                 yield raw
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # an interrupt leaves no half-written file either
         temporary.unlink(missing_ok=True)
         raise
 

@@ -49,7 +49,7 @@ class LocalEngine:
                 await server.kill()
                 if attempt == PORT_ATTEMPTS or _is_free(server.port):
                     raise
-            except BaseException:
+            except BaseException:  # a cancelled launch leaves no process either
                 await server.kill()
                 raise
         raise AssertionError("the last attempt returns or raises")

@@ -133,7 +133,7 @@ class CompatibleServer:
                 try:
                     _limit_silence(response, self._timeouts.idle_s)
                     return await self._receive(call, response, limit, secrets)
-                except BaseException:
+                except BaseException:  # a cancelled call aborts the expert, too
                     response.close()
                     raise
         except (TimeoutError, aiohttp.ClientError) as exc:
