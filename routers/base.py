@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,13 @@ class Encoder(Protocol):
 class Router(Protocol):
     """One narrow verb, `predict`, after `fit`."""
 
-    experts_: tuple[str, ...]
-    """The columns of `predict`, known after `fit`."""
+    type: ClassVar[str]
+    """The name in the registry."""
+
+    @property
+    def experts_(self) -> tuple[str, ...]:
+        """The columns of `predict`, known after `fit`."""
+        ...
 
     needs_encoder: bool
     """Class attribute: whether `predict` encodes texts (and so takes milliseconds and is worth batching)."""

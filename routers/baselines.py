@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import chain
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import FilePath
@@ -22,6 +22,7 @@ from routers.outcomes import read_outcomes
 class _Constant:
     """The same scores for every query: `scores_`, one per expert, which `fit` of a subclass sets."""
 
+    type: ClassVar[str]
     needs_encoder = False
     experts_: tuple[str, ...]
     scores_: FloatArray
@@ -33,6 +34,7 @@ class _Constant:
 class RandomRouter:
     """Uniform scores, drawn anew for every text but always the same for one text, expert and `seed`."""
 
+    type = "random"
     needs_encoder = False
     experts_: tuple[str, ...]
 
@@ -52,6 +54,8 @@ class RandomRouter:
 class CheapestRouter(_Constant):
     """1 for the cheapest expert, less for every dearer price, equal for equal prices (input and output price, added)."""
 
+    type = "cheapest"
+
     def __init__(self, *, experts: Sequence[ExpertCard]) -> None:
         self.experts = experts
 
@@ -67,6 +71,8 @@ class FixedRouter(_Constant):
 
     Names in `order` that are not among `experts` take their place in it, and nothing else (a router sees one kind of expert).
     """
+
+    type = "fixed"
 
     def __init__(
         self, *, experts: Sequence[ExpertCard], expert: str | None = None, order: tuple[str, ...] = ()
@@ -91,6 +97,8 @@ class BestSingleRouter(_Constant):
 
     data: an outcome file to learn from when `fit` is given no outcomes.
     """
+
+    type = "best_single"
 
     def __init__(self, *, experts: Sequence[ExpertCard], data: FilePath | None = None) -> None:
         self.experts = experts

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -160,6 +161,12 @@ class HashedEncoder:
     @property
     def fingerprint(self) -> str:
         return f"hashed-{self.dimensions}-{self.max_characters}"
+
+    @classmethod
+    def of(cls, fingerprint: str) -> Self | None:
+        """The encoder with this fingerprint, or None when it is another kind's."""
+        found = re.fullmatch(r"hashed-(\d+)-(\d+)", fingerprint)
+        return None if found is None else cls(int(found[1]), max_characters=int(found[2]))
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Shape `(len(texts), dimensions)`, rows of length 1 (0 for a text without a character). Thread-safe."""

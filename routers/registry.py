@@ -7,6 +7,8 @@ Parameters are checked against the constructor's annotations, so a typo in `expe
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
@@ -18,52 +20,31 @@ from routers.base import Encoder, ExpertCard, Router
 _GIVEN = ("self", "experts", "encoder")
 
 
-def _random() -> Callable[..., Router]:
-    from routers.baselines import RandomRouter
-
-    return RandomRouter
-
-
-def _cheapest() -> Callable[..., Router]:
-    from routers.baselines import CheapestRouter
-
-    return CheapestRouter
-
-
-def _fixed() -> Callable[..., Router]:
-    from routers.baselines import FixedRouter
-
-    return FixedRouter
-
-
-def _best_single() -> Callable[..., Router]:
-    from routers.baselines import BestSingleRouter
-
-    return BestSingleRouter
-
-
-def _skills() -> Callable[..., Router]:
-    from routers.skills import SkillsRouter
-
-    return SkillsRouter
-
-
-ROUTERS: dict[str, Callable[[], Callable[..., Router]]] = {
-    "random": _random,
-    "cheapest": _cheapest,
-    "fixed": _fixed,
-    "best_single": _best_single,
-    "skills": _skills,
+ROUTERS: dict[str, str] = {
+    "random": "routers.baselines:RandomRouter",
+    "cheapest": "routers.baselines:CheapestRouter",
+    "fixed": "routers.baselines:FixedRouter",
+    "best_single": "routers.baselines:BestSingleRouter",
+    "skills": "routers.skills:SkillsRouter",
+    "linear": "routers.linear:LinearRouter",
 }
+"""Where each type's class is."""
+
+
+def router_class(type: str) -> builtins.type[Router]:
+    """The class of a type, imported now. Raises ValueError, with those that there are, for an unknown one."""
+    if type not in ROUTERS:
+        raise ValueError(f"unknown router type '{type}', expected one of {', '.join(ROUTERS)}")
+    module, _, name = ROUTERS[type].partition(":")
+    found: builtins.type[Router] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def make_router(
     type: str, *, experts: Sequence[ExpertCard], encoder: Encoder | None, parameters: Mapping[str, Any]
 ) -> Router:
     """A router that is not fitted yet. Raises ValueError for an unknown type, a wrong parameter, or a missing encoder."""
-    if type not in ROUTERS:
-        raise ValueError(f"unknown router type '{type}', expected one of {', '.join(ROUTERS)}")
-    router = ROUTERS[type]()
+    router: Callable[..., Router] = router_class(type)
     arguments = _checked(type, router, parameters)
     if "encoder" in inspect.signature(router).parameters:
         if encoder is None:

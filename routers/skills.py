@@ -46,8 +46,12 @@ _Array = NDArray[np.float64]
 class SkillsRouter:
     """Expected reward by similarity to the experts' cards. Deterministic; costs one encoding per query."""
 
+    type = "skills"
     needs_encoder = True
     experts_: tuple[str, ...]
+    texts_: _Texts
+    weights_: _Array
+    priors_: _Array
 
     def __init__(self, *, experts: Sequence[ExpertCard], encoder: Encoder) -> None:
         self.experts = experts
