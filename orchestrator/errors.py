@@ -3,7 +3,9 @@
     SwitchyardError
     ├── ConfigError                 experts.yaml can't be used (command line; never HTTP)
     ├── MissingExtra                a backend needs an optional dependency
+    ├── DataError                   outcomes, an artifact or a router's settings can't be used (command line)
     ├── PullError                   weights could not be fetched (command line)
+    ├── LabelError                  queries can't be labelled as asked (command line)
     ├── GatewayError                a running gateway could not be asked (command line)
     ├── RequestError        400     the client can mend it
     │   ├── ContextTooLong  400     no expert's context holds prompt + max_tokens
@@ -65,8 +67,16 @@ class MissingExtra(SwitchyardError):
         super().__init__(f"{feature} needs an optional dependency: pip install 'switchyard-llm[{extra}]'")
 
 
+class DataError(SwitchyardError):
+    """Outcomes, an artifact or a router's settings can't be used. The text names the file or setting and what was expected."""
+
+
 class PullError(SwitchyardError):
     """Weights could not be fetched, or are not what their hash says."""
+
+
+class LabelError(SwitchyardError):
+    """Queries can't be labelled as asked. The text names the file and line, or the option, and what was expected."""
 
 
 class GatewayError(SwitchyardError):
@@ -144,22 +154,31 @@ class RateLimited(RequestError):
 class ExpertError(SwitchyardError):
     """One attempt at one expert failed.
 
-    kind: what happened. retry_after_s: what the expert asked for, if it did. The text is for the ledger and the log;
-    clients see it only inside `AllExpertsFailed`, so it holds no address, key or path.
+    kind: what happened. retry_after_s: what the expert asked for, if it did. lasting: it would fail again, whatever the kind.
+    The text is for the ledger and the log; clients see it only inside `AllExpertsFailed`, so it holds no address, key or path.
     """
 
     status = 502
 
-    def __init__(self, expert: str, kind: FailureKind, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        expert: str,
+        kind: FailureKind,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(message)
         self.expert = expert
         self.kind: FailureKind = kind
         self.retry_after_s = retry_after_s
+        self.lasting = lasting
 
     @property
     def retryable(self) -> bool:
         """Whether the same expert may do better in a moment."""
-        return self.kind in {"refused", "reset", "rate_limited", "overloaded", "server_error"}
+        return not self.lasting and self.kind in {"refused", "reset", "rate_limited", "overloaded", "server_error"}
 
 
 class ExpertRejected(ExpertError):

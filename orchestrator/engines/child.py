@@ -104,4 +104,5 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(int(sys.argv[1]), sys.argv[2:]))
+    # Not sys.exit, which first gives signals their usual effect back: another SIGTERM would then change the code.
+    os._exit(run(int(sys.argv[1]), sys.argv[2:]))

@@ -28,6 +28,8 @@ MAX_MESSAGE_CHARS = 500
 SHORTEST_SECRET = 8
 """Shorter header values are words (`Connection: close`), which an upstream may say as well."""
 REJECTED = frozenset({400, 413, 422})
+LASTING = frozenset({404, 409})
+"""The same expert would say so again, and others may not."""
 TOO_LONG_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 
 _KINDS: dict[int, tuple[FailureKind, str]] = {
@@ -102,7 +104,8 @@ def from_complaint(
         return _rejected(expert, status, complaint, secrets)
     kind, words = _KINDS.get(status, ("server_error", f"answered with an error (status {status})"))
     said = "" if kind == "unauthorized" else scrub(complaint.message, secrets)
-    return ExpertError(expert, kind, f"{expert} {words}" + (f": {said}" if said else ""), retry_after_s=retry_after)
+    message = f"{expert} {words}" + (f": {said}" if said else "")
+    return ExpertError(expert, kind, message, retry_after_s=retry_after, lasting=status in LASTING)
 
 
 def from_exception(expert: str, exc: Exception) -> ExpertError:

@@ -17,11 +17,12 @@ import os
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
 from yarl import URL
 
 from orchestrator.config import OpenAISpec, ParameterMap, Timeouts
@@ -39,7 +40,7 @@ from orchestrator.experts.envelope import (
 )
 from orchestrator.experts.failures import SHORTEST_SECRET, from_envelope, from_exception, from_response
 from orchestrator.experts.parameters import Parameters
-from orchestrator.experts.session import post
+from orchestrator.experts.session import Response, Target, post
 from orchestrator.experts.sse import DONE, ChunkRelay
 from orchestrator.types import Answer, Call, Endpoint, Kind, Usage
 
@@ -60,8 +61,8 @@ def make(spec: OpenAISpec, services: Services) -> Expert:
     """Raises `ConfigError` when the key's variable is not set, or address or headers can't be used."""
     _check_address(spec)
     endpoint = Endpoint(spec.base_url, read_key(spec.name, spec.api_key_env))
-    server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, spec.model)
-    return RemoteExpert(server, endpoint, spec.headers)
+    server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, spec.model, spec.headers)
+    return RemoteExpert(server, endpoint)
 
 
 def _check_address(spec: OpenAISpec) -> None:
@@ -91,17 +92,19 @@ def read_key(expert: str, variable: str | None) -> str:
 class RemoteExpert:
     """A compatible server at a fixed address."""
 
-    def __init__(self, server: CompatibleServer, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+    def __init__(self, server: CompatibleServer, endpoint: Endpoint) -> None:
         self._server = server
         self._endpoint = endpoint
-        self._headers = headers
 
     async def answer(self, call: Call) -> Answer:
-        return await self._server.answer(call, self._endpoint, self._headers)
+        return await self._server.answer(call, self._endpoint)
 
 
 class CompatibleServer:
-    """Asks one model of a compatible server, wherever it is just now. upstream_model: its name there, by default the expert's."""
+    """Asks one model of a compatible server, wherever it is just now. upstream_model: its name there, by default the expert's.
+
+    headers: sent besides the bearer token.
+    """
 
     def __init__(
         self,
@@ -110,6 +113,7 @@ class CompatibleServer:
         timeouts: Timeouts,
         parameters: ParameterMap,
         upstream_model: str | None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> None:
         self._name = name
         self._http = http
@@ -117,27 +121,40 @@ class CompatibleServer:
         self._parameters = Parameters(name, parameters)
         self._model = upstream_model or name
         self._label = label(name)
+        self._headers = CIMultiDict(headers)
+        self._headers.setdefault("Content-Type", "application/json")
+        self._secrets = tuple(value for value in headers.values() if len(value) >= SHORTEST_SECRET)
         self._client_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s)
+        self._targets: dict[Kind, tuple[Endpoint, Target, tuple[str, ...]]] = {}
 
-    async def answer(self, call: Call, endpoint: Endpoint, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
-        """As `Expert.answer`. headers: sent besides the bearer token."""
+    async def answer(self, call: Call, endpoint: Endpoint) -> Answer:
+        """As `Expert.answer`."""
         body = msgspec.json.encode(self._request(call))
-        sent = {"Content-Type": "application/json", **headers}
-        if endpoint.token:
-            sent.setdefault("Authorization", f"Bearer {endpoint.token}")
-        url = _url(endpoint.base_url, call.kind)
-        secrets = (endpoint.token, url.host or "", *(v for v in headers.values() if len(v) >= SHORTEST_SECRET))
+        target, secrets = self._target(endpoint, call.kind)
         try:
             async with asyncio.timeout(min(self._timeouts.first_byte_s, _remaining_s(call))) as limit:
-                response = await post(self._http, url, headers=sent, body=body, timeout=self._client_timeout)
+                response = await post(self._http, target, body, self._client_timeout)
                 try:
-                    _limit_silence(response, self._timeouts.idle_s)
+                    response.limit_silence(self._timeouts.idle_s)
                     return await self._receive(call, response, limit, secrets)
                 except BaseException:  # a cancelled call aborts the expert, too
                     response.close()
                     raise
         except (TimeoutError, aiohttp.ClientError) as exc:
             raise from_exception(self._name, exc) from exc
+
+    def _target(self, endpoint: Endpoint, kind: Kind) -> tuple[Target, tuple[str, ...]]:
+        """Where such calls go, and what must never be shown of it; made again only when the server has moved."""
+        made_for, target, secrets = self._targets.get(kind, (None, None, ()))
+        if target is None or made_for is not endpoint:
+            url = URL(f"{endpoint.base_url.rstrip('/')}/{_PATHS[kind]}")
+            sent = CIMultiDict(self._headers)
+            if endpoint.token:
+                sent.setdefault("Authorization", f"Bearer {endpoint.token}")
+            target = Target(url, sent)
+            secrets = (endpoint.token, url.host or "", *self._secrets)
+            self._targets[kind] = endpoint, target, secrets
+        return target, secrets
 
     def _request(self, call: Call) -> dict[str, Any]:
         """The body as this server wants it. A stream is asked for its usage, so that its cost is known; for servers that
@@ -150,7 +167,7 @@ class CompatibleServer:
         return body
 
     async def _receive(
-        self, call: Call, response: aiohttp.ClientResponse, limit: asyncio.Timeout, secrets: tuple[str, ...]
+        self, call: Call, response: Response, limit: asyncio.Timeout, secrets: tuple[str, ...]
     ) -> Answer:
         if not 200 <= response.status < 300:
             body = await self._read(response)
@@ -161,7 +178,7 @@ class CompatibleServer:
             limit.reschedule(asyncio.get_running_loop().time() + _remaining_s(call))
         return self._whole(call, await self._read(response), secrets)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: Response) -> bytes:
         pieces, size = [], 0
         while piece := await response.content.readany():
             size += len(piece)
@@ -194,7 +211,7 @@ class CompatibleServer:
             raise ExpertError(self._name, "malformed", message) from exc
         return envelope
 
-    async def _stream(self, call: Call, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
+    async def _stream(self, call: Call, response: Response, secrets: tuple[str, ...]) -> Answer:
         usage = Usage()
         translate = partial(from_envelope, self._name, secrets=secrets)
         relay = ChunkRelay(self._name, usage, hide_usage=not _wants_usage(call), translate=translate)
@@ -202,9 +219,7 @@ class CompatibleServer:
         await anext(events)
         return Answer(events=events, usage=usage)
 
-    async def _events(
-        self, response: aiohttp.ClientResponse, relay: ChunkRelay, remaining_s: float
-    ) -> AsyncGenerator[bytes, None]:
+    async def _events(self, response: Response, relay: ChunkRelay, remaining_s: float) -> AsyncGenerator[bytes, None]:
         """The relay's blocks. Once the first was taken, closing the generator closes the connection, and so does its failure."""
         content = response.content
         cut_off = asyncio.get_running_loop().call_later(remaining_s, content.set_exception, TimeoutError())
@@ -221,11 +236,6 @@ class CompatibleServer:
                 response.close()
 
 
-@lru_cache(maxsize=256)
-def _url(base_url: str, kind: Kind) -> URL:
-    return URL(f"{base_url.rstrip('/')}/{_PATHS[kind]}")
-
-
 def _remaining_s(call: Call) -> float:
     return call.deadline - time.monotonic()
 
@@ -233,14 +243,6 @@ def _remaining_s(call: Call) -> float:
 def _wants_usage(call: Call) -> bool:
     options = call.body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
-
-
-def _limit_silence(response: aiohttp.ClientResponse, idle_s: float) -> None:
-    """From the headers on, reading fails when nothing comes for `idle_s`; aiohttp's own `sock_read` would hold before them, too."""
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        connection.protocol.read_timeout = idle_s
-        connection.protocol.start_timeout()
 
 
 async def _wait_for_end(content: aiohttp.StreamReader) -> None:

@@ -32,23 +32,22 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class ServedExpert:
     """An expert behind a server that was launched for it."""
 
-    def __init__(self, name: str, server: CompatibleServer, headers: Mapping[str, str]) -> None:
+    def __init__(self, name: str, server: CompatibleServer) -> None:
         self._name = name
         self._server = server
-        self._headers = headers
 
     async def answer(self, call: Call) -> Answer:
         if call.endpoint is None:
             raise ExpertError(self._name, "not_loaded", f"{self._name} is not in memory")
-        return await self._server.answer(call, call.endpoint, self._headers)
+        return await self._server.answer(call, call.endpoint)
 
 
 def served_expert(
     spec: ServedBase, services: Services, *, upstream_model: str | None = None, headers: Mapping[str, str] = NO_HEADERS
 ) -> ServedExpert:
     """upstream_model: what its server calls the model, by default the expert's name. headers: sent besides the token."""
-    server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, upstream_model)
-    return ServedExpert(spec.name, server, headers)
+    server = CompatibleServer(spec.name, services.http, spec.timeouts, spec.parameters, upstream_model, headers)
+    return ServedExpert(spec.name, server)
 
 
 def python_server(module: str, settings: msgspec.Struct, spec: ServedBase, services: Services) -> ServerCommand:

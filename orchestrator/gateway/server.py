@@ -49,7 +49,12 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
         reason = str(exc.strerror).partition(" (while attempting")[0]  # Python repeats the address there
-        raise ConfigError(f"can't listen on {host}:{port}: {reason}") from exc
+        raise ConfigError(f"can't listen on {authority(host, port)}: {reason}") from exc
+
+
+def authority(host: str, port: int) -> str:
+    """Both as they stand in a URL: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def serve(

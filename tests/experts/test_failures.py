@@ -47,6 +47,11 @@ def test_kind_of_each_status(status, kind):
     assert not isinstance(found, ExpertRejected)
 
 
+@pytest.mark.parametrize(("status", "retryable"), [(404, False), (409, False), (429, True), (500, True), (503, True)])
+def test_what_the_same_expert_would_say_again_is_not_retried_there(status, retryable):
+    assert failure(status, {"message": "no"}).retryable is retryable
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_the_client_can_mend_is_a_rejection_in_the_upstreams_words(status):
     found = failure(status, {"message": "n must be 1", "code": "invalid_value", "param": "n"})

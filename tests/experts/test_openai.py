@@ -34,6 +34,7 @@ BODIES = {
     "rerank": {"query": "q", "documents": ["a", "b"]},
 }
 STREAMED = [{}, {"stream": True}]
+NO_HEADERS: dict[str, str] = {}
 PATIENT = Timeouts(first_byte_s=5, idle_s=5)
 
 
@@ -42,12 +43,12 @@ def call(kind="chat", seconds=5.0, **fields) -> Call:
 
 
 @asynccontextmanager
-async def asking(*script, timeouts=PATIENT, upstream_model=None, token="", **parameters):
+async def asking(*script, timeouts=PATIENT, upstream_model=None, token="", headers=NO_HEADERS, **parameters):
     """An upstream that follows the script, and a function that asks it: `answer = await ask(call())`."""
     async with running_upstream() as upstream, open_session() as http:
         upstream.script.extend(script)
-        server = CompatibleServer("me", http, timeouts, ParameterMap(**parameters), upstream_model)
-        yield upstream, lambda asked, **headers: server.answer(asked, Endpoint(upstream.base_url, token), headers)
+        server = CompatibleServer("me", http, timeouts, ParameterMap(**parameters), upstream_model, headers)
+        yield upstream, lambda asked: server.answer(asked, Endpoint(upstream.base_url, token))
 
 
 async def said(answer) -> bytes:
@@ -106,8 +107,8 @@ async def test_the_parameter_map_is_applied():
 
 
 async def test_only_the_experts_own_headers_are_sent():
-    async with asking(token="sk-secret") as (upstream, ask):
-        await ask(call(), **{"X-Team": "blue"})
+    async with asking(token="sk-secret", headers={"X-Team": "blue"}) as (upstream, ask):
+        await ask(call())
         sent = {name.lower() for name in upstream.requests[0].headers}
         assert upstream.requests[0].headers["Authorization"] == "Bearer sk-secret"
         assert sent - {"host", "accept", "accept-encoding", "user-agent", "content-length"} == {
@@ -412,9 +413,10 @@ async def test_the_backend_sends_its_key_and_headers(monkeypatch):
 
 
 async def test_a_secret_header_is_hidden_and_a_word_is_not():
-    async with asking(status(400, message="close, but long-and-secret is no token")) as (_, ask):
+    refusal = status(400, message="close, but long-and-secret is no token")
+    async with asking(refusal, headers={"Connection": "close", "X-Token": "long-and-secret"}) as (_, ask):
         with pytest.raises(ExpertRejected) as caught:
-            await ask(call(), **{"Connection": "close", "X-Token": "long-and-secret"})
+            await ask(call())
     assert caught.value.message == "close, but [hidden] is no token"
 
 

@@ -1,15 +1,19 @@
+import asyncio
+
 import aiohttp
 import pytest
 from yarl import URL
 
-from orchestrator.experts.session import IN_MEMORY_BYTES, open_session, post
+from orchestrator.experts.session import Target, open_session, post
 from tests.support.upstream import replies, running_upstream
+
+LARGE = 4 * 2**20
 
 
 async def ask(http, upstream, body=b'{"messages": []}'):
-    url = URL(f"{upstream.base_url}/chat/completions")
-    response = await post(http, url, headers={}, body=body, timeout=aiohttp.ClientTimeout())
-    await response.read()
+    target = Target(URL(f"{upstream.base_url}/chat/completions"), {"Content-Type": "application/json"})
+    response = await post(http, target, body, aiohttp.ClientTimeout())
+    await response.content.read()
     return response
 
 
@@ -22,12 +26,12 @@ async def test_a_pooled_connection_that_was_just_closed_is_no_failure():
 
 
 async def test_a_large_body_is_sent_again_whole():
-    body = b'{"messages": [], "x": "%s"}' % (b"x" * IN_MEMORY_BYTES)
+    body = b'{"messages": [], "x": "%s"}' % (b"x" * LARGE)
     async with running_upstream() as upstream, open_session() as http:
         await ask(http, upstream)
         upstream.script.append("reset-reused")
         await ask(http, upstream, body)
-        assert len(upstream.requests[-1].body["x"]) == IN_MEMORY_BYTES
+        assert len(upstream.requests[-1].body["x"]) == LARGE
 
 
 async def test_a_fresh_connection_that_breaks_is_a_failure():
@@ -57,3 +61,26 @@ async def test_redirects_are_not_followed():
     async with running_upstream() as upstream, open_session() as http:
         upstream.script.append("redirect")
         assert (await ask(http, upstream)).status == 307
+
+
+async def test_a_cancelled_request_gives_its_connection_up():
+    async with running_upstream() as upstream, open_session() as http:
+        upstream.script.append("hang")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ask(http, upstream)
+        async with asyncio.timeout(5):
+            await upstream.gone.wait()
+
+
+async def test_what_is_no_http_is_said_to_be_none():
+    async def speak_otherwise(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example.com ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(speak_otherwise, "127.0.0.1", 0)
+    async with server, open_session() as http:
+        target = Target(URL.build(scheme="http", host="127.0.0.1", port=server.sockets[0].getsockname()[1]), {})
+        with pytest.raises(aiohttp.ClientResponseError):
+            await post(http, target, b"{}", aiohttp.ClientTimeout())

@@ -14,7 +14,7 @@ import pytest
 from orchestrator.errors import ConfigError
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.context import GatewayContext
-from orchestrator.gateway.server import bind, serve, stop_on_signals
+from orchestrator.gateway.server import authority, bind, serve, stop_on_signals
 from tests.support.gateway import HELLO, make_context
 from tests.support.pipeline import FakePipeline
 
@@ -109,3 +109,8 @@ async def test_a_signal_sets_stop(number):
 def test_a_port_that_is_taken():
     with bind("127.0.0.1", 0) as taken, pytest.raises(ConfigError, match=r"can't listen on 127\.0\.0\.1"):
         bind("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1:8700"), ("::1", "[::1]:8700"), ("me", "me:8700")])
+def test_an_ipv6_address_stands_in_brackets(host, shown):
+    assert authority(host, 8700) == shown
