@@ -5,6 +5,7 @@ Each prints one table of rows measured in one run, or the rows as JSON with `--j
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -42,6 +43,37 @@ def kernels(as_json: AsJson = False) -> None:
     from evals.bench_kernels import bench_kernels
 
     _show(bench_kernels(), as_json)
+
+
+@app.command()
+def routers(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these routers. Default: all that learn.")] = None,
+    protocol: Annotated[list[str] | None, typer.Option(help="Only these protocols.")] = None,
+    features: Annotated[
+        str | None, typer.Option(help="As of `switchyard train`. Default: the fleet's encoder.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Every router on real outcomes: rewards, and gains over the best single expert with intervals."""
+    from evals.bench_routers import bench_routers, learning_types
+    from orchestrator.fleet.configfile import find_config, read_config
+    from orchestrator.fleet.encoding import training_encoder
+
+    path = find_config(None)
+    encoder = training_encoder(features, read_config(path), path.parent)
+    chosen = only or learning_types()
+    _show(bench_routers(_data(data), encoder, routers=chosen, only=protocol or (), seed=seed), as_json)
+
+
+def _data(given: Path | None) -> Path:
+    """The folder of outcome files."""
+    if given is None and "SWITCHYARD_DATA" not in os.environ:
+        raise typer.BadParameter("name a folder of outcome files with --data, or set SWITCHYARD_DATA")
+    return given or Path(os.environ["SWITCHYARD_DATA"]) / "outcomes"
 
 
 def _installed_litellm() -> Path | None:

@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels import reference
+from kernels.gating import expert_choice, gate
 from kernels.ngrams import ngrams
 from kernels.pooling import mean_pool
 
 PoolingInput = tuple[NDArray[np.float32], NDArray[np.int64]]
+GateInput = tuple[NDArray[np.float32], float, int | None, float, float | None]
+ChoiceInput = tuple[NDArray[np.float32], NDArray[np.intp], int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,35 @@ def ngram_inputs() -> dict[str, tuple[Sequence[str], int]]:
     }
 
 
+def gate_inputs() -> dict[str, GateInput]:
+    """Batches of ten experts' scores, by each rule and by all at once."""
+    scores = np.random.default_rng(0).random((256, 10), dtype=np.float32)
+    return {
+        "256 x 10, top-k": (scores, 0.1, 2, 1.0, None),
+        "256 x 10, top-p": (scores, 0.1, None, 0.8, None),
+        "256 x 10, null": (scores, 0.1, None, 1.0, 0.5),
+        "32 x 10, all": (scores[:32], 0.1, 3, 0.8, 0.5),
+    }
+
+
+def choice_inputs() -> dict[str, ChoiceInput]:
+    """As many places as queries; and twice as many, of which a query takes one to three."""
+    scores = np.random.default_rng(0).random((1_000, 10), dtype=np.float32)
+    return {
+        "1,000 x 10, 1 each": (scores, np.full(10, 100, dtype=np.intp), 1, 1),
+        "1,000 x 10, 1 to 3 each": (scores, np.full(10, 200, dtype=np.intp), 3, 1),
+    }
+
+
 def bench_kernels() -> Iterator[KernelRow]:
     for name, arguments in pooling_inputs().items():
         yield _row(name, mean_pool, reference.mean_pool, arguments)
     for name, texts in ngram_inputs().items():
         yield _row(name, ngrams, reference.ngrams, texts)
+    for name, gated in gate_inputs().items():
+        yield _row(name, gate, reference.gate, gated)
+    for name, chosen in choice_inputs().items():
+        yield _row(name, expert_choice, reference.expert_choice, chosen)
 
 
 def _pooling_input(rng: np.random.Generator, texts: int, tokens: int) -> PoolingInput:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from kernels.ngrams import BASE, MIX, WIDTHS, WORD, normalised
 
+_Floats = NDArray[np.float32]
+
 
 def mean_pool(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
     """See `kernels.pooling.mean_pool`."""
@@ -54,3 +56,41 @@ def _count(span: bytes, salt: int, counts: list[int]) -> None:
     value ^= salt
     value = (value ^ value >> 32) * MIX % 2**64
     counts[(value >> 33) % len(counts)] += -1 if value >> 32 & 1 else 1
+
+
+def gate(
+    scores: _Floats,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    null_score: float | None = None,
+) -> _Floats:
+    """See `kernels.gating.gate`."""
+    out = np.zeros(scores.shape, dtype=np.float32)
+    null = -math.inf if null_score is None else null_score
+    for i, row in enumerate(scores.tolist()):
+        peak = max([null, *row])
+        shares = [math.exp((score - peak) / temperature) if score > -math.inf else 0.0 for score in row]
+        total = sum(shares) + (math.exp((null - peak) / temperature) if null > -math.inf else 0.0)
+        reached = 0.0
+        for place, j in enumerate(sorted(range(len(row)), key=lambda j: -row[j])):
+            if row[j] <= null or place == top_k or (top_p < 1.0 and reached >= top_p * total):
+                break
+            out[i, j] = shares[j]
+            reached += shares[j]
+        out[i] /= out[i].sum() or 1.0
+    return out
+
+
+def expert_choice(
+    scores: _Floats, capacities: NDArray[np.intp], at_most: int = 1, at_least: int = 0
+) -> NDArray[np.bool_]:
+    """See `kernels.gating.expert_choice`."""
+    chosen = np.zeros(scores.shape, dtype=np.bool_)
+    for places in (at_least, at_most):
+        for pair in np.argsort(-scores, axis=None, kind="stable"):
+            i, j = divmod(int(pair), scores.shape[1])
+            has_room = chosen[i].sum() < places and chosen[:, j].sum() < capacities[j]
+            if has_room and not chosen[i, j] and scores[i, j] > -math.inf:
+                chosen[i, j] = True
+    return chosen

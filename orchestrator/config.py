@@ -25,6 +25,7 @@ DEFAULT_POLICY = "auto"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Confidence = Literal["logprobs", "dispersion", "agreement", "self"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -328,10 +329,29 @@ EXPERT_SPECS: tuple[type[ExpertBase], ...] = get_args(get_args(ExpertSpec)[0])
 
 
 class RouterSpec(BaseModel):
-    """`type` names a router of the registry; every other key is a keyword argument of its constructor."""
+    """`type` names a router of the registry; every other key is a keyword argument of its constructor.
+
+    Or `artifact` is the folder of a trained one, and `examples` an outcome file for experts that came after it. Relative paths
+    count from the YAML's folder.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    type: str
+    type: str | None = None
+    artifact: Path | None = None
+    examples: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_made_in_one_way(self) -> Self:
+        if self.artifact is None:
+            if self.type is None:
+                raise ValueError("expected the `type` of a router, or the `artifact` of a trained one")
+            if self.examples is not None:
+                raise ValueError(f"`examples` belongs to an `artifact`; a router of type '{self.type}' has none")
+        elif unwanted := sorted(self.model_fields_set - {"artifact", "examples"}):
+            raise ValueError(
+                f"a trained router has `artifact` and perhaps `examples`, and nothing else; got '{unwanted[0]}'"
+            )
+        return self
 
     def parameters(self, base_dir: Path) -> dict[str, Any]:
         """The constructor's keyword arguments; a relative path in `data` counts from the YAML's folder."""
@@ -348,9 +368,24 @@ class RouterSpec(BaseModel):
 
 
 class PolicySpec(_Model):
-    """How a router's scores become a plan. Utility is `reward - lambda * US cents - mu * seconds of wait`."""
+    """How a router's scores become a plan. Utility is `reward - lambda * US cents - mu * seconds of wait`.
+
+    shadow: a router whose scores are recorded with each decision and change nothing. previous: the one that `switchyard promote`
+    replaced, to which its `--rollback` returns.
+
+    mode: `one` expert answers, or a `cascade`: the cheapest first, and up to `steps` experts until one is sure of its answer. It is
+    when its `confidence` is at least `threshold`: mean token probability (`logprobs`), how little its predictions are spread
+    (`dispersion`), the share of `samples` that conclude alike (`agreement`), or what it says when asked (`self`).
+    """
 
     router: str = DEFAULT_ROUTER
+    mode: Literal["one", "cascade"] = "one"
+    confidence: Confidence = "logprobs"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    steps: Annotated[int, Field(ge=2)] = 2
+    samples: Annotated[int, Field(ge=2)] = 3
+    previous: Name | None = None
+    shadow: Name | None = None
     lambda_: Annotated[float, Field(ge=0, alias="lambda")] = 0.0
     mu: NonNegative = 0.0
     explore: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -358,6 +393,17 @@ class PolicySpec(_Model):
     stay: NonNegative = 0.15
     experts: tuple[Name, ...] | None = None
     max_attempts: Annotated[int, Field(ge=1)] = 4
+
+    @model_validator(mode="after")
+    def _cascades_alone_have_confidence(self) -> Self:
+        given = self.model_fields_set
+        if self.mode == "one" and (unused := sorted(given & {"confidence", "threshold", "steps", "samples"})):
+            raise ValueError(f"`{unused[0]}` belongs to a policy with `mode: cascade`")
+        if "samples" in given and self.confidence != "agreement":
+            raise ValueError(f"`samples` belongs to `confidence: agreement`, and this policy's is {self.confidence}")
+        if self.mode == "cascade" and self.explore:
+            raise ValueError("a cascade does not explore: expected `explore: 0`")
+        return self
 
 
 class PanelSpec(_Model):
@@ -442,8 +488,9 @@ class Config(_Model):
         for name, policy in self.policies.items():
             if name in names:
                 yield ("policies", name), f"'{name}' is already the name of an expert"
-            if policy.router not in routers:
-                yield ("policies", name, "router"), f"'{policy.router}' is no router; expected one of {sorted(routers)}"
+            for key in ("router", "previous", "shadow"):
+                if (used := getattr(policy, key)) is not None and used not in routers:
+                    yield ("policies", name, key), f"'{used}' is no router; expected one of {sorted(routers)}"
             for j, expert in enumerate(policy.experts or ()):
                 if expert not in names:
                     yield ("policies", name, "experts", j), f"'{expert}' is no expert; expected one of {names}"

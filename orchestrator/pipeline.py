@@ -22,6 +22,7 @@ from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.planning import Planner
 from orchestrator.routing.recording import charge, close_decision, note_overhead, open_decision
+from orchestrator.routing.shadow import Shadows
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Scheduler
 from orchestrator.types import Answer, Decision, Query
 from routers.policy import bind
@@ -70,7 +71,7 @@ class Pipeline:
         self._dispatcher = dispatcher
         self._convener = convener
         self._scheduler = scheduler
-        self._record = record
+        self._shadows = Shadows(record)
 
     async def answer(self, query: Query, present: Present = _as_it_is) -> Reply:
         """Raises `SwitchyardError`; the decision is recorded then, too. Cancelling it cancels the expert."""
@@ -96,6 +97,7 @@ class Pipeline:
         """An answer that begins, by the expert whose the collection is: another's, that was too late to create it, is dropped."""
         while True:
             plan = await self._planner.plan(query, fleet, route, decision)
+            self._shadows.start(query, fleet, route, decision)
             answer, lease = await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
             began, pinned = time.monotonic(), False
             try:
@@ -162,7 +164,7 @@ class Pipeline:
 
     def _close(self, query: Query, decision: Decision, failure: BaseException | None) -> None:
         close_decision(decision, query, failure)
-        self._record(decision)
+        self._shadows.record(decision)
 
 
 def _nothing(failure: BaseException | None) -> None:

@@ -35,11 +35,12 @@ from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing, require_loopback
 from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.metrics import Metrics
-from orchestrator.gateway.server import bind, stop_on_signals
+from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
 from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.learning import Learner
 from orchestrator.routing.planning import Planner
 from orchestrator.routing.scoring import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
@@ -78,6 +79,7 @@ class Service:
         self._build = build
         self._file_state = file_state
         self._warming: asyncio.Task[None] | None = None
+        self.learner = Learner(ledger, fleet=lambda: self.fleet)
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
         self.pipeline = Pipeline(
@@ -102,6 +104,7 @@ class Service:
             keys=KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file),
             config=lambda: self.fleet.config,
             metrics=self.metrics,
+            scored=self.learner.wake,
         )
 
     def _record(self, decision: Decision) -> None:
@@ -113,6 +116,7 @@ class Service:
         try:
             config = await asyncio.to_thread(load_config, self.config_path)
             fleet = await self._build(config)
+            await self.learner.catch_up(fleet)
             await self.scheduler.reconfigure(make_places(fleet), budget_bytes=budget_bytes(config))
         except SwitchyardError as error:
             self.reload_error = error.message
@@ -123,6 +127,7 @@ class Service:
             logger.exception("the new %s can't be used, the old fleet stays", self.config_path.name)
             return
         before, self.fleet, self.reload_error = self.fleet, fleet, None
+        self.learner.wake()  # what was scored meanwhile the old fleet has learned
         logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
         self.warm_pinned()
         fixed = _read_at_start(before.config)
@@ -187,8 +192,7 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
         watcher = asyncio.create_task(service.watch(), name="config-watcher")
         service.warm_pinned()
         _collect_garbage_less_often()
-        address, port = listener.getsockname()[:2]
-        logger.info("listening on http://%s:%d/v1", address, port)
+        logger.info("listening on http://%s/v1", authority(*listener.getsockname()[:2]))
         try:
             await serve_app(create_app(context), context.lifecycle, listener, stop=stop)
         finally:
@@ -225,16 +229,19 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
         stack.push_async_callback(lambda: service.fleet.close())
         stack.callback(service.stop_warming)
         await ledger.open()
+        await service.learner.catch_up(fleet)
+        learning = asyncio.create_task(service.learner.run(), name="learner")
+        stack.callback(learning.cancel)
         yield service
 
 
 def _builder(http: aiohttp.ClientSession, base_dir: Path) -> Build:
-    """Makes fleets that share an encoder. Routers are fitted in a thread, so that a reload holds no request up."""
+    """Makes fleets that share their encoders. Routers are made in a thread, so that a reload holds no request up."""
     encoders = Encoders()
 
     async def build(config: Config) -> Fleet:
-        encoder = encoders.choose(config, base_dir)
-        return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoder=encoder)
+        here = encoders.of(config, base_dir)
+        return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoders=here)
 
     return build
 

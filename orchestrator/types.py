@@ -19,7 +19,9 @@ Kind = Literal["chat", "completion", "embedding", "rerank"]
 Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
 STREAMED: tuple[Kind, ...] = ("chat", "completion")
 """The kinds whose answers can be streams; `stream` means nothing to the others."""
-Mode = Literal["one", "panel"]
+Mode = Literal["one", "cascade", "panel"]
+Purpose = Literal["answer", "sample", "check", "assessment"]
+"""What an expert is asked for: an answer; one of several, to see whether they agree; what it thinks of an answer, or of a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class Attempt:
     """One try at one expert. `outcome` is `ok`, `cancelled`, `rejected` or an `errors.FailureKind`; times are seconds.
 
     wait_s: before the expert was asked: in its queue, for its weights to load, and for the back-off after a failure.
+    cost_usd: by the expert's prices. Samples are taken, and queries assessed, at the same time; all else comes one after another.
     """
 
     expert: str
@@ -146,6 +149,17 @@ class Attempt:
     wait_s: float
     latency_s: float
     message: str = ""
+    cost_usd: float = 0.0
+    purpose: Purpose = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowScores:
+    """What a router that was not asked for its opinion would have said: expected reward per feasible expert."""
+
+    router: str
+    artifact: str | None
+    scores: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -154,7 +168,10 @@ class Decision:
 
     scores: expected reward per feasible expert. plan: experts in order of utility. waits_s: expected wait of each expert at
     binding. propensity: probability with which the bound expert was chosen, given scores and waits (1 without exploration).
+    artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
     infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
+    confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
+    experts assess the query, what each found (`routers/self_select.py`).
     """
 
     id: str
@@ -167,6 +184,7 @@ class Decision:
     session: str | None = None
     mode: Mode = "one"
     router: str | None = None
+    artifact: str | None = None
     scores: dict[str, float] = field(default_factory=dict)
     utilities: dict[str, float] = field(default_factory=dict)
     plan: tuple[str, ...] = ()
@@ -184,6 +202,9 @@ class Decision:
     duration_ms: float = 0.0
     status: int = 0
     error: str | None = None
+    shadow: ShadowScores | None = None
+    confidence: dict[str, float] = field(default_factory=dict)
+    assessments: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

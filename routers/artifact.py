@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -31,8 +31,8 @@ from safetensors.numpy import save as save_tensors
 
 from routers.base import Encoder, ExpertCard, Router
 from routers.costs import CostModel
-from routers.encoders import HashedEncoder
-from routers.registry import make_router
+from routers.encoders import find_encoder
+from routers.registry import GIVEN, make_router
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.md"
@@ -59,10 +59,7 @@ def save_artifact(
 
     Raises ArtifactError when `folder` holds anything that is no artifact.
     """
-    if folder.exists() and not _is_replaceable(folder):
-        raise ArtifactError(
-            f"{folder}: is there and is no artifact; expected a new or empty folder, or an artifact to replace"
-        )
+    require_replaceable(folder)
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     body: dict[str, Any] = {"format": FORMAT, "experts": list(router.experts_), "router": _state(router, "", tensors)}
     body |= {"costs": None if costs is None else asdict(costs), "metrics": dict(metrics or {})}
@@ -99,6 +96,25 @@ def load_artifact(folder: Path, *, encoders: Sequence[Encoder] = (), experts: Se
     return Artifact(router, costs, body["fingerprint"], body["metrics"])
 
 
+def artifact_experts(folder: Path) -> tuple[str, ...]:
+    """The experts that the artifact's router was trained for, without loading its weights. Raises ArtifactError."""
+    return tuple(_read_config(folder / CONFIG)["experts"])
+
+
+def artifact_fingerprint(folder: Path) -> str:
+    """What `Artifact.fingerprint` would be, without loading the weights. Raises ArtifactError."""
+    fingerprint: str = _read_config(folder / CONFIG)["fingerprint"]
+    return fingerprint
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raises ArtifactError when `folder` holds anything that is no artifact."""
+    if folder.exists() and not _is_replaceable(folder):
+        raise ArtifactError(
+            f"{folder}: is there and is no artifact; expected a new or empty folder, or an artifact to replace"
+        )
+
+
 def _is_replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
 
@@ -124,7 +140,7 @@ def _state(router: Any, prefix: str, tensors: dict[str, np.ndarray[Any, Any]]) -
     parameters = {
         name: getattr(router, name)
         for name in inspect.signature(type(router)).parameters
-        if name not in ("experts", "encoder")
+        if name not in GIVEN
     }
     learned = {name: value for name, value in vars(router).items() if name.endswith("_") and not name.startswith("_")}
     return {
@@ -188,7 +204,7 @@ def _restored(
     encoders: Sequence[Encoder],
     experts: Sequence[ExpertCard],
 ) -> Router:
-    encoder = None if state["encoder"] is None else _encoder(state["encoder"], encoders)
+    encoder = None if state["encoder"] is None else find_encoder(state["encoder"], encoders)
     router = make_router(state["type"], experts=experts, encoder=encoder, parameters=state["parameters"])
     expected = {name: hint for name, hint in get_type_hints(type(router)).items() if name.endswith("_")}
     if state["learned"].keys() != expected.keys():
@@ -215,20 +231,11 @@ def _typed(value: Any, raw: Any, hint: Any, name: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
         return hint(**value)
     text = json.dumps(raw)
+    if get_origin(hint) is tuple and isinstance(value, tuple) and not value:  # of routers or tensors, there may be none
+        return value
     if '{"tensor": ' in text or '{"nested": ' in text:
         return value
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as exc:
         raise ValueError(f"'{name}' is not what was expected: {exc.errors()[0]['msg']}") from exc
-
-
-def _encoder(fingerprint: str, encoders: Sequence[Encoder]) -> Encoder:
-    """The one it learned with. A hashed one needs no files, so it can be made anew."""
-    if (hashed := HashedEncoder.of(fingerprint)) is not None:
-        return hashed
-    for encoder in encoders:
-        if encoder.fingerprint == fingerprint:
-            return encoder
-    there = ", ".join(encoder.fingerprint for encoder in encoders) or "none"
-    raise ValueError(f"it was trained with the text encoder {fingerprint}; the encoders that are here: {there}")

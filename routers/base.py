@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,4 +86,15 @@ class Router(Protocol):
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
         """Expected reward 0..1, shape `(len(queries), len(experts_))`, float32."""
+        ...
+
+
+@runtime_checkable
+class OnlineRouter(Protocol):
+    """What a router that learns while it serves does besides."""
+
+    def update(
+        self, queries: Sequence[str], experts: Sequence[str], rewards: Sequence[float], propensities: Sequence[float]
+    ) -> None:
+        """Learn from one reward (0..1) per query and expert, and the probability with which that expert was chosen."""
         ...

@@ -21,6 +21,7 @@ import numpy as np
 
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.onboarding import Onboarded, onboard
+from routers.spelling import SPELLING, with_spelling
 from routers.table import RewardTable
 
 
@@ -33,6 +34,8 @@ class LearnedRouter(ABC):
     type: ClassVar[str]
     """The name in the registry."""
     needs_encoder = True
+    reads_spelling: ClassVar[bool] = False
+    """Whether its vectors are meaning and spelling (`routers/spelling.py`), or meaning alone."""
     has_std: ClassVar[bool] = False
     """Whether `predict(..., return_std=True)` works."""
 
@@ -55,7 +58,7 @@ class LearnedRouter(ABC):
         """
         table = RewardTable.of(outcomes, [card.name for card in self.experts] or None)
         table = table.only([table.experts[i] for i in np.flatnonzero(table.tried.any(axis=0))])
-        self.fit_encoded(table, self.encoder.encode(table.queries))
+        self.fit_encoded(table, self.encode(table.queries))
         for card in self.experts:
             if card.name not in self.experts_:
                 self.add_expert(card)
@@ -68,6 +71,16 @@ class LearnedRouter(ABC):
         self.fitted_experts_, self.added_ = table.experts, ()
         self.fit_table(table, vectors)
         return self
+
+    def encode(self, queries: Sequence[str], reader: Encoder | None = None) -> FloatArray:
+        """What the router reads of each query, `(n_queries, dimensions)`. reader: a cache of its encoder."""
+        encoder = reader or self.encoder
+        return with_spelling(encoder, queries) if self.reads_spelling else encoder.encode(queries)
+
+    @property
+    def dimensions(self) -> int:
+        """Of what `encode` returns."""
+        return self.encoder.dimensions + (SPELLING if self.reads_spelling else 0)
 
     @overload
     def predict(self, queries: Sequence[str]) -> FloatArray: ...
@@ -83,8 +96,14 @@ class LearnedRouter(ABC):
         if not queries:
             nothing = np.empty((0, len(self.experts_)), dtype=np.float32)
             return (nothing, nothing) if return_std else nothing
-        return self.predict_encoded(self.encoder.encode(queries), return_std=return_std)
+        return self.predict_encoded(self.encode(queries), return_std=return_std)
 
+    @overload
+    def predict_encoded(self, vectors: FloatArray) -> FloatArray: ...
+    @overload
+    def predict_encoded(
+        self, vectors: FloatArray, *, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
     def predict_encoded(
         self, vectors: FloatArray, *, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
@@ -107,7 +126,7 @@ class LearnedRouter(ABC):
             raise ValueError(f"the router knows the expert '{card.name}' already")
         tried = [outcome for outcome in outcomes if card.name in outcome.rewards]
         queries = [outcome.query for outcome in tried]
-        predicted = np.clip(self.predict_vectors(self.encoder.encode(queries)), 0.0, 1.0) if queries else None
+        predicted = np.clip(self.predict_vectors(self.encode(queries)), 0.0, 1.0) if queries else None
         rewards = np.array([outcome.rewards[card.name] for outcome in tried], dtype=np.float32)
         self.added_ = (*self.added_, onboard(card.name, self._likeness(card), predicted, rewards))
 

@@ -1,11 +1,12 @@
-"""Outcome files: JSON lines, gzipped or not, one query a line with the reward of each expert that was tried.
+"""Outcome files: JSON lines, gzipped or not, or Parquet: one query a line with the reward of each expert that was tried.
 
     for outcome in read_outcomes("train.jsonl.gz"):
         outcome.rewards                           # {'small': 1.0, 'large': 0.5}
-    write_outcomes("copy.jsonl", read_outcomes("train.jsonl.gz"))
+    write_outcomes("train.parquet", read_outcomes("train.jsonl.gz"))
 
 A line needs `query` (text, or a list of chat messages) and `rewards`; the other fields of `routers.base.Outcome` are optional.
-Files are streamed, never held whole. Not here: other formats, and any judgement of what the rewards mean.
+Files are streamed, never held whole. Not here: Parquet's columns (`routers/parquet.py`), the formats of others
+(`routers/importers/`), and any judgement of what the rewards mean.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from routers.base import Outcome
 
@@ -30,44 +32,80 @@ class OutcomeError(ValueError):
 
 
 def read_outcomes(path: str | Path) -> Iterator[Outcome]:
-    """Every line of a `.jsonl` or `.jsonl.gz` file. Raises `OutcomeError` at the first that is wrong; blank ones are skipped."""
+    """Every line of a `.jsonl` or `.jsonl.gz` file, or row of a `.parquet` file; blank lines are skipped.
+
+    Raises `OutcomeError` at the first that is wrong, with its number (counted from 1).
+    """
     path = Path(path)
+    numbered, parse = _numbered(path)
+    for number, raw in numbered:
+        with located(path, number):
+            outcome = _outcome(parse(raw))
+        yield outcome
+
+
+def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> int:
+    """Write `.jsonl`, `.jsonl.gz` or `.parquet` and return the number of lines. The file appears whole or not at all."""
+    path = Path(path)
+    with _replaced(path) as file:
+        if path.suffix == ".parquet":
+            from routers.parquet import write_rows
+
+            return write_rows(file, map(_row, outcomes))
+        return _write_lines(file, map(_row, outcomes))
+
+
+def _write_lines(file: BufferedIOBase, rows: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        line = json.dumps(row, ensure_ascii=False, default=dict) + "\n"
+        # A lone surrogate, which UTF-8 can't hold, becomes JSON's escape of it.
+        file.write(line.encode("utf-8", "backslashreplace"))
+        count += 1
+    return count
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, gzipped if its name says so, that are not blank, with their numbers from 1."""
     number = 0
     try:
         with _opened(path) as file:
             for line in file:
                 number += 1
                 if not line.isspace():
-                    yield _outcome(line)
-    except _Invalid as exc:
-        raise OutcomeError(f"{path}:{number}: {exc}") from exc
+                    yield number, line
     except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
         raise OutcomeError(f"{path}:{number + 1}: expected gzipped lines, got a damaged file ({exc})") from exc
 
 
-def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> int:
-    """Write `.jsonl` or `.jsonl.gz` and return the number of lines. The file appears whole or not at all."""
-    path = Path(path)
-    count = 0
-    with _replaced(path) as file:
-        for outcome in outcomes:
-            line = json.dumps(_row(outcome), ensure_ascii=False, default=dict) + "\n"
-            # A lone surrogate, which UTF-8 can't hold, becomes JSON's escape of it.
-            file.write(line.encode("utf-8", "backslashreplace"))
-            count += 1
-    return count
+def _numbered(path: Path) -> tuple[Iterator[tuple[int, Any]], Callable[[Any], dict[str, Any]]]:
+    """The lines or rows of a file with their numbers, and what makes a field's values by name of one."""
+    if path.suffix != ".parquet":
+        return read_lines(path), json_object
+    from routers.parquet import as_row, read_columns
+
+    return enumerate(read_columns(path), start=1), as_row
 
 
-class _Invalid(ValueError):
+@contextmanager
+def located(path: Path, number: int) -> Iterator[None]:
+    """Put file and number before what was found wrong inside the block."""
+    try:
+        yield
+    except Invalid as exc:
+        raise OutcomeError(f"{path}:{number}: {exc}") from exc
+
+
+class Invalid(ValueError):
     """What is wrong with a line, before file and number are known."""
 
 
-def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
+def _opened(path: Path) -> BufferedIOBase:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+def _replaced(path: Path) -> Iterator[BufferedIOBase]:
     """A temporary file beside `path` that takes its place when the block ends well, and is deleted when it doesn't."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -92,20 +130,25 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     return {"query": outcome.query, "rewards": outcome.rewards, **given}
 
 
-def _outcome(line: bytes) -> Outcome:
+def json_object(line: bytes) -> dict[str, Any]:
+    """A line as an object. Raises `Invalid` when it is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as exc:
-        raise _Invalid(f"expected a JSON object, got broken JSON ({exc})") from exc
+        raise Invalid(f"expected a JSON object, got broken JSON ({exc})") from exc
     if not isinstance(row, dict):
-        raise _Invalid(f"expected a JSON object, got {_shown(row)}")
+        raise Invalid(f"expected a JSON object, got {shown(row)}")
+    return row
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
     if unknown := row.keys() - set(_FIELDS):
-        raise _Invalid(f"unknown field '{min(unknown)}', expected one of {', '.join(_FIELDS)}")
+        raise Invalid(f"unknown field '{min(unknown)}', expected one of {', '.join(_FIELDS)}")
     for required in ("query", "rewards"):
         if required not in row:
-            raise _Invalid(f"the field '{required}' is missing")
+            raise Invalid(f"the field '{required}' is missing")
     return Outcome(
-        query=_query(row["query"]),
+        query=query_text(row["query"]),
         rewards=_numbers(row, "rewards", 0.0, 1.0),
         id=_text(row, "id"),
         group=_text(row, "group"),
@@ -118,12 +161,12 @@ def _outcome(line: bytes) -> Outcome:
     )
 
 
-def _query(value: Any) -> str:
+def query_text(value: Any) -> str:
     """Text, or what chat messages say, in order; tool results and parts that are not text are left out."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
-        raise _Invalid(f"field 'query': expected text or a list of chat messages, got {_shown(value)}")
+        raise Invalid(f"field 'query': expected text or a list of chat messages, got {shown(value)}")
     return "\n\n".join(filter(None, (_content(m.get("content")) for m in value if m.get("role") != "tool")))
 
 
@@ -131,7 +174,7 @@ def _content(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        raise _Invalid(f"field 'query': expected a message's content as text or a list of parts, got {_shown(content)}")
+        raise Invalid(f"field 'query': expected a message's content as text or a list of parts, got {shown(content)}")
     return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
@@ -139,7 +182,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise _Invalid(f"field '{name}': expected text, got {_shown(value)}")
+    raise Invalid(f"field '{name}': expected text, got {shown(value)}")
 
 
 def _numbers(row: Mapping[str, Any], name: str, low: float, high: float) -> dict[str, float]:
@@ -149,7 +192,7 @@ def _numbers(row: Mapping[str, Any], name: str, low: float, high: float) -> dict
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not low <= value <= high or value == float("inf"):
             wanted = f"a number from {low:g} to {high:g}" if high < float("inf") else f"a number of at least {low:g}"
-            raise _Invalid(f"field '{name}.{expert}': expected {wanted}, got {_shown(value)}")
+            raise Invalid(f"field '{name}.{expert}': expected {wanted}, got {shown(value)}")
         numbers[expert] = float(value)
     return numbers
 
@@ -158,18 +201,18 @@ def _answers(row: Mapping[str, Any]) -> dict[str, str | None]:
     answers = _mapping(row, "answers")
     for expert, value in answers.items():
         if value is not None and not isinstance(value, str):
-            raise _Invalid(f"field 'answers.{expert}': expected text or null, got {_shown(value)}")
+            raise Invalid(f"field 'answers.{expert}': expected text or null, got {shown(value)}")
     return answers
 
 
 def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = row.get(name, {})
     if not isinstance(value, dict):
-        raise _Invalid(f"field '{name}': expected an object with a value per expert, got {_shown(value)}")
+        raise Invalid(f"field '{name}': expected an object with a value per expert, got {shown(value)}")
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as JSON, cut short."""
-    text = json.dumps(value)
+    text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

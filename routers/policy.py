@@ -65,7 +65,7 @@ class Plan:
     """Feasible experts, best first before waits, and why.
 
     ranking: the experts before exploration. draw: the one that exploration put first, if it did. ties: those it drew from.
-    explore: the probability of drawing.
+    explore: the probability of drawing. rungs: in a cascade, who is asked one after another until one is sure.
     """
 
     choices: tuple[Choice, ...]
@@ -75,6 +75,7 @@ class Plan:
     draw: str | None = None
     ties: tuple[str, ...] = ()
     explore: float = 0.0
+    rungs: tuple[str, ...] = ()
 
 
 def make_plan(

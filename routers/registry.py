@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from routers.base import Encoder, ExpertCard, Router
 
-_GIVEN = ("self", "experts", "encoder")
+GIVEN = ("experts", "encoder", "tagger")
+"""What a router is handed by whoever makes it. Every other argument of a constructor is a parameter, with a JSON value."""
 
 
 ROUTERS: dict[str, str] = {
@@ -27,6 +28,23 @@ ROUTERS: dict[str, str] = {
     "best_single": "routers.baselines:BestSingleRouter",
     "skills": "routers.skills:SkillsRouter",
     "linear": "routers.linear:LinearRouter",
+    "tagged": "routers.tagged:TaggedRouter",
+    "auto": "routers.auto:AutoRouter",
+    "knn": "routers.knn:KnnRouter",
+    "nearest": "routers.nearest:NearestRouter",
+    "neighbours": "routers.neighbours:NeighboursRouter",
+    "kshot": "routers.kshot:KshotRouter",
+    "zooter": "routers.zooter:ZooterRouter",
+    "mlp": "routers.mlp:MlpRouter",
+    "contrastive": "routers.contrastive:ContrastiveRouter",
+    "gates": "routers.gates:GatesRouter",
+    "bandit": "routers.bandit:BanditRouter",
+    "retriever": "routers.retriever:RetrieverRouter",
+    "cluster": "routers.cluster:ClusterRouter",
+    "tree": "routers.tree:TreeRouter",
+    "composition": "routers.composition:CompositionRouter",
+    "hierarchical": "routers.hierarchical:HierarchicalRouter",
+    "factorization": "routers.factorization:FactorizationRouter",
 }
 """Where each type's class is."""
 
@@ -56,7 +74,7 @@ def make_router(
 def _checked(type: str, router: Callable[..., Router], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the types that the constructor declares."""
     hints = get_type_hints(router.__init__, include_extras=True)
-    accepted = {name: hint for name, hint in hints.items() if name not in (*_GIVEN, "return")}
+    accepted = {name: hint for name, hint in hints.items() if name not in (*GIVEN, "return")}
     checked = {}
     for name, value in parameters.items():
         if name not in accepted:

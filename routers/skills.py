@@ -1,165 +1,176 @@
-"""The router that needs no training: what experts say of themselves, compared with the query by a text encoder.
+"""The router that needs no training, and learns when it can: what experts say of themselves, and what they were seen to be good at.
 
     router = SkillsRouter(experts=cards, encoder=encoder).fit()
     router.predict(["What is 18 * 21?", "Tell me a joke"])      # columns (smollm2, calculator): [[0.66, 1.0], [0.79, 0.15]]
+    router.fit(outcomes)                                        # the same experts, with their strengths by skill
 
-Experts are recruited by skill as in Symbolic-MoE (arXiv 2503.05641), but without asking a model which skills a query needs:
-
-- A card's description, skills and examples are that expert's texts. Kernel ridge regression tells them from the other
-  experts' texts and from everyday queries (`routers/everyday.py`); its value for a query says how well the query **fits**,
-  where 1 is how well the expert's own texts fit when each is left out in turn.
-- The kernel adds the likeness of meaning (cosine of the encoder's vectors) and of shape (shares of digits, symbols and other
-  scripts; length), so that examples teach both: nothing here knows what a sum is.
-- The expected reward lies between a prior and 1, by the fit. The prior says how general the expert is by its description, so
-  a specialist wins only where the query fits.
-
-It knows nothing of how good experts are: two generalists come out alike, and price and wait decide. `fit` ignores outcomes.
+Experts are recruited by skill as in Symbolic-MoE (arXiv 2503.05641). Without outcomes nobody is asked which skills a query needs:
+expected reward is how well the query fits the card (`routers/cardfit.py`), which knows nothing of how good experts are.
+Then two generalists come out alike, and price and wait decide. With outcomes, a query's skills are the nearest of a vocabulary
+(declared by the cards, the outcomes' groups, or mined), or what a `tagger` says; the expected reward is the expert's mean on
+these skills (`routers/skillprofiles.py`). Each expert is judged by its card as long as it has few outcomes: a card counts as
+`CARD_ROWS` of them, and means as many rewards as cards were seen to mean. How many experts are recruited, and who
+combines their answers: `routers/recruiting.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
-from routers.everyday import EVERYDAY, GENERALISTS, SPECIALISTS
+from routers.calibration import RewardScale, fit_scale
+from routers.cardfit import CardFit, fit_cards, read
+from routers.skillprofiles import (
+    Profile,
+    Vocabulary,
+    declared_skills,
+    fit_profile,
+    frequent_keywords,
+    no_skills,
+    seen_skills,
+)
+from routers.table import RewardTable
+from routers.tags import given_tags, mined_tags
 
-SPECIALIST_PRIOR = 0.15
-GENERALIST_PRIOR = 0.5
-GENERAL_FROM, GENERAL_TO = 0.5, 0.65
-"""Where a description's likeness to those of generalists begins to count, and where it counts in full."""
-RIDGE = 0.3
-SHAPE_FEATURES = 5
-SHAPE_SHARPNESS = 5.0
-SHAPE_CHARACTERS = 2048
-MIN_OWN_FIT = 0.5
-"""Own texts that have nothing in common fit worse than this; the query's fit is then measured by this."""
+CARD_ROWS = 20.0
+"""How many outcomes of an expert its card counts for."""
+MINED, ROWS_PER_SKILL = 16, 20
+"""How many skills are mined, and of how many queries at least each on average."""
 
-_Array = NDArray[np.float64]
+Tagger = Callable[[Sequence[str]], Sequence[Sequence[str]]]
+"""Queries to the skills that each needs, in words of its own; none where it doesn't know."""
 
 
 class SkillsRouter:
-    """Expected reward by similarity to the experts' cards. Deterministic; costs one encoding per query."""
+    """Expected reward by skills. Deterministic; costs one encoding per query, and a call of the tagger where there is one.
+
+    experts: by default those of the outcomes. vocabulary: `seen` is the groups where every outcome has one, and mined otherwise.
+    keywords: how many skills a query has. sharpness: of the softmax over them. pseudo_rows: how many rows an expert's overall mean
+    counts for in each skill. tagger: says which skills a query needs, in training and later; its vocabulary is its own.
+    """
 
     type = "skills"
     needs_encoder = True
     experts_: tuple[str, ...]
-    texts_: _Texts
-    weights_: _Array
-    priors_: _Array
+    cards_: CardFit
+    vocabulary_: Vocabulary
+    profile_: Profile
+    scale_: RewardScale
+    """Of the fit to cards, in rewards."""
+    rows_: int
+    """How many queries `scale_` was learned from."""
 
-    def __init__(self, *, experts: Sequence[ExpertCard], encoder: Encoder) -> None:
+    def __init__(
+        self,
+        *,
+        experts: Sequence[ExpertCard] = (),
+        encoder: Encoder,
+        vocabulary: Literal["declared", "seen"] = "seen",
+        keywords: Annotated[int, Field(ge=1)] = 5,
+        sharpness: Annotated[float, Field(gt=0)] = 40.0,
+        pseudo_rows: Annotated[float, Field(gt=0)] = 20.0,
+        seed: int = 0,
+        tagger: Tagger | None = None,
+    ) -> None:
         self.experts = experts
         self.encoder = encoder
+        self.vocabulary = vocabulary
+        self.keywords = keywords
+        self.sharpness = sharpness
+        self.pseudo_rows = pseudo_rows
+        self.seed = seed
+        self.tagger = tagger
 
     def fit(self, outcomes: Sequence[Outcome] = ()) -> Self:
-        """Encode the cards and solve one small linear system per expert."""
-        claims = [(column, text) for column, card in enumerate(self.experts) for text in _claims(card)]
-        examples = [(column, text) for column, card in enumerate(self.experts) for text in card.examples]
-        owners = [column for column, _ in claims + examples] + [-1] * len(EVERYDAY)
-        own = _read(self.encoder, [text for _, text in claims + examples], num_claims=len(claims))
-        self.texts_ = own + _everyday(self.encoder)[0]
-        kernel = self.texts_.likeness(self.texts_)
-        columns = range(len(self.experts))
-        self.weights_ = np.stack([_fitted(kernel, np.array(owners) == column) for column in columns], axis=1)
-        self.priors_ = SPECIALIST_PRIOR + (GENERALIST_PRIOR - SPECIALIST_PRIOR) * self._generality()
-        self.experts_ = tuple(card.name for card in self.experts)
+        """Encode the cards and solve one small linear system per expert; then learn from outcomes, if there are any.
+
+        Raises ValueError without any expert, and for a reward that is no number from 0 to 1.
+        """
+        table = RewardTable.of(outcomes, [card.name for card in self.experts] or None)
+        if not table.experts:
+            raise ValueError("a router of type 'skills' needs experts, or outcomes of some")
+        self.experts_ = table.experts
+        self.cards_ = fit_cards(self._declared(table.experts), self.encoder)
+        dimensions = self.cards_.vectors.shape[1]
+        self.vocabulary_, self.profile_ = no_skills(dimensions, len(table.experts))
+        self.scale_, self.rows_ = RewardScale(np.zeros(dimensions, dtype=np.float32), 0.0, 1.0), 0
+        if len(table):
+            self._learn(table)
         return self
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
         """Shape `(len(queries), len(experts_))`, 0..1."""
-        fit = np.clip(_read(self.encoder, queries).likeness(self.texts_) @ self.weights_, 0.0, 1.0)
-        return (self.priors_ + (1.0 - self.priors_) * fit).astype(np.float32)
+        asked = read(self.encoder, queries)
+        by_card = self.cards_.rewards(asked)
+        if not self.rows_ or not queries:
+            return by_card.astype(np.float32)
+        vectors = asked.vectors.astype(np.float32)
+        scaled = self.scale_(vectors, by_card.astype(np.float32))
+        by_card = (CARD_ROWS * by_card + self.rows_ * scaled) / (CARD_ROWS + self.rows_)
+        by_skill = self._shares(vectors, self._named(queries)) @ self.profile_.strengths
+        counts = self.profile_.counts
+        mixed: FloatArray = ((CARD_ROWS * by_card + counts * by_skill) / (CARD_ROWS + counts)).astype(np.float32)
+        return np.clip(mixed, 0.0, 1.0)
 
-    def _generality(self) -> _Array:
-        """How general each expert is by its description and skills, 0..1; one that says nothing is in the middle."""
-        described = [". ".join(filter(None, (card.description, ", ".join(card.skills)))) for card in self.experts]
-        known = _everyday(self.encoder)[1]
-        weights, _ = _ridge(known.likeness(known), np.arange(len(known)) < len(GENERALISTS))
-        values = _read(self.encoder, described, num_claims=len(described)).likeness(known) @ weights
-        ramp = np.clip((values - GENERAL_FROM) / (GENERAL_TO - GENERAL_FROM), 0.0, 1.0)
-        return np.where([bool(text) for text in described], ramp, 0.5)
+    def skills(self, queries: Sequence[str]) -> list[tuple[str, ...]]:
+        """The skills that each query is taken to need, most needed first; none before there were outcomes."""
+        if not self.rows_ or not queries:
+            return [() for _ in queries]
+        shares = self._shares(self.encoder.encode(queries), self._named(queries))
+        order = np.argsort(-shares, axis=1, kind="stable")[:, : self.keywords]
+        return [tuple(self.vocabulary_.names[i] for i in row if shares[n, i] > 0.0) for n, row in enumerate(order)]
 
+    def add_expert(self, card: ExpertCard, outcomes: Sequence[Outcome] = ()) -> None:
+        """Route to one more expert, by its card and, once the others were seen, by what outcomes there are of it.
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """Texts as vectors and shapes. A text describes an expert, or is a query or an example of one."""
+        Raises ValueError for one that is there already.
+        """
+        if card.name in self.experts_:
+            raise ValueError(f"the router knows the expert '{card.name}' already")
+        self.cards_ = fit_cards([*self._declared(self.experts_), card], self.encoder)
+        self.experts_ = (*self.experts_, card.name)
+        table = RewardTable.of(outcomes if self.rows_ else (), [card.name])
+        shares = self._shares(self.encoder.encode(table.queries), self._named(table.queries))
+        self.profile_ = self.profile_.joined(fit_profile(table, shares, self.pseudo_rows))
 
-    vectors: _Array
-    shapes: _Array
-    are_queries: NDArray[np.bool_]
+    def _declared(self, names: Sequence[str]) -> list[ExpertCard]:
+        """What is declared of the named experts."""
+        declared = {card.name: card for card in self.experts}
+        return [declared.get(name, ExpertCard(name)) for name in names]
 
-    def __len__(self) -> int:
-        return len(self.vectors)
+    def _learn(self, table: RewardTable) -> None:
+        asked = read(self.encoder, table.queries)
+        vectors = asked.vectors.astype(np.float32)
+        everything = np.arange(len(table))
+        self.scale_ = fit_scale(table, vectors, self.cards_.rewards(asked).astype(np.float32), everything)
+        self.rows_ = len(table)
+        named = self._named(table.queries)
+        self.vocabulary_ = self._words(table, vectors, named)
+        self.profile_ = fit_profile(table, self._shares(vectors, named), self.pseudo_rows)
 
-    def __add__(self, more: _Texts) -> _Texts:
-        return _Texts(
-            np.concatenate([self.vectors, more.vectors]),
-            np.concatenate([self.shapes, more.shapes]),
-            np.concatenate([self.are_queries, more.are_queries]),
-        )
+    def _words(self, table: RewardTable, vectors: FloatArray, named: Sequence[Sequence[str]]) -> Vocabulary:
+        if self.tagger is not None:
+            return frequent_keywords(named, self.encoder)
+        if self.vocabulary == "declared":
+            return declared_skills(self.experts, self.encoder)
+        tags = given_tags(table)
+        if tags is not None:
+            return seen_skills(vectors, tags, sorted({str(group) for group in table.groups}))
+        tags = mined_tags(vectors, max(1, min(MINED, len(table) // ROWS_PER_SKILL)), self.seed)
+        return seen_skills(vectors, tags, [str(number) for number in range(int(tags.max()) + 1)])
 
-    def likeness(self, others: _Texts) -> _Array:
-        """The kernel, `(len(self), len(others))`: cosine of meaning, a Gaussian of shape between queries, 1 as intercept."""
-        squares = ((self.shapes[:, None] - others.shapes[None]) ** 2).sum(axis=2)
-        shape = np.exp(-SHAPE_SHARPNESS * squares) * np.outer(self.are_queries, others.are_queries)
-        kernel: _Array = self.vectors @ others.vectors.T + shape + 1.0
-        return kernel
+    def _named(self, queries: Sequence[str]) -> Sequence[Sequence[str]]:
+        """What the tagger says of each query; nothing without one."""
+        return self.tagger(queries) if self.tagger is not None and queries else ()
 
-
-def _read(encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> _Texts:
-    """The first `num_claims` texts describe experts."""
-    shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), SHAPE_FEATURES)
-    return _Texts(encoder.encode(texts).astype(np.float64), shapes, np.arange(len(texts)) >= num_claims)
-
-
-@lru_cache(maxsize=1)
-def _everyday(encoder: Encoder) -> tuple[_Texts, _Texts]:
-    """What every fleet is compared with: queries, and descriptions. A service fits several routers, with one encoder."""
-    described = (*GENERALISTS, *SPECIALISTS)
-    return _read(encoder, EVERYDAY), _read(encoder, described, num_claims=len(described))
-
-
-def _claims(card: ExpertCard) -> list[str]:
-    """What the card says of the expert, in words that a query would not use."""
-    return [text for text in (card.description, *card.skills) if text]
-
-
-def _shape(text: str) -> tuple[float, ...]:
-    """Shares of digits, symbols and letters beyond ASCII among the characters, of numbers among the words, and the length."""
-    words = text[:SHAPE_CHARACTERS].split()
-    letters = "".join(words)
-    count = max(1, len(letters))
-    digits = sum(map(str.isdigit, letters)) / count
-    symbols = sum(not c.isalnum() for c in letters) / count
-    foreign = sum(c.isalpha() and not c.isascii() for c in letters) / count
-    numbers = sum(word.strip(".,;:?!%$€£()").isdigit() for word in words) / max(1, len(words))
-    return digits, symbols, foreign, numbers, 0.25 * float(np.log1p(len(words)))
-
-
-def _fitted(kernel: _Array, own: NDArray[np.bool_]) -> _Array:
-    """Weights of all texts for one expert, scaled so that what its `own` texts reach when left out counts as 1."""
-    if not own.any():
-        return np.zeros(len(kernel))
-    weights, left_out = _ridge(kernel, own)
-    weights /= min(max(float(left_out.mean()), MIN_OWN_FIT), 1.0)
-    return weights
-
-
-def _ridge(kernel: _Array, positive: NDArray[np.bool_]) -> tuple[_Array, _Array]:
-    """Weights `a` that send `positive` texts towards 1 and the others towards 0, and the positives' leave-one-out values.
-
-    Weighted kernel ridge regression, `a = (K + ridge / w)^-1 y`, where both sides weigh half of all. Left out, a text has the
-    value `y - a / diag((K + ridge / w)^-1)` (Rasmussen and Williams 2006, equation 5.12).
-    """
-    count, columns = len(kernel), np.flatnonzero(positive)
-    shares = np.where(positive, len(columns) / count, 1.0 - len(columns) / count)
-    targets = np.column_stack([positive, np.eye(count)[:, columns]])
-    solution = np.linalg.solve(kernel + np.diag(2.0 * RIDGE * shares), targets).astype(np.float64)
-    weights, inverse = solution[:, 0], solution[columns, np.arange(1, len(columns) + 1)]
-    return weights, 1.0 - weights[columns] / inverse
+    def _shares(self, vectors: FloatArray, named: Sequence[Sequence[str]]) -> FloatArray:
+        """`(n_queries, n_skills)`, rows sum to 1: of the named skills, and by the query's own vector where none is."""
+        shares = self.vocabulary_.shares(vectors, self.keywords, self.sharpness)
+        for row, keywords in enumerate(named):
+            if keywords:
+                shares[row] = self.vocabulary_.shares(self.encoder.encode(keywords), 1, self.sharpness).mean(axis=0)
+        return shares

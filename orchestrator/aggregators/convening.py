@@ -86,7 +86,7 @@ class Convener:
         latency_s = next(a.latency_s for a in reversed(decision.attempts) if a.expert == query.model)
         self._scheduler.release(lease, LeaseOutcome(ok=True, duration_s=latency_s))
         charge(fleet, lease.expert, answer, decision)
-        return MemberAnswer(query.model, _text(msgspec.json.decode(answer.body or b"{}")))
+        return MemberAnswer(query.model, answer_text(msgspec.json.decode(answer.body or b"{}")))
 
 
 def _refusal(message: str, param: str) -> RequestError:
@@ -101,7 +101,7 @@ def _reason(aggregator: str, combined: Combined) -> str:
     return reason
 
 
-def _text(body: Mapping[str, Any]) -> str:
+def answer_text(body: Mapping[str, Any]) -> str:
     """What the first choice of a chat or plain completion says; empty when it says nothing."""
     for choice in body.get("choices", ()):
         return (choice.get("message") or {}).get("content") or choice.get("text") or ""

@@ -41,19 +41,19 @@ class Vote:
 
 def final_answer(text: str) -> str:
     """What a text concludes in, so written that equal conclusions are equal: a number, a letter, a few words, or all of it."""
-    conclusion = _conclusion(text).strip(" \t*_`\"'.,;:!")
-    if not _is_short(conclusion):
-        return " ".join(conclusion.split())
-    if letter := _LETTER.match(conclusion):
+    said = conclusion(text).strip(" \t*_`\"'.,;:!")
+    if not _is_short(said):
+        return " ".join(said.split())
+    if letter := _LETTER.match(said):
         return letter[1].lower()
-    numbers = _NUMBER.findall(conclusion)
+    numbers = _NUMBER.findall(said)
     if len(numbers) == 1:
         return str(Fraction(re.sub(r"[$,]", "", numbers[0])))
-    words = re.findall(r"\w+", conclusion.casefold())
+    words = re.findall(r"\w+", said.casefold())
     return " ".join(word for word in words if word not in ("a", "an", "the"))
 
 
-def _conclusion(text: str) -> str:
+def conclusion(text: str) -> str:
     """What is marked as the answer, last mark first; else the last line, if it is short; else the whole text."""
     for mark in _MARKED:
         if found := mark.findall(text):

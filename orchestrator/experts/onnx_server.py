@@ -2,8 +2,8 @@
 
     python -m orchestrator.experts.onnx_server          # launched by the engine; see orchestrator/experts/launched.py
 
-The encoder is the router's own (`routers/encoders.py`). A cross-encoder takes query and document as one pair of segments and has
-one output, whose sigmoid is the score (as the ms-marco models are trained).
+The encoder is the router's own (`routers/encoders/onnx.py`). A cross-encoder takes query and document as one pair of segments and
+has one output, whose sigmoid is the score (as the ms-marco models are trained).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from orchestrator.experts import launched
 from orchestrator.experts.embedding_server import Pair, embedding_app, reranking_app, serve
 from routers.base import FloatArray
-from routers.encoders import CHARACTERS_PER_TOKEN, OnnxEncoder
+from routers.encoders.onnx import CHARACTERS_PER_TOKEN, OnnxEncoder
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

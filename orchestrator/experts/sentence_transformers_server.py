@@ -2,8 +2,8 @@
 
     python -m orchestrator.experts.sentence_transformers_server     # launched by the engine; see orchestrator/experts/launched.py
 
-No code that comes with a model is run (`trust_remote_code` stays off). Not here: query and document prompts; a text is encoded as
-it comes.
+The encoder is the router's own (`routers/encoders/sentence_transformers.py`). No code that comes with a model is run
+(`trust_remote_code` stays off). Not here: query and document prompts; a text is encoded as it comes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from orchestrator.experts import launched
 from orchestrator.experts.embedding_server import Pair, embedding_app, reranking_app, serve
 from routers.base import FloatArray
+from routers.encoders.sentence_transformers import SentenceTransformersEncoder
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,29 +36,22 @@ def main() -> None:
     # Left alone, torch takes more threads than are good for one text at a time.
     torch.set_num_threads(given.settings.threads)
     if given.settings.kind == "embedding":
-        serve(embedding_app(given.settings.name, given.token, BiEncoder(given.settings)), given.port)
+        encoder = BiEncoder(given.settings)
+        encoder.open()
+        serve(embedding_app(given.settings.name, given.token, encoder), given.port)
     else:
         serve(reranking_app(given.settings.name, given.token, CrossEncoder(given.settings)), given.port)
 
 
-class BiEncoder:
-    """A `SentenceTransformer`, with vectors of length 1."""
+class BiEncoder(SentenceTransformersEncoder):
+    """Also says how many tokens it read of a text."""
 
     def __init__(self, settings: Settings) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        self._model = SentenceTransformer(settings.model)
-        if settings.max_tokens is not None:
-            self._model.max_seq_length = settings.max_tokens
-
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        vectors: FloatArray = self._model.encode(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
-        return vectors
+        super().__init__(settings.model, max_tokens=settings.max_tokens, threads=settings.threads)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return _token_counts(self._model.tokenizer, texts, self._model.max_seq_length)
+        opened = self.open()
+        return _token_counts(opened.tokenizer, texts, opened.max_seq_length)
 
 
 class CrossEncoder:

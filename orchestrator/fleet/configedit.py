@@ -4,7 +4,7 @@
     remove_expert(path, "gpt")
 
 The new text is validated before it replaces the old one, in one step. Files and environment are not looked at: they belong to
-the machine and shell that serve. Only lists written with dashes are edited.
+the machine and shell that serve. Only lists written with dashes are edited. Keys of mappings: `mappingedit.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import CollectionNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node, SequenceNode
 
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import parse_config, read_text
+from orchestrator.fleet.mappingedit import in_braces, last_line
 
 
 def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
@@ -32,11 +33,11 @@ def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
     parse_config(text, path)
     experts = _experts(text, path)
     lines = text.splitlines(keepends=True)
-    end = _last_line(experts) + 1
+    end = last_line(experts) + 1
     if not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
     item = as_item(spec, indent=experts.start_mark.column)
-    _replace(path, "".join([*lines[:end], item, *lines[end:]]))
+    replace_text(path, "".join([*lines[:end], item, *lines[end:]]))
 
 
 def remove_expert(path: Path, name: str) -> None:
@@ -54,7 +55,7 @@ def remove_expert(path: Path, name: str) -> None:
     is_last = item is experts.value[-1]
     if end < len(lines) and not lines[end].strip() and not (is_last and lines[first - 1].strip()):
         end += 1
-    _replace(path, "".join(lines[:first] + lines[end:]))
+    replace_text(path, "".join(lines[:first] + lines[end:]))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -86,18 +87,9 @@ def _experts(text: str, path: Path) -> SequenceNode:
     return node
 
 
-def _last_line(node: Node) -> int:
-    """The index of the last line that belongs to a node."""
-    if isinstance(node, CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return max(_last_line(part) for part in (last if isinstance(last, tuple) else (last,)))
-    is_block_text = isinstance(node, ScalarNode) and node.style in ("|", ">")
-    return int(node.end_mark.line) - (is_block_text and node.end_mark.column == 0)
-
-
 def _extent(lines: list[str], item: Node, dash: int) -> tuple[int, int]:
     """The lines `first <= i < end` of a list's item, with comments right above it and those indented below it."""
-    first, end = int(item.start_mark.line), _last_line(item) + 1
+    first, end = int(item.start_mark.line), last_line(item) + 1
     while not lines[first].startswith(" " * dash + "-"):
         first -= 1
     while first and lines[first - 1].startswith(" " * dash + "#"):
@@ -111,7 +103,7 @@ def as_item(spec: Mapping[str, Any], *, indent: int) -> str:
     """The YAML of one item, as a person would write it: what is nested stands in braces."""
     item = CommentedMap()
     for key, value in spec.items():
-        item[key] = _in_braces(value)
+        item[key] = in_braces(value)
     yaml = YAML()
     yaml.width = 132
     stream = io.StringIO()
@@ -122,15 +114,7 @@ def as_item(spec: Mapping[str, Any], *, indent: int) -> str:
     return "".join(" " * indent + line for line in dashed)
 
 
-def _in_braces(value: Any) -> Any:
-    if not isinstance(value, Mapping | list):
-        return value
-    node: CommentedMap | CommentedSeq = CommentedMap(value) if isinstance(value, Mapping) else CommentedSeq(value)
-    node.fa.set_flow_style()
-    return node
-
-
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Validate the text, then put it in the file's place in one step, with its mode. A link stays a link."""
     parse_config(text, path)
     target = path.resolve()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from orchestrator.aggregators.registry import AGGREGATORS
-from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec, RouterSpec
+from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configerrors import Loc, Problem, got, nearest, schema_problems
 from routers.encoders import HashedEncoder
@@ -117,9 +117,11 @@ def _unknown_names(config: Config, base_dir: Path) -> Iterator[Problem]:
     for loc, expected in config.dangling():
         yield Problem(loc, expected)
     for name, router in config.routers.items():
+        if router.type is None:
+            continue
         if router.type not in ROUTERS:
             yield Problem(("routers", name, "type"), f"got '{router.type}', {nearest(router.type, ROUTERS)}")
-        elif reason := _refusal(router, base_dir):
+        elif reason := _refusal(router.type, router.parameters(base_dir)):
             yield Problem(("routers", name), reason)
     for name, panel in config.panels.items():
         if panel.aggregator not in AGGREGATORS:
@@ -127,10 +129,10 @@ def _unknown_names(config: Config, base_dir: Path) -> Iterator[Problem]:
             yield Problem(("panels", name, "aggregator"), text)
 
 
-def _refusal(router: RouterSpec, base_dir: Path) -> str | None:
+def _refusal(type: str, parameters: Mapping[str, Any]) -> str | None:
     """Why the router's constructor would not take its parameters."""
     try:
-        make_router(router.type, experts=(), encoder=HashedEncoder(), parameters=router.parameters(base_dir))
+        make_router(type, experts=(), encoder=HashedEncoder(), parameters=parameters)
     except ValueError as exc:
         return str(exc)
     return None
@@ -143,6 +145,15 @@ def _not_here(config: Config, base_dir: Path) -> Iterator[Problem]:
         for key, path in _local_paths(spec):
             if not (base_dir / path).exists():
                 yield Problem(("experts", i, *key), f"got '{path}', expected a file that exists")
+    for name, router in config.routers.items():
+        if router.artifact is not None and not (base_dir / router.artifact).is_dir():
+            yield Problem(
+                ("routers", name, "artifact"), f"got '{router.artifact}', expected the folder of a trained router"
+            )
+        if router.examples is not None and not (base_dir / router.examples).is_file():
+            yield Problem(
+                ("routers", name, "examples"), f"got '{router.examples}', expected an outcome file that exists"
+            )
     keys_file = config.gateway.keys_file
     if keys_file is not None and not (base_dir / keys_file).is_file():
         yield Problem(("gateway", "keys_file"), f"got '{keys_file}', expected a file that exists")

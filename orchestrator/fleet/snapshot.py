@@ -1,6 +1,6 @@
 """The fleet: one `experts.yaml` made ready to serve. An immutable snapshot; a reload makes another.
 
-    fleet = build_fleet(config, services)
+    fleet = build_fleet(config, http=http, base_dir=base_dir, encoders=encoders)
     fleet.resolve(query).experts          # the names that `model` stands for
 
 Requests keep the snapshot they began with, so a reload never changes the ground under one. Who is in memory is not the fleet's
@@ -9,16 +9,14 @@ business but the scheduler's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import aiohttp
 
 from orchestrator.config import (
-    DEFAULT_ROUTER,
     Config,
     ExpertBase,
     LiteLLMSpec,
@@ -26,18 +24,16 @@ from orchestrator.config import (
     PanelSpec,
     PolicySpec,
     Residency,
-    RouterSpec,
     ServedBase,
 )
-from orchestrator.errors import ConfigError, Forbidden, UnknownModel
+from orchestrator.errors import Forbidden, UnknownModel
 from orchestrator.experts.base import Expert, ServerCommand, Services
 from orchestrator.experts.registry import launch_command, make_expert
+from orchestrator.fleet.encoding import FleetEncoders
+from orchestrator.fleet.routers import Scorers, make_scorers
 from orchestrator.fleet.weights import weights_path
-from orchestrator.routing.scoring import Scorer
 from orchestrator.scheduler.base import Place
-from orchestrator.types import Kind, Query
-from routers.base import Encoder, ExpertCard, Router
-from routers.registry import make_router
+from orchestrator.types import Query
 
 PANEL_PREFIX = "panel/"
 
@@ -68,7 +64,7 @@ class Fleet:
     config: Config
     specs: Mapping[str, ExpertBase]
     experts: Mapping[str, Expert]
-    scorers: Mapping[tuple[str, Kind], Scorer]
+    scorers: Scorers
     policies: Mapping[str, PolicySpec]
     services: Services
 
@@ -97,57 +93,20 @@ def _check_scope(query: Query) -> None:
         raise Forbidden(f"this key may not use '{query.model}'", param="model")
 
 
-def expert_card(spec: ExpertBase) -> ExpertCard:
-    """What a router is told of an expert."""
-    return ExpertCard(
-        name=spec.name,
-        kind=spec.kind,
-        description=spec.description,
-        skills=spec.skills,
-        examples=spec.examples,
-        price_input=spec.price.input,
-        price_output=spec.price.output,
-    )
-
-
-def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, encoder: Encoder) -> Fleet:
-    """Make every expert and fit every router. Blocks for as long as that takes. Raises `ConfigError`."""
+def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, encoders: FleetEncoders) -> Fleet:
+    """Make every expert, and fit or load every router. Blocks for as long as that takes. Raises `ConfigError`."""
     experts: dict[str, Expert] = {}
     services = Services(http, partial(weights_path, base_dir=base_dir), experts.__getitem__, base_dir)
     for spec in config.experts:
         experts[spec.name] = make_expert(spec, services)
-    routers = {DEFAULT_ROUTER: RouterSpec(type="skills"), **config.routers}
     return Fleet(
         config=config,
         specs=config.by_name,
         experts=experts,
-        scorers=_make_scorers(config, routers, encoder, base_dir),
+        scorers=make_scorers(config, encoders, base_dir),
         policies=config.offered_policies,
         services=services,
     )
-
-
-def _make_scorers(
-    config: Config, routers: Mapping[str, RouterSpec], encoder: Encoder, base_dir: Path
-) -> dict[tuple[str, Kind], Scorer]:
-    """A scorer per router and kind of request: chat experts are compared with chat experts only."""
-    scorers: dict[tuple[str, Kind], Scorer] = {}
-    made: dict[tuple[str, tuple[str, ...]], Scorer] = {}
-    for kind in get_args(Kind):
-        cards = tuple(expert_card(spec) for spec in config.experts if kind in spec.serves)
-        names = tuple(card.name for card in cards)
-        for name, spec in routers.items() if cards else ():
-            if (name, names) not in made:
-                made[name, names] = Scorer(_fit_router(name, spec, cards, encoder, base_dir))
-            scorers[name, kind] = made[name, names]
-    return scorers
-
-
-def _fit_router(name: str, spec: RouterSpec, cards: Sequence[ExpertCard], encoder: Encoder, base_dir: Path) -> Router:
-    try:
-        return make_router(spec.type, experts=cards, encoder=encoder, parameters=spec.parameters(base_dir)).fit()
-    except (ValueError, ImportError) as exc:  # of its parameters, or of its encoder
-        raise ConfigError(f"routers.{name}: {exc}") from exc
 
 
 def make_places(fleet: Fleet) -> tuple[Place, ...]:

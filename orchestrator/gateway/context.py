@@ -56,6 +56,7 @@ class GatewayContext:
     """Everything a request may need.
 
     config: the current snapshot; live reload swaps it.
+    scored: called when a decision has got a score.
     hold_s: how long a streaming request waits silently before it is told its position, and then every `comment_s`.
     """
 
@@ -67,5 +68,6 @@ class GatewayContext:
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     readiness: Readiness = field(default_factory=Readiness)
+    scored: Callable[[], None] = lambda: None
     hold_s: float = 2.0
     comment_s: float = 3.0

@@ -87,6 +87,8 @@ async def feedback(request: Request) -> None:
     decision = await _own(request, given.decision_id)
     _check_expert(given.expert, decision)
     await request.context.ledger.feedback(given)
+    if given.score is not None:
+        request.context.scored()
     await request.respond_json(FeedbackReceipt(given.decision_id))
 
 

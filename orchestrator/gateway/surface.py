@@ -115,6 +115,7 @@ def explanation(decision: Decision) -> dict[str, Any]:
     return summary(decision) | {
         "mode": decision.mode,
         "router": decision.router,
+        "artifact": decision.artifact,
         "scores": decision.scores,
         "utilities": decision.utilities,
         "plan": decision.plan,
@@ -124,4 +125,6 @@ def explanation(decision: Decision) -> dict[str, Any]:
         "waits_s": decision.waits_s,
         "attempts": decision.attempts,
         "cost_usd": decision.cost_usd,
+        "confidence": decision.confidence,
+        "assessments": decision.assessments,
     }

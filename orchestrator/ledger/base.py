@@ -7,10 +7,20 @@ await ledger.feedback(Feedback(decision_id=decision.id, score=1.0))   # durable 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """A decision that got a score. number: rises from one first score to the next. artifact: of the router that scored it."""
+
+    number: int
+    artifact: str | None
+    outcome: Outcome
 
 
 class Ledger(Protocol):
@@ -40,6 +50,10 @@ class Ledger(Protocol):
 
     def outcomes(self) -> AsyncIterator[Outcome]:
         """What was rewarded, to be written to an outcome file: decisions whose text was kept and that one expert answered."""
+        ...
+
+    def rewarded(self, after: int = 0) -> AsyncIterator[Rewarded]:
+        """The same with what an online router needs, from beyond the number `after`: each decision once."""
         ...
 
     async def close(self) -> None:

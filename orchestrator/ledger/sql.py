@@ -28,6 +28,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
 from orchestrator.ledger import schema
+from orchestrator.ledger.base import Rewarded
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
@@ -99,30 +100,37 @@ class SQLLedger:
         return expert
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
-        """Decisions that got a score, in the order of their last scores. Of several scores for one expert the last counts.
+        """Decisions that got a score, in the order of their first scores. Of several scores for one expert the last counts.
 
         Left out are those whose text was not kept, panels (no expert's own answer was judged), and what nobody answered.
         """
+        async for rewarded in self.rewarded():
+            yield rewarded.outcome
+
+    async def rewarded(self, after: int = 0) -> AsyncIterator[Rewarded]:
+        """`outcomes` of the decisions whose first score has a higher number."""
         await self._flush()
-        newest = (
-            sa.select(sa.func.max(schema.feedback.c.id))
-            .where(schema.feedback.c.score.is_not(None))
-            .group_by(schema.feedback.c.decision_id)
+        columns, earlier = schema.feedback.c, schema.feedback.alias().c
+        has_earlier = (
+            sa.exists()
+            .where(earlier.decision_id == columns.decision_id)
+            .where(earlier.id < columns.id)
+            .where(earlier.score.is_not(None))
         )
         scored = (
-            sa.select(schema.feedback.c.id, schema.decisions.c.record)
-            .join(schema.decisions, schema.decisions.c.id == schema.feedback.c.decision_id)
-            .where(schema.feedback.c.id.in_(newest))
-            .order_by(schema.feedback.c.id)
+            sa.select(columns.id, schema.decisions.c.record)
+            .join(schema.decisions, schema.decisions.c.id == columns.decision_id)
+            .where(columns.score.is_not(None), ~has_earlier)
+            .order_by(columns.id)
             .limit(PAGE)
         )
-        after = 0
-        while page := await self._read(scored.where(schema.feedback.c.id > after)):
-            decisions = [msgspec.json.decode(record, type=Decision) for _, record in page]
-            given = await self._feedback_on(decision.id for decision in decisions)
-            for decision in decisions:
+        while page := await self._read(scored.where(columns.id > after)):
+            decisions = [(number, msgspec.json.decode(record, type=Decision)) for number, record in page]
+            given = await self._feedback_on(decision.id for _, decision in decisions)
+            for number, decision in decisions:
                 if decision.text and decision.mode != "panel" and decision.expert is not None:
-                    yield _outcome(decision, decision.expert, given[decision.id])
+                    outcome = _outcome(decision, decision.expert, given[decision.id])
+                    yield Rewarded(number, decision.artifact, outcome)
             after = page[-1][0]
 
     async def _feedback_on(self, decision_ids: Iterable[str]) -> Mapping[str, list[_Given]]:

@@ -14,9 +14,10 @@ from orchestrator.errors import RequestError
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.ledger.base import Ledger
 from orchestrator.routing.feasibility import nothing_feasible, out_of_scope, split_feasible
-from orchestrator.routing.pricing import expected_tokens, expected_usd
-from orchestrator.routing.scoring import Sessions
+from orchestrator.routing.pricing import expected_cents, expected_tokens
+from orchestrator.routing.scoring import Scorer, Sessions
 from orchestrator.types import Decision, Query
+from routers.costs import CostModel
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 
 _COLLECTED = ("embedding", "rerank")
@@ -46,20 +47,20 @@ class Planner:
         elif query.kind in _COLLECTED:
             plan = Plan((Choice(names[0], 0.0),), reason=f"the first {query.kind} expert: no collection was named")
         else:
-            scores = await fleet.scorers[route.policy.router, query.kind].scores(query.text, query.remaining_s)
-            decision.scores = {name: scores.get(name, 0.0) for name in names}
-            plan = self._rank(query, fleet, route.policy, decision)
+            scorer = await _score(query, fleet, route.policy, names, decision)
+            plan = self._rank(query, fleet, route.policy, scorer.costs, decision)
         decision.plan = tuple(choice.expert for choice in plan.choices)
         decision.utilities = {choice.expert: choice.utility for choice in plan.choices}
         decision.reason = plan.reason
         return plan
 
-    def _rank(self, query: Query, fleet: Fleet, policy: PolicySpec, decision: Decision) -> Plan:
+    def _rank(
+        self, query: Query, fleet: Fleet, policy: PolicySpec, costs: CostModel | None, decision: Decision
+    ) -> Plan:
         """The policy over scored experts."""
-        decision.router = policy.router
         tokens = expected_tokens(query)
         options = [
-            Option(name, score, expected_usd(fleet.specs[name], query, tokens) * 100)
+            Option(name, score, expected_cents(fleet.specs[name], query, tokens, costs))
             for name, score in decision.scores.items()
         ]
         settings = _settings(query, policy)
@@ -76,9 +77,7 @@ class Planner:
         expert = await self._ledger.collection(query.caller.key_id, query.kind, collection)
         if expert is None:
             if route.policy is not None:
-                decision.router = route.policy.router
-                scores = await fleet.scorers[decision.router, query.kind].scores(query.text, query.remaining_s)
-                decision.scores = {candidate: scores.get(candidate, 0.0) for candidate in names}
+                await _score(query, fleet, route.policy, names, decision)
             best = max(names, key=lambda candidate: decision.scores.get(candidate, 0.0))
             return Plan((Choice(best, 0.0),), reason=f"{best} is the best for the new collection '{collection}'")
         if expert not in names:
@@ -104,6 +103,15 @@ class Planner:
         of = (query.caller.key_id, query.session or "")
         if query.session and (query.continues or self._sessions.get(*of) is None):
             self._sessions.put(*of, expert)
+
+
+async def _score(query: Query, fleet: Fleet, policy: PolicySpec, names: list[str], decision: Decision) -> Scorer:
+    """Put down in `decision` what the policy's router says of these experts; returns who was asked."""
+    scorer = fleet.scorers[policy.router, query.kind]
+    decision.router, decision.artifact = policy.router, scorer.artifact
+    scores = await scorer.scores(query.text, query.remaining_s)
+    decision.scores = {name: scores.get(name, 0.0) for name in names}
+    return scorer
 
 
 def _without_collection(specs: list[ExpertBase], query: Query) -> list[ExpertBase]:

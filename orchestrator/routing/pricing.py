@@ -1,6 +1,6 @@
 """What a query costs on an expert: what to expect, for the ranking, and at most, for `switchyard.max_cost_usd`.
 
-    expected_usd(spec, query, expected_tokens(query))
+    expected_cents(spec, query, expected_tokens(query), scorer.costs)
     most_usd(spec, query)
 
 At most is meant literally for one answer: all the tokens that the expert may write. Attempts that fail come on top. Pure; what
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from orchestrator.config import ExpertBase, Price
 from orchestrator.types import Query
+from routers.costs import CostModel
 
 EXPECTED_COMPLETION_TOKENS = 512
 """No answer is expected to be longer when experts are compared: most end long before their max_tokens."""
@@ -31,10 +32,17 @@ def expected_tokens(query: Query) -> int:
     return min(_asked(query) or EXPECTED_COMPLETION_TOKENS, EXPECTED_COMPLETION_TOKENS) * query.num_answers
 
 
-def expected_usd(spec: ExpertBase, query: Query, completion_tokens: int) -> float:
-    """What `query` is likely to cost on `spec`, which the ranking weighs. completion_tokens: of `expected_tokens`."""
+def expected_cents(spec: ExpertBase, query: Query, completion_tokens: int, costs: CostModel | None = None) -> float:
+    """What `query` is likely to cost on `spec`, in US cents, which the ranking weighs.
+
+    By what its answers did cost, where the router has learned that (`costs`); else by its prices. completion_tokens: of
+    `expected_tokens`.
+    """
     prompt_tokens = query.prompt_tokens + query.other_prompt_tokens + spec.added_tokens
-    return cost_usd(spec.price, prompt_tokens, completion_tokens)
+    if costs is not None and (line := costs.cents.get(spec.name)):
+        answer, rate = line
+        return answer * query.num_answers + rate * prompt_tokens
+    return 100 * cost_usd(spec.price, prompt_tokens, completion_tokens)
 
 
 def most_usd(spec: ExpertBase, query: Query) -> float:

@@ -15,11 +15,13 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from orchestrator.errors import DeadlineExceeded, NoCapacity
-from routers.base import Router
+from routers.artifact import Artifact
+from routers.base import OnlineRouter, Outcome, Router
 
 MAX_BATCH = 32
 
@@ -27,16 +29,36 @@ Scores = Mapping[str, float]
 
 
 class Scorer:
-    """A fitted router, asked one text at a time. Routers are deterministic, so the scores of the last texts are kept."""
+    """A fitted router, asked one text at a time. Routers are deterministic, so the scores of the last texts are kept.
 
-    def __init__(self, router: Router, *, cache_size: int = 4096) -> None:
+    trained: the artifact that the router is from. experts: whose scores are wanted, by default all. learned_to: how far in the
+    ledger an online router has learned (`learning.py`).
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        trained: Artifact | None = None,
+        experts: Collection[str] | None = None,
+        cache_size: int = 4096,
+    ) -> None:
         self._router = router
+        self._columns = [(i, name) for i, name in enumerate(router.experts_) if experts is None or name in experts]
+        self.artifact = None if trained is None else trained.fingerprint
+        self.costs = None if trained is None else trained.costs
         self._cache_size = cache_size
         self._cache: OrderedDict[bytes, Scores] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Scores]]] = {}
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="router")
         self._closed = False
+        self.learned_to = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether the router takes rewards while it serves."""
+        return isinstance(self._router, OnlineRouter)
 
     async def scores(self, text: str, timeout_s: float | None = None) -> Scores:
         """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed.
@@ -60,6 +82,20 @@ class Scorer:
                 return await answer
         except TimeoutError as exc:
             raise DeadlineExceeded("the router had no scores before the request's deadline") from exc
+
+    async def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Give an online router its rewards, in its thread between two batches; scores from before are forgotten."""
+        assert isinstance(self._router, OnlineRouter)
+        lessons = [
+            (outcome.query, expert, reward, outcome.propensity.get(expert, 1.0))
+            for outcome in outcomes
+            for expert, reward in outcome.rewards.items()
+            if expert in self._router.experts_
+        ]
+        if lessons and not self._closed:
+            update = partial(self._router.update, *zip(*lessons, strict=True))
+            await asyncio.get_running_loop().run_in_executor(self._thread, update)
+            self._cache.clear()
 
     async def close(self) -> None:
         """Fail those that still wait, and let a batch that runs end."""
@@ -98,7 +134,7 @@ class Scorer:
 
     def _predict(self, texts: list[str]) -> list[Scores]:
         rows = self._router.predict(texts).tolist()
-        return [dict(zip(self._router.experts_, row, strict=True)) for _, row in zip(texts, rows, strict=True)]
+        return [{name: row[i] for i, name in self._columns} for _, row in zip(texts, rows, strict=True)]
 
     def _remember(self, text: str, scores: Scores) -> None:
         self._cache[_key(text)] = scores

@@ -80,7 +80,7 @@ def test_what_is_broken_itself_can_still_be_named_by_others():
     )
     assert problems(text) == [
         "experts.yaml:4: experts[1].context: got 0, expected a whole number >= 1",
-        "experts.yaml:6: routers.r.type: missing, expected text",
+        "experts.yaml:6: routers.r: expected the `type` of a router, or the `artifact` of a trained one",
     ]
 
 
@@ -126,6 +126,48 @@ def test_what_is_broken_itself_can_still_be_named_by_others():
 def test_what_is_wrong_with_an_expert(entry, expected):
     lines = problems(f"version: 1\nexperts:\n  - {{{entry}}}\n")
     assert lines[0].startswith(f"experts.yaml:3: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "artifact: a, type: skills",
+            ": a trained router has `artifact` and perhaps `examples`, and nothing else; got 'type'",
+        ),
+        (
+            "artifact: a, seed: 3",
+            ": a trained router has `artifact` and perhaps `examples`, and nothing else; got 'seed'",
+        ),
+        ("artifact: 3", ".artifact: got 3, expected a path"),
+        (
+            "type: skills, examples: new.jsonl",
+            ": `examples` belongs to an `artifact`; a router of type 'skills' has none",
+        ),
+        ("type: skils", ".type: got 'skils', did you mean 'skills'?"),
+    ],
+)
+def test_what_is_wrong_with_a_router(entry, expected):
+    assert problems(f"{ECHO}routers:\n  support: {{{entry}}}\n") == [f"experts.yaml:5: routers.support{expected}"]
+
+
+def test_every_router_that_a_policy_names_must_be_there():
+    text = ECHO + "policies:\n  auto: {router: default, previous: x, shadow: y}\n"
+    assert problems(text) == [
+        "experts.yaml:5: policies.auto.previous: 'x' is no router; expected one of ['default']",
+        "experts.yaml:5: policies.auto.shadow: 'y' is no router; expected one of ['default']",
+    ]
+
+
+def test_a_trained_router_whose_files_are_not_there_is_named(tmp_path):
+    path = tmp_path / "experts.yaml"
+    path.write_text(ECHO + "routers:\n  support:\n    artifact: artifacts/support\n    examples: new.jsonl\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [line.removeprefix(str(path)) for line in str(caught.value).splitlines()] == [
+        ":6: routers.support.artifact: got 'artifacts/support', expected the folder of a trained router",
+        ":7: routers.support.examples: got 'new.jsonl', expected an outcome file that exists",
+    ]
 
 
 @pytest.mark.parametrize(

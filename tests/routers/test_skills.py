@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.fleet.configfile import load_config
-from orchestrator.fleet.snapshot import expert_card
+from orchestrator.fleet.routers import expert_card
 from routers.base import ExpertCard
 from routers.encoders import HashedEncoder
 from routers.skills import SkillsRouter

@@ -8,10 +8,11 @@ from orchestrator.config import EchoSpec
 from orchestrator.routing.pricing import (
     EXPECTED_COMPLETION_TOKENS,
     UNBOUNDED_ANSWER_TOKENS,
+    expected_cents,
     expected_tokens,
-    expected_usd,
     most_usd,
 )
+from routers.costs import CostModel
 from tests.support.queries import make_query
 
 
@@ -42,7 +43,7 @@ def test_at_most_is_all_that_the_expert_may_write(asked, spec, tokens):
 def test_every_answer_and_every_input_is_paid_for():
     query = replace(asking(max_tokens=5), num_answers=3, other_prompt_tokens=90)
     assert most_usd(dollar_a_token(), query) == 100 + 3 * 5
-    assert expected_usd(dollar_a_token(), query, expected_tokens(query)) == 100 + 3 * 5
+    assert expected_cents(dollar_a_token(), query, expected_tokens(query)) == 100 * (100 + 3 * 5)
 
 
 def test_no_answer_is_expected_to_be_endless():
@@ -53,3 +54,13 @@ def test_vectors_have_no_answer_tokens():
     query = make_query("embedding", {"model": "auto", "input": "x"})
     assert expected_tokens(query) == 0
     assert most_usd(dollar_a_token(kind="embedding"), query) == 10
+
+
+def test_what_answers_did_cost_comes_before_prices():
+    query = asking()
+    costs = CostModel({"dear": (2.0, 0.5)})
+    assert expected_cents(dollar_a_token(), query, 7, costs) == 2.0 + 0.5 * query.prompt_tokens
+    assert expected_cents(dollar_a_token(), replace(query, num_answers=3), 7, costs) == 6.0 + 0.5 * query.prompt_tokens
+    assert expected_cents(dollar_a_token(), query, 7, CostModel({"other": (1.0, 0.0)})) == 100 * (
+        query.prompt_tokens + 7
+    )

@@ -1,5 +1,6 @@
+"""A sentence encoder as ONNX: its settings, its fingerprint, and its files."""
+
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +15,6 @@ TEXTS = ["What is 2 + 2?", "hello", "How much is two plus two?", "a much longer 
 @pytest.fixture(scope="module")
 def encoder():
     return minilm()
-
-
-@pytest.fixture(params=["onnx", "hashed"])
-def any_encoder(request):
-    return request.getfixturevalue("encoder") if request.param == "onnx" else HashedEncoder()
-
-
-def test_vectors_are_float32_of_length_one(any_encoder):
-    vectors = any_encoder.encode(TEXTS)
-    assert vectors.shape == (len(TEXTS), any_encoder.dimensions)
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
-
-
-def test_no_texts_give_no_rows(any_encoder):
-    assert any_encoder.encode([]).shape == (0, any_encoder.dimensions)
-
-
-def test_order_and_company_do_not_matter(any_encoder):
-    alone = np.concatenate([any_encoder.encode([text]) for text in TEXTS * 8])
-    np.testing.assert_allclose(any_encoder.encode(TEXTS * 8), alone, atol=1e-5)
-
-
-def test_any_text_can_be_encoded(any_encoder):
-    odd = ["", " ", "\x00", "a lone \ud800 surrogate", "日本語", "x" * 300_000, "word " * 100_000]
-    assert np.isfinite(any_encoder.encode(odd)).all()
-
-
-def test_threads_may_share_an_encoder(any_encoder):
-    expected = any_encoder.encode(TEXTS)
-    with ThreadPoolExecutor(4) as pool:
-        for vectors in pool.map(lambda _: any_encoder.encode(TEXTS), range(8)):
-            np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 def test_what_lies_beyond_max_tokens_does_not_count():
@@ -71,6 +39,20 @@ def test_fingerprints_tell_settings_apart(encoder):
     prints = {e.fingerprint for e in (encoder, minilm(pooling="cls"), minilm(max_tokens=64), HashedEncoder(64))}
     assert len(prints) == 4
     assert minilm(threads=2).fingerprint == encoder.fingerprint
+
+
+def test_the_same_model_with_another_limit_is_one_object(encoder):
+    longer = encoder.reading(256)
+    assert longer is encoder.reading(256)
+    assert encoder.reading(encoder.max_tokens) is encoder
+    assert encoder.variant(longer.fingerprint) is longer
+    assert longer.encode([TEXTS[0]]).shape == (1, encoder.dimensions)
+
+
+def test_other_files_are_no_variant(encoder):
+    cls = minilm(pooling="cls")
+    assert encoder.variant(cls.fingerprint) is None
+    assert encoder.variant("onnx-") is None
 
 
 def test_nothing_is_read_before_the_first_use():

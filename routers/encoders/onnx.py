@@ -1,10 +1,10 @@
-"""Texts to unit vectors, on the request path: a sentence encoder as ONNX, and a hashed one that needs no model.
+"""MiniLM and its like as ONNX, on the processor, in a few milliseconds a text.
 
-    encoder = OnnxEncoder(Path("model.onnx"), Path("tokenizer.json"), threads=1)
-    encoder.encode(["What is 2 + 2?"])          # array of shape (1, 384), float32, of length 1
+    encoder = OnnxEncoder(Path("model.onnx"), Path("tokenizer.json"))
+    encoder.encode(["What is 17 * 23?"])          # (1, 384) float32, rows of length 1
 
-Both are `routers.base.Encoder`. Nothing is opened before the first `encode` (or `open()`). Not here: batching across requests
-(`orchestrator/routing/scoring.py`), serving embeddings to clients (`orchestrator/experts/onnx.py`), and encoders by torch.
+The files are read at the first use, with onnxruntime and tokenizers (the `local` extra). Not here: fetching them, and encoders
+by torch (`sentence_transformers.py`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
-from kernels.ngrams import ngrams
 from kernels.pooling import mean_pool
 from routers.base import FloatArray
 
@@ -53,15 +52,36 @@ class OnnxEncoder:
         self.threads = threads
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
+        self._others: dict[int, OnnxEncoder] = {}
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of both files' contents and the settings that change vectors; reads the files once."""
-        digest = hashlib.sha256(f"{self.pooling} {self.max_tokens}".encode())
+        return f"onnx-{self._files}-{self.max_tokens}"
+
+    @cached_property
+    def _files(self) -> str:
+        digest = hashlib.sha256(self.pooling.encode())
         for path in (self.model, self.tokenizer):
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        return f"onnx-{digest.hexdigest()[:16]}"
+        return digest.hexdigest()[:16]
+
+    def reading(self, max_tokens: int) -> OnnxEncoder:
+        """The same model, reading so many tokens; the same object whenever it is asked for."""
+        if max_tokens == self.max_tokens:
+            return self
+        with self._lock:
+            if max_tokens not in self._others:
+                self._others[max_tokens] = OnnxEncoder(
+                    self.model, self.tokenizer, pooling=self.pooling, max_tokens=max_tokens, threads=self.threads
+                )
+            return self._others[max_tokens]
+
+    def variant(self, fingerprint: str) -> OnnxEncoder | None:
+        """The encoder of these files that has this fingerprint; None for a fingerprint of others."""
+        found = re.fullmatch(rf"onnx-{self._files}-(\d+)", fingerprint)
+        return None if found is None else self.reading(int(found[1]))
 
     @property
     def dimensions(self) -> int:
@@ -149,25 +169,3 @@ def _read(path: Path, reader: Callable[[str], Any]) -> Any:
         return reader(os.fspath(path))
     except Exception as exc:  # both libraries raise bare exceptions: InvalidProtobuf and its like, and Exception itself
         raise ValueError(f"the encoder's file {path} can't be read ({exc})") from exc
-
-
-class HashedEncoder:
-    """Character n-grams and words, hashed (`kernels.ngrams`): knows spelling and no meaning, costs microseconds."""
-
-    def __init__(self, dimensions: int = 4096, *, max_characters: int = 4096) -> None:
-        self.dimensions = dimensions
-        self.max_characters = max_characters
-
-    @property
-    def fingerprint(self) -> str:
-        return f"hashed-{self.dimensions}-{self.max_characters}"
-
-    @classmethod
-    def of(cls, fingerprint: str) -> Self | None:
-        """The encoder with this fingerprint, or None when it is another kind's."""
-        found = re.fullmatch(r"hashed-(\d+)-(\d+)", fingerprint)
-        return None if found is None else cls(int(found[1]), max_characters=int(found[2]))
-
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Shape `(len(texts), dimensions)`, rows of length 1 (0 for a text without a character). Thread-safe."""
-        return ngrams([text[: self.max_characters] for text in texts], self.dimensions)

@@ -1,0 +1,31 @@
+"""What libraries raise, as one line for the person at the terminal.
+
+    with told():
+        table, reading = read_table(paths)          # OutcomeError -> DataError, a missing extra -> MissingExtra
+
+Only around work on what the user gave: elsewhere these exceptions are bugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.errors import DataError, MissingExtra
+
+_OF_TRAINING = frozenset({"sklearn", "scipy", "pyarrow"})
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raises `DataError` for a ValueError, an OSError or an ImportError, and `MissingExtra` where the extra `train` is missing."""
+    try:
+        yield
+    except ImportError as exc:
+        if (exc.name or "").partition(".")[0] in _OF_TRAINING:
+            raise MissingExtra("training", "train") from exc
+        raise DataError(str(exc)) from exc
+    except OSError as exc:
+        raise DataError(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)) from exc
+    except ValueError as exc:
+        raise DataError(str(exc)) from exc

@@ -1,0 +1,80 @@
+"""`switchyard serve` and `switchyard ask`: run the gateway, and ask it one question.
+
+    switchyard serve --port 8700
+    switchyard ask "What is 17 * 23?" --explain
+
+Not here: the service itself (`orchestrator/service.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
+from orchestrator.commands.tables import print_table
+
+
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Default: gateway.host of the YAML.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: gateway.port of the YAML.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where experts run: local.")] = None,
+) -> None:
+    """Run the gateway until it is told to stop."""
+    from orchestrator import service
+    from orchestrator.fleet.configfile import find_config
+
+    service.serve(find_config(config), host=host, port=port, engine=engine)
+
+
+def ask(
+    text: str,
+    model: Annotated[str, typer.Option(help="A policy, panel/NAME or an expert.")] = "auto",
+    explain: Annotated[bool, typer.Option("--explain", help="Say why this expert answered.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question: of the running gateway, or without one."""
+    from orchestrator.client import ask as answer
+    from orchestrator.fleet.configfile import find_config
+
+    async def run() -> dict[str, Any]:
+        pieces: list[str] = []
+        explanation: dict[str, Any] = {}
+        async for piece in answer(text, model=model, config_path=find_config(config), url=url):
+            if isinstance(piece, dict):
+                explanation = piece
+                continue
+            pieces.append(piece)
+            if not as_json:
+                typer.echo(piece, nl=False)
+        return {"answer": "".join(pieces), "switchyard": explanation}
+
+    result = asyncio.run(run())
+    typer.echo(json.dumps(result, ensure_ascii=False) if as_json else "")
+    if explain and not as_json:
+        _print_explanation(result["switchyard"])
+
+
+def _print_explanation(explanation: dict[str, Any]) -> None:
+    """The decision as a table: the experts in the order of the plan, then those that were out."""
+    scores, utilities, waits = (explanation.get(key) or {} for key in ("scores", "utilities", "waits_s"))
+    rows = [
+        (
+            ("> " if name == explanation.get("expert") else "  ") + name,
+            *(f"{values[name]:.3f}" if name in values else "" for values in (scores, utilities, waits)),
+            "",
+        )
+        for name in explanation.get("plan") or ()
+    ]
+    rows += [(f"  {name}", "", "", "", why) for name, why in (explanation.get("infeasible") or {}).items()]
+    typer.echo()
+    print_table(("expert", "reward", "utility", "wait s", "out because"), rows)
+    typer.echo(
+        f"{explanation.get('reason', '')}  (policy {explanation.get('policy')}, decision {explanation.get('decision_id')})"
+    )

@@ -1,0 +1,268 @@
+"""Experts asked in bulk, under leases like the gateway's requests: each call once, no more at a time than an expert takes, and no
+more than may be spent.
+
+    asker = Asker(service, journal, max_cost_usd=5.0)
+    said = await asker.answer("gpt-large", item, max_tokens=1024)         # Said(text='391', cost_usd=0.0003)
+
+The same call is one that reaches the same model with the same body. Answers go into the journal; failures, which may pass, don't,
+and are tried again by a later run. These are not decisions: the ledger doesn't see them. Not here: in which order things are asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from orchestrator.aggregators.convening import answer_text
+from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec
+from orchestrator.errors import AllExpertsFailed, ExpertError, LabelError, RateLimited, RequestError
+from orchestrator.gateway.requests import make_query
+from orchestrator.labelling.journal import Entry, Journal
+from orchestrator.labelling.queries import Item
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.feasibility import infeasible_because
+from orchestrator.routing.pricing import cost_usd, most_usd
+from orchestrator.routing.recording import open_decision
+from orchestrator.scheduler.base import LeaseOutcome
+from orchestrator.scheduler.rules import SERVED_CONCURRENCY
+from orchestrator.service import Service
+from orchestrator.tokens import estimate
+from orchestrator.types import Answer, Decision, Kind, Query
+from routers.policy import Choice, Plan
+
+MAX_ATTEMPTS = 5
+REMOTE_CONCURRENCY = 8
+"""At once, of experts elsewhere that declare no limit."""
+LEAST_ANSWER_TOKENS = 16
+"""An expert whose context leaves less room than this is not asked."""
+_NOT_ITS_KIND = frozenset({"not_applicable", "context_length_exceeded", "content_filter", "content_policy_violation"})
+"""Rejections that answer the question how good the expert is here; others say that the request was made wrongly."""
+_SAME_MODEL = {
+    "name",
+    "backend",
+    "kind",
+    "model",
+    "base_url",
+    "tokenizer",
+    "pooling",
+    "command",
+    "args",
+    "options",
+    "base",
+}
+_SAME_MODEL |= {"system", "callable", "answers", "column", "parameters"}
+
+Read = Callable[[bytes], str | float | None]
+
+
+class BudgetSpent(LabelError):
+    """The next call might cost more than may still be spent."""
+
+    def __init__(self) -> None:
+        super().__init__("the next call might cost more than --max-cost-usd leaves")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an expert answered, and what that cost; text None is an answer that can't be used."""
+
+    text: str | None
+    cost_usd: float
+
+
+class Asker:
+    """Satisfies `labelling.base.Asks`. max_cost_usd: of everything in the journal; None means no limit."""
+
+    def __init__(self, service: Service, journal: Journal, *, max_cost_usd: float | None = None) -> None:
+        self._service = service
+        self._journal = journal
+        self._budget = Budget(journal, max_cost_usd)
+        self._dispatcher = Dispatcher(service.scheduler, random.Random())
+        self._room = {name: asyncio.Semaphore(self.at_once(name)) for name in service.fleet.specs}
+        self._underway: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.num_asked = 0
+        """Calls that were answered in this run, rather than found in the journal."""
+
+    @property
+    def cost_usd(self) -> float:
+        """What everything has cost, earlier runs included."""
+        return self._journal.cost_usd
+
+    def require(self, expert: str, kind: Kind) -> None:
+        self.spec(expert, kind)
+
+    def spec(self, expert: str, kind: Kind = "chat") -> ExpertBase:
+        """Raises `LabelError` for one that isn't there, or doesn't serve such requests."""
+        specs = self._service.fleet.specs
+        able = [
+            name
+            for name, spec in specs.items()
+            if kind in spec.serves or (kind == "chat" and "completion" in spec.serves)
+        ]
+        if expert not in able:
+            reason = f"serves {specs[expert].kind} requests" if expert in specs else "is no expert"
+            raise LabelError(f"'{expert}' {reason}; expected one of {', '.join(able) or 'none that the fleet has'}")
+        return specs[expert]
+
+    def at_once(self, expert: str) -> int:
+        """How many calls an expert is given at once."""
+        spec = self._service.fleet.specs[expert]
+        host = self._service.fleet.specs[spec.host]
+        assumed = SERVED_CONCURRENCY if host.holds_weights else REMOTE_CONCURRENCY
+        return min(limits.concurrency or assumed for limits in (spec.limits, host.limits))
+
+    async def answer(self, expert: str, item: Item, *, max_tokens: int, temperature: float | None = None) -> Said:
+        """What an expert answers to a query. Raises `BudgetSpent`, and `SwitchyardError` when it can't be asked now."""
+        entry = await self._chat(expert, item.messages, max_tokens, temperature)
+        return Said(None if entry.value is None else str(entry.value), entry.cost_usd)
+
+    async def say(self, expert: str, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> str | None:
+        entry = await self._chat(expert, messages, max_tokens, 0.0)
+        return None if entry.value is None else str(entry.value)
+
+    async def cosine(self, expert: str, first: str, second: str) -> float:
+        read = partial(_cosine, expert)
+        entry = await self._call(self.spec(expert, "embedding"), "embedding", {"input": [first, second]}, read)
+        return float(entry.value or 0.0)
+
+    async def _chat(
+        self, expert: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, temperature: float | None
+    ) -> Entry:
+        """One that only completes text gets what the messages say as a prompt."""
+        spec = self.spec(expert)
+        body: dict[str, Any] = {"max_tokens": max_tokens}
+        if temperature is not None:
+            body["temperature"] = temperature
+        if "chat" in spec.serves:
+            return await self._call(spec, "chat", {"messages": list(messages), **body}, _text)
+        prompt = "\n\n".join(str(message.get("content") or "") for message in messages)
+        return await self._call(spec, "completion", {"prompt": prompt, **body}, _text)
+
+    async def _call(self, spec: ExpertBase, kind: Kind, body: dict[str, Any], read: Read) -> Entry:
+        key = self._key(spec, kind, body)
+        async with self._underway[key]:
+            entry = self._journal.get(key) or await self._ask(key, self._query(spec, kind, body), spec, read)
+        self._underway.pop(key, None)
+        return entry
+
+    def _key(self, spec: ExpertBase, kind: Kind, body: Mapping[str, Any]) -> str:
+        host = self._service.fleet.specs[spec.host]
+        models = [each.model_dump(mode="json", include=_SAME_MODEL) for each in (spec, host)]
+        return hashlib.sha256(msgspec.json.encode([models, kind, body], order="sorted")).hexdigest()
+
+    def _query(self, spec: ExpertBase, kind: Kind, body: dict[str, Any]) -> Query:
+        """As the gateway would read it, with an answer no longer than the expert's context allows, and time for a cold start."""
+        timeouts = spec.timeouts
+        timeout_s = timeouts.load_s + MAX_ATTEMPTS * timeouts.first_byte_s
+        query = make_query(kind, {"model": spec.name, **body}, received_at=time.monotonic(), timeout_s=timeout_s)
+        if spec.context is None or not query.max_tokens:
+            return query
+        room = max(spec.context - query.prompt_tokens, LEAST_ANSWER_TOKENS)
+        if room >= query.max_tokens:
+            return query
+        return make_query(
+            kind, {"model": spec.name, **body, "max_tokens": room}, received_at=query.received_at, timeout_s=timeout_s
+        )
+
+    async def _ask(self, key: str, query: Query, spec: ExpertBase, read: Read) -> Entry:
+        if infeasible_because(spec, query):
+            return Entry(spec.name, None)
+        async with self._room[spec.host]:
+            most = await self._budget.reserve(most_usd(spec, query))
+            try:
+                entry = _entry(spec, query, await self._dispatch(query, spec), read)
+                self._journal.add(key, entry)
+                self.num_asked += 1
+            finally:
+                await self._budget.release(most)
+        return entry
+
+    async def _dispatch(self, query: Query, spec: ExpertBase) -> Answer | None:
+        """The expert's answer; None when it says that this is not for it, or what it says is not what was asked for."""
+        decision = open_decision(query)
+        plan = Plan((Choice(spec.name, 0.0),))
+        try:
+            answer, lease = await self._dispatcher.ask(
+                query, self._service.fleet, plan, decision, max_attempts=MAX_ATTEMPTS
+            )
+        except RateLimited:
+            raise
+        except RequestError as error:
+            if error.code in _NOT_ITS_KIND:
+                return None
+            raise
+        except AllExpertsFailed:
+            if _is_unusable(spec, decision):
+                return None
+            raise
+        latency_s = decision.attempts[-1].latency_s
+        self._service.scheduler.release(lease, LeaseOutcome(ok=True, duration_s=latency_s))
+        return answer
+
+
+class Budget:
+    """Lets a call through when it can't exceed the limit, whatever the calls under way turn out to cost."""
+
+    def __init__(self, journal: Journal, max_usd: float | None) -> None:
+        self._journal = journal
+        self._max_usd = max_usd
+        self._underway: list[float] = []
+        self._changed = asyncio.Condition()
+
+    async def reserve(self, most_usd: float) -> float:
+        """Wait until it is known whether `most_usd` may be spent. Raises `BudgetSpent` when it may not."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._fits(most_usd) or not self._underway)
+            if not self._fits(most_usd):
+                raise BudgetSpent
+            self._underway.append(most_usd)
+        return most_usd
+
+    async def release(self, most_usd: float) -> None:
+        async with self._changed:
+            self._underway.remove(most_usd)
+            self._changed.notify_all()
+
+    def _fits(self, most_usd: float) -> bool:
+        return self._max_usd is None or self._journal.cost_usd + sum(self._underway) + most_usd <= self._max_usd
+
+
+def _is_unusable(spec: ExpertBase, decision: Decision) -> bool:
+    """Whether the model itself gave nothing that can be used. Rubbish from elsewhere is more likely a proxy's."""
+    remote = isinstance(spec, OpenAISpec | LiteLLMSpec)
+    return not remote and bool(decision.attempts) and decision.attempts[-1].outcome == "malformed"
+
+
+def _entry(spec: ExpertBase, query: Query, answer: Answer | None, read: Read) -> Entry:
+    """Its cost is by the expert's count of tokens, or by an estimate where it doesn't count."""
+    if answer is None:
+        return Entry(spec.name, None)
+    value, usage = read(answer.body or b"{}"), answer.usage
+    prompt_tokens = usage.prompt_tokens or query.prompt_tokens + query.other_prompt_tokens
+    completion_tokens = usage.completion_tokens or (estimate(value) if isinstance(value, str) else 0)
+    return Entry(spec.name, value, cost_usd(spec.price, prompt_tokens, completion_tokens))
+
+
+def _text(body: bytes) -> str | None:
+    text: Any = answer_text(msgspec.json.decode(body))
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _cosine(expert: str, body: bytes) -> float:
+    try:
+        first, second = (np.asarray(each["embedding"], dtype=np.float64) for each in msgspec.json.decode(body)["data"])
+        product = float(first @ second)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ExpertError(expert, "malformed", f"{expert} did not answer two texts with two vectors") from exc
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return product / norms if norms else 0.0

@@ -1,0 +1,30 @@
+"""The reward `exact`: the answer's conclusion is the target, but for case, punctuation, articles and how a number is written.
+
+    {"query": "What is the capital of Peru?", "target": "Lima"}           # "The answer is **Lima**." earns 1
+
+A long text's conclusion is what it marks as its answer, or its last short line (`orchestrator/aggregators/vote.py`). Not here:
+targets that may stand anywhere in a text (`contains`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.aggregators.vote import final_answer
+from orchestrator.labelling.base import Tools, needs_target
+from orchestrator.labelling.queries import Item
+
+
+async def make(argument: str, tools: Tools) -> ExactGrader:
+    return ExactGrader()
+
+
+class ExactGrader:
+    judged = False
+
+    def check(self, item: Item) -> None:
+        needs_target(item, "exact")
+
+    async def grade(self, item: Item, answers: Mapping[str, str | None]) -> dict[str, float]:
+        wanted = final_answer(needs_target(item, "exact"))
+        return {expert: float(bool(text) and final_answer(text or "") == wanted) for expert, text in answers.items()}

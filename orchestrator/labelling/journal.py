@@ -1,0 +1,95 @@
+"""Every call that was answered, written down before anything is made of it: what was paid for is never asked again.
+
+    with Journal.open(Path("O.jsonl.journal")) as journal:
+        journal.add("5f1c...", Entry("gpt-large", "It is 4.", 0.0003))
+        journal.get("5f1c...")                    # in every later run, too
+
+One JSON line a call, in the operating system's hands before the next thing happens, so a killed process loses none; a line that was
+cut short is dropped. One process at a time holds a journal. Not here: what makes two calls the same (`asking.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from orchestrator.errors import LabelError
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """expert: who was asked. value: a text, a number, or None for an answer that is none. cost_usd: by its price then."""
+
+    expert: str
+    value: str | float | None
+    cost_usd: float = 0.0
+
+
+class _Line(msgspec.Struct, frozen=True):
+    key: str
+    entry: Entry
+
+
+class Journal:
+    """file: a descriptor that appends. entries: what is in it, by key."""
+
+    def __init__(self, path: Path, file: int, entries: dict[str, Entry]) -> None:
+        self._path = path
+        self._file = file
+        self._entries = entries
+        self.cost_usd = sum(entry.cost_usd for entry in entries.values())
+        """What everything in it has cost together."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """The journal at `path`, made if it isn't there. Raises `LabelError` when it is in use, damaged or out of reach."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as exc:
+            raise LabelError(f"{path}: can't be written: {exc.strerror}") from exc
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield cls(path, file, _read(path, file))
+        except BlockingIOError as exc:
+            raise LabelError(f"{path}: another run is writing it") from exc
+        finally:
+            os.close(file)
+
+    def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def add(self, key: str, entry: Entry) -> None:
+        """Raises `LabelError` when it can't be written: then nothing more may be paid for."""
+        line = msgspec.json.encode(_Line(key, entry)) + b"\n"
+        try:
+            written = os.write(self._file, line)
+        except OSError as exc:
+            raise LabelError(f"{self._path}: can't be written: {exc.strerror}") from exc
+        if written < len(line):
+            raise LabelError(f"{self._path}: can't be written: the disk is full")
+        self._entries[key] = entry
+        self.cost_usd += entry.cost_usd
+
+
+def _read(path: Path, file: int) -> dict[str, Entry]:
+    """All whole lines; a last one without its end is cut off."""
+    entries: dict[str, Entry] = {}
+    whole = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                read = msgspec.json.decode(line, type=_Line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+                raise LabelError(f"{path}:{number}: this is no journal, or it is damaged ({exc})") from exc
+            entries[read.key] = read.entry
+            whole += len(line)
+    os.ftruncate(file, whole)
+    return entries

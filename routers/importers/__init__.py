@@ -1,0 +1,1 @@
+"""Outcome files from the formats that people have. `registry.py` names them."""

@@ -1,0 +1,54 @@
+"""The journal: what was written is there again, whatever became of the process that wrote it."""
+
+import os
+
+import pytest
+
+from orchestrator.errors import LabelError
+from orchestrator.labelling.journal import Entry, Journal
+
+
+def test_what_was_added_is_there_in_later_runs(tmp_path):
+    path = tmp_path / "o.journal"
+    entries = {"k1": Entry("a", "text\n\u2028☞", 0.5), "k2": Entry("a", None), "k3": Entry("b", 0.25, 0.1)}
+    with Journal.open(path) as journal:
+        for key, entry in entries.items():
+            journal.add(key, entry)
+    with Journal.open(path) as journal:
+        assert {key: journal.get(key) for key in entries} == entries
+        assert journal.get("k4") is None
+        assert journal.cost_usd == pytest.approx(0.6)
+
+
+def test_a_line_that_was_cut_short_is_dropped_and_written_again(tmp_path):
+    path = tmp_path / "o.journal"
+    with Journal.open(path) as journal:
+        journal.add("k1", Entry("a", "one"))
+        journal.add("k2", Entry("a", "two"))
+    os.truncate(path, path.stat().st_size - 5)
+    with Journal.open(path) as journal:
+        assert journal.get("k1") == Entry("a", "one")
+        assert journal.get("k2") is None
+        journal.add("k3", Entry("a", "three"))
+    with Journal.open(path) as journal:
+        assert journal.get("k3") == Entry("a", "three")
+
+
+def test_a_damaged_line_is_told(tmp_path):
+    path = tmp_path / "o.journal"
+    path.write_text('{"key": "k"}\n')
+    with pytest.raises(LabelError, match=r"o\.journal:1: this is no journal"), Journal.open(path):
+        pass
+
+
+def test_one_run_at_a_time_holds_it(tmp_path):
+    path = tmp_path / "o.journal"
+    with Journal.open(path), pytest.raises(LabelError, match="another run is writing it"), Journal.open(path):
+        pass
+    with Journal.open(path):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(LabelError, match="can't be written"), Journal.open(tmp_path / "none" / "o.journal"):
+        pass
