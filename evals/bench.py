@@ -69,6 +69,18 @@ def routers(
     _show(bench_routers(_data(data), encoder, routers=chosen, only=protocol or (), seed=seed), as_json)
 
 
+@app.command()
+def examples(
+    out: Annotated[Path, typer.Option(help="The file of questions to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 500,
+) -> None:
+    """Questions with answers, to try `switchyard label` and `switchyard train` on the shipped experts."""
+    from evals.examples import questions
+
+    lines = [msgspec.json.encode(question).decode() for question in questions(count)]
+    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _data(given: Path | None) -> Path:
     """The folder of outcome files."""
     if given is None and "SWITCHYARD_DATA" not in os.environ:

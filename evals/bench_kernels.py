@@ -21,6 +21,7 @@ from kernels import reference
 from kernels.gating import expert_choice, gate
 from kernels.ngrams import ngrams
 from kernels.pooling import mean_pool
+from routers.memory import Memory, remember, top_k
 
 PoolingInput = tuple[NDArray[np.float32], NDArray[np.int64]]
 GateInput = tuple[NDArray[np.float32], float, int | None, float, float | None]
@@ -75,6 +76,15 @@ def choice_inputs() -> dict[str, ChoiceInput]:
     }
 
 
+def search_input() -> tuple[Memory, NDArray[np.float32]]:
+    """A memory beyond what is searched exactly, of vectors that lie in heaps as texts' do, and a query."""
+    rng = np.random.default_rng(0)
+    heaps = rng.normal(size=(300, 384))
+    vectors = heaps[rng.integers(0, 300, 60_000)] + 0.5 * rng.normal(size=(60_000, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return remember(vectors[1:])[0], vectors[:1]
+
+
 def bench_kernels() -> Iterator[KernelRow]:
     for name, arguments in pooling_inputs().items():
         yield _row(name, mean_pool, reference.mean_pool, arguments)
@@ -84,6 +94,8 @@ def bench_kernels() -> Iterator[KernelRow]:
         yield _row(name, gate, reference.gate, gated)
     for name, chosen in choice_inputs().items():
         yield _row(name, expert_choice, reference.expert_choice, chosen)
+    memory, query = search_input()
+    yield _row("1 in 60,000", memory.nearest, lambda queries, k: top_k(queries, memory.vectors, k), (query, 100))
 
 
 def _pooling_input(rng: np.random.Generator, texts: int, tokens: int) -> PoolingInput:

@@ -66,10 +66,12 @@ def expert_choice(scores: _Floats, capacities: _Ints, at_most: int = 1, at_least
     """
     if not 0 <= at_least <= at_most:
         raise ValueError(f"expected 0 <= at_least <= at_most, got {at_least} and {at_most}")
+    chosen = np.zeros(scores.shape, dtype=np.bool_)
+    if not scores.size:
+        return chosen
     ranks = np.empty(scores.size, dtype=np.intp)
     ranks[np.argsort(-scores, axis=None, kind="stable")] = np.arange(scores.size)
     ranks = np.where(np.isneginf(scores), scores.size, ranks.reshape(scores.shape))
-    chosen = np.zeros(scores.shape, dtype=np.bool_)
     for places in sorted({at_least, at_most}):
         _fill(ranks, chosen, capacities, places)
     return chosen

@@ -4,7 +4,8 @@
     reply.body                    # or: async for block in reply.events
 
 What is here is the order of things. Feasibility, scores and ranking are in `planning.py`, leases and fallback in
-`dispatch.py`, panels in `convening.py`, the record in `recording.py`. It knows neither HTTP nor which engine runs.
+`dispatch.py`, cascades in `cascading.py`, panels in `convening.py`, the record in `recording.py`. It knows neither HTTP nor
+which engine runs.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 from orchestrator.aggregators.convening import Convener
-from orchestrator.errors import ExpertError
 from orchestrator.fleet.snapshot import Fleet, Route
+from orchestrator.routing.cascading import Cascader
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.planning import Planner
-from orchestrator.routing.recording import charge, close_decision, note_overhead, open_decision
+from orchestrator.routing.recording import close_decision, note_overhead, open_decision, settle
 from orchestrator.routing.shadow import Shadows
-from orchestrator.scheduler.base import Lease, LeaseOutcome, Scheduler
+from orchestrator.scheduler.base import Lease, Scheduler
 from orchestrator.types import Answer, Decision, Query
 from routers.policy import bind
 
@@ -62,6 +63,7 @@ class Pipeline:
         fleet: Callable[[], Fleet],
         planner: Planner,
         dispatcher: Dispatcher,
+        cascader: Cascader,
         convener: Convener,
         scheduler: Scheduler,
         record: Callable[[Decision], None],
@@ -69,6 +71,7 @@ class Pipeline:
         self._fleet = fleet
         self._planner = planner
         self._dispatcher = dispatcher
+        self._cascader = cascader
         self._convener = convener
         self._scheduler = scheduler
         self._shadows = Shadows(record)
@@ -89,23 +92,30 @@ class Pipeline:
             raise
         if lease is None:
             return self._reply(query, answer, decision, present, on_end=_nothing)
-        self._planner.stayed(query, lease.expert)
-        settle = partial(self._settle, fleet, lease, answer, decision, time.monotonic())
-        return self._reply(query, answer, decision, present, on_end=settle)
+        on_end = partial(settle, self._scheduler, fleet, lease, answer, decision, time.monotonic())
+        return self._reply(query, answer, decision, present, on_end=on_end)
 
-    async def _ask(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> tuple[Answer, Lease]:
-        """An answer that begins, by the expert whose the collection is: another's, that was too late to create it, is dropped."""
+    async def _ask(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> tuple[Answer, Lease | None]:
+        """An answer that begins, or that is whole and without a lease.
+
+        With a collection it is by the expert whose it is: another's, that was too late to create it, is dropped.
+        """
         while True:
             plan = await self._planner.plan(query, fleet, route, decision)
             self._shadows.start(query, fleet, route, decision)
+            if plan.rungs:
+                answer, held = await self._cascader.ask(query, fleet, route, plan, decision)
+                self._planner.stayed(query, str(decision.expert))
+                return answer, held
             answer, lease = await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
             began, pinned = time.monotonic(), False
             try:
                 pinned = await self._planner.pin(query, lease.expert)
             finally:
                 if not pinned:
-                    self._settle(fleet, lease, answer, decision, began, None)
+                    settle(self._scheduler, fleet, lease, answer, decision, began, None)
             if pinned:
+                self._planner.stayed(query, lease.expert)
                 return answer, lease
 
     async def route(self, query: Query) -> Decision:
@@ -119,7 +129,7 @@ class Pipeline:
             return decision
         plan = await self._planner.plan(query, fleet, route, decision)
         decision.waits_s = self._scheduler.waits(decision.plan)
-        decision.expert = bind(plan.choices, decision.waits_s, plan.mu)
+        decision.expert = plan.rungs[0] if plan.rungs else bind(plan.choices, decision.waits_s, plan.mu)
         return decision
 
     def _reply(self, query: Query, answer: Answer, decision: Decision, present: Present, on_end: OnEnd) -> Reply:
@@ -142,33 +152,13 @@ class Pipeline:
         self._close(query, decision, None)
         return Reply(decision, body=body)
 
-    def _settle(
-        self,
-        fleet: Fleet,
-        lease: Lease,
-        answer: Answer,
-        decision: Decision,
-        began: float,
-        failure: BaseException | None,
-    ) -> None:
-        """Give the lease back, and charge for what was used. A client that left says nothing about the expert."""
-        latency_s = decision.attempts[-1].latency_s
-        ok = True if failure is None else False if isinstance(failure, ExpertError) else None
-        duration_s = latency_s + time.monotonic() - began
-        first_byte_s = None if answer.events is None else latency_s
-        self._scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s))
-        charge(fleet, lease.expert, answer, decision)
-        if failure is not None:
-            outcome = failure.kind if isinstance(failure, ExpertError) else "cancelled"
-            decision.attempts[-1] = replace(decision.attempts[-1], outcome=outcome)
-
     def _close(self, query: Query, decision: Decision, failure: BaseException | None) -> None:
         close_decision(decision, query, failure)
         self._shadows.record(decision)
 
 
 def _nothing(failure: BaseException | None) -> None:
-    """A panel's members have given their leases back by themselves."""
+    """A panel's members have given their leases back by themselves, as has whoever's answer was held."""
 
 
 class Events:

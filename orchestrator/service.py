@@ -39,7 +39,10 @@ from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
+from orchestrator.routing.asking import Asker
+from orchestrator.routing.cascading import Cascader
 from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.judging import Judge
 from orchestrator.routing.learning import Learner
 from orchestrator.routing.planning import Planner
 from orchestrator.routing.scoring import Sessions
@@ -82,10 +85,12 @@ class Service:
         self.learner = Learner(ledger, fleet=lambda: self.fleet)
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
+        asker = Asker(dispatcher, scheduler)
         self.pipeline = Pipeline(
             fleet=lambda: self.fleet,
             planner=Planner(ledger, Sessions(), dice),
             dispatcher=dispatcher,
+            cascader=Cascader(dispatcher, Judge(asker)),
             convener=Convener(dispatcher, scheduler),
             scheduler=scheduler,
             record=self._record,

@@ -110,6 +110,10 @@ class Call:
     def stream(self) -> bool:
         return self.kind in STREAMED and self.body.get("stream") is True
 
+    @property
+    def remaining_s(self) -> float:
+        return self.deadline - time.monotonic()
+
 
 @dataclass(slots=True)
 class Usage:

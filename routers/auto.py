@@ -30,8 +30,9 @@ from routers.spelling import views
 from routers.splits import fold_numbers
 from routers.table import RewardTable
 from routers.tags import given_tags, mined_tags
+from routers.tuning import earnings
 
-MEMBERS = ("tagged", "knn", "linear")
+MEMBERS = ("tagged", "knn")
 FOLDS, FAR_PARTS = 4, 2
 MIN_ROWS = 60
 """With fewer different queries there is no cross-validation, and the members are trusted as `PRIOR_TRUST` says."""
@@ -41,6 +42,7 @@ PRIOR_CELLS = 200.0
 """How many rewards that belief counts for."""
 REFERENCES = 4_000
 """Training queries at most that nearness is measured to."""
+BOLDNESS = (1.0, 0.75, 0.5, 0.25, 0.0)
 UNUSUAL = 0.1
 """A query is near when its nearest neighbour is as similar as that of all but this share of queries held out."""
 
@@ -98,6 +100,7 @@ class AutoRouter(LearnedRouter):
         """`trust_` on queries like those of the table, and `far_trust_` on groups that the members have not seen."""
         near = self._held_out(table, vectors, fold_numbers(table, FOLDS, self.seed))
         self.trust_ = _trust(near)
+        self.trust_[0] *= self._boldness(near)
         parts = _parts(table, vectors, self.seed)
         if parts is None:
             return
@@ -105,6 +108,19 @@ class AutoRouter(LearnedRouter):
         level, differences = (self._blend(far.gains, np.full(len(table), reach)) for reach in (0.0, 1.0))
         self.far_trust_ = _slope(far.targets - level, differences - level, far.weights)
         self.near_, self.far_ = (float(np.quantile(part.nearness, UNUSUAL)) for part in (near, far))
+
+    def _boldness(self, held_out: _HeldOut) -> np.float32:
+        """The part of the differences that earns most when choices are made by it, the boldest of equals.
+
+        Least squares is about all experts, choices are about the best: where those are too alike for what the differences
+        say of them to be more than noise, the best single expert earns more than a router that believes it.
+        """
+        means, earned = held_out.means, []
+        level, bold = (self._blend(held_out.gains, np.full(len(means), reach)) for reach in (0.0, 1.0))
+        for part in BOLDNESS:
+            choice = (means + level + part * (bold - level)).argmax(axis=1)
+            earned.append(earnings(held_out.table, choice).mean())
+        return np.float32(BOLDNESS[int(np.argmax(earned))])
 
     def _held_out(self, table: RewardTable, vectors: FloatArray, folds: NDArray[np.intp]) -> _HeldOut:
         """What members say of each fold when fitted to the others."""
@@ -117,8 +133,7 @@ class AutoRouter(LearnedRouter):
             means[unseen] = seen.means
             gains[:, unseen] = self._gains(self._fitted(seen, vectors[train]), seen.means, vectors[unseen])
             nearness[unseen] = _nearness(views(vectors[unseen])[0], _sample(views(vectors[train])[0], self.seed))
-        weights = np.where(table.tried, table.weights, 0.0)
-        return _HeldOut(gains, np.where(table.tried, table.rewards - means, 0.0), weights, nearness)
+        return _HeldOut(table, means, gains, nearness)
 
     def _fitted(self, table: RewardTable, vectors: FloatArray) -> tuple[LearnedRouter, ...]:
         members = []
@@ -151,12 +166,21 @@ class AutoRouter(LearnedRouter):
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """gains: `(n_members, n_queries, n_experts)`. targets, weights: `(n_queries, n_experts)`. nearness: `(n_queries,)`."""
+    """means: `(n_queries, n_experts)`. gains: `(n_members, n_queries, n_experts)`. nearness: `(n_queries,)`."""
 
+    table: RewardTable
+    means: FloatArray
     gains: FloatArray
-    targets: FloatArray
-    weights: FloatArray
     nearness: FloatArray
+
+    @property
+    def targets(self) -> FloatArray:
+        """What members should have said, `(n_queries, n_experts)`; 0 where not tried."""
+        return np.where(self.table.tried, self.table.rewards - self.means, np.float32(0.0))
+
+    @property
+    def weights(self) -> FloatArray:
+        return np.where(self.table.tried, self.table.weights, np.float32(0.0))
 
 
 def _parted(gains: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -32,7 +32,8 @@ PSEUDO_ROWS = 10.0
 """How many rows the mean over experts counts for in an offset."""
 MIN_VARIANCE = 0.05
 """Of the noise: rewards of 0 and 1 are never surer than this."""
-FLOOR = 0.1
+MAX_SLOPE = 3.0
+FLOOR = 0.02
 """How much of the mean variance of abilities a new expert may differ by in any direction."""
 
 Doubles = NDArray[np.float64]
@@ -56,6 +57,11 @@ class FactorizationRouter(LearnedRouter):
     """`(rank + 1,)`: the embedding of a description that says nothing."""
     prior_covariance_: FloatArray
     noise_: float
+    """Variance of a reward around what is expected of it."""
+    compared_noise_: float
+    """The same where other experts' rewards for the query are known."""
+    slope_: float
+    """What a query's ease counts for in an expert's reward."""
 
     def __init__(
         self,
@@ -79,14 +85,14 @@ class FactorizationRouter(LearnedRouter):
         abilities = problem.abilities(problem.start(self.rank))
         traits = problem.traits(abilities)
         self.traits_ = traits.astype(np.float32)
-        errors = rewards - features @ traits @ abilities.T
-        self.noise_ = max(float((weights * errors**2).sum() / weights.sum()), MIN_VARIANCE)
+        self._fit_noise(np.where(table.tried, rewards - features @ traits @ abilities.T, 0.0), weights)
         totals = weights.sum(axis=0)
         offsets = (totals * table.means + PSEUDO_ROWS * table.means.mean()) / (totals + PSEUDO_ROWS)
         self.embeddings_ = np.column_stack([abilities, offsets]).astype(np.float32)
         self._fit_prior()
         known = self._traits(vectors)
-        self.covariances_ = np.stack([self._covariance(known, column) for column in weights.T.astype(np.float32)])
+        precisions = (weights / self.noise_).astype(np.float32)
+        self.covariances_ = np.stack([self._covariance(known, column) for column in precisions.T])
 
     def predict_vectors(self, vectors: FloatArray) -> FloatArray:
         rewards: FloatArray = self._traits(vectors) @ self.embeddings_.T
@@ -101,17 +107,22 @@ class FactorizationRouter(LearnedRouter):
     def add_expert(self, card: ExpertCard, outcomes: Sequence[Outcome] = ()) -> None:
         """From its description, and from the outcomes that have it; the other experts' embeddings stay.
 
+        Rewards of other experts in these outcomes tell how hard the queries were, so that fewer are needed.
+
         Raises ValueError for one that is there already, or a reward that is no number from 0 to 1.
         """
         if card.name in self.experts_:
             raise ValueError(f"the router knows the expert '{card.name}' already")
-        table = RewardTable.of(outcomes, [card.name])
+        tried = [outcome for outcome in outcomes if card.name in outcome.rewards]
+        table = RewardTable.of(tried, [*self.fitted_experts_, card.name])
         embedding, covariance = self._from_description(described(card)), self.prior_covariance_
         if len(table):
-            traits, weights = self._traits(self.encoder.encode(table.queries)), table.weights[:, 0]
-            covariance = self._covariance(traits, weights)
-            above = weights * (table.rewards[:, 0] - traits @ embedding)
-            embedding = (embedding + covariance @ (traits.T @ above) / self.noise_).astype(np.float32)
+            traits = self._traits(self.encode(table.queries))
+            ease, is_compared = self._ease(table, traits)
+            precisions = table.weights[:, -1] / np.where(is_compared, self.compared_noise_, self.noise_)
+            covariance = self._covariance(traits, precisions.astype(np.float32))
+            above = table.rewards[:, -1] - self.slope_ * ease - traits @ embedding
+            embedding = (embedding + covariance @ (traits.T @ (precisions * above))).astype(np.float32)
         self.fitted_experts_ = (*self.fitted_experts_, card.name)
         self.embeddings_ = np.concatenate([self.embeddings_, embedding[None]])
         self.covariances_ = np.concatenate([self.covariances_, covariance[None]])
@@ -119,6 +130,24 @@ class FactorizationRouter(LearnedRouter):
     def _traits(self, vectors: FloatArray) -> FloatArray:
         """`(n_queries, rank + 1)`, the last 1 for the offset."""
         return _with_ones(_with_ones(self.components_(vectors)) @ self.traits_)
+
+    def _fit_noise(self, errors: Doubles, weights: Doubles) -> None:
+        """errors: `(n_queries, n_experts)`, rewards less what is expected, 0 where not tried."""
+        known = weights > 0.0
+        ease = (errors.sum(axis=1, keepdims=True) - errors) / known.sum(axis=1, keepdims=True)
+        total = weights.sum()
+        slope = float((weights * errors * ease).sum() / max((weights * ease**2).sum(), 1e-9))
+        self.slope_ = min(max(slope, 0.0), MAX_SLOPE)
+        self.noise_ = max(float((weights * errors**2).sum() / total), MIN_VARIANCE)
+        left = errors - self.slope_ * ease
+        self.compared_noise_ = max(float((weights * left**2).sum() / total), MIN_VARIANCE)
+
+    def _ease(self, table: RewardTable, traits: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """How far the known experts' rewards for each query lie above what is expected, and where there are any, `(n_queries,)`."""
+        known = table.tried[:, :-1]
+        errors = np.where(known, table.rewards[:, :-1] - traits @ self.embeddings_.T, np.float32(0.0))
+        ease: FloatArray = errors.sum(axis=1) / (known.sum(axis=1) + 1)
+        return ease, np.asarray(known.any(axis=1))
 
     def _fit_prior(self) -> None:
         """Mean, projection and covariance of the embeddings that `fit` found."""
@@ -134,7 +163,7 @@ class FactorizationRouter(LearnedRouter):
             self.projection_ = (vectors.T @ np.linalg.solve(gram, above)).astype(np.float32)
         left = embeddings - np.stack([self._from_description(text) for text in texts])
         covariance = left.T @ left / max(1, len(left) - 1)
-        floor = FLOOR * np.trace(covariance) / len(covariance) + 1e-3
+        floor = FLOOR * np.trace(covariance) / len(covariance) + 1e-6
         self.prior_covariance_ = (covariance + floor * np.eye(len(covariance))).astype(np.float32)
 
     def _texts(self) -> list[str]:
@@ -149,9 +178,9 @@ class FactorizationRouter(LearnedRouter):
         embedding: FloatArray = self.prior_ + self.encoder.encode([text])[0] @ self.projection_
         return embedding
 
-    def _covariance(self, traits: FloatArray, weights: FloatArray) -> FloatArray:
-        """Of an embedding after so many outcomes, by Bayesian linear regression (Bishop 2006, equation 3.51)."""
-        seen = (traits * (weights / self.noise_)[:, None]).T @ traits
+    def _covariance(self, traits: FloatArray, precisions: FloatArray) -> FloatArray:
+        """Of an embedding after outcomes of such precision, by Bayesian linear regression (Bishop 2006, equation 3.51)."""
+        seen = (traits * precisions[:, None]).T @ traits
         covariance: FloatArray = np.linalg.inv(np.linalg.inv(self.prior_covariance_) + seen).astype(np.float32)
         return covariance
 

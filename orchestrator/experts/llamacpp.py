@@ -10,23 +10,36 @@
 llama.cpp notices that a client left when it writes to it, or when nothing else goes on in the server for a second. So it is always
 asked for a stream, which is folded into a body for clients that want none. Its streams have no logprobs for the tokens that only
 begin a character (an emoji of four tokens has one entry). `n` is limited by `limits.concurrency`.
+
+One parameter is ours: `forced_answer`, a text. The answer is that text, token by token as the model writes it, or its beginning
+where `max_tokens` ends it; with `logprobs` this is how likely the model holds it. llama.cpp knows no `echo` that would tell.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
 
 from orchestrator.config import LlamaCppSpec
+from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Expert, ServerCommand, Services
+from orchestrator.experts.failures import from_exception
 from orchestrator.experts.folding import fold
+from orchestrator.experts.inputs import rejected
 from orchestrator.experts.llamacpp_server import Settings
 from orchestrator.experts.served import ServedExpert, num_threads, python_server, require, served_expert
+from orchestrator.experts.session import Target, post
 from orchestrator.types import Answer, Call
 
 
 def make(spec: LlamaCppSpec, services: Services) -> Expert:
     require("xllamacpp", "the llamacpp backend", "local")
-    return LlamaCpp(served_expert(spec, services))
+    return LlamaCpp(spec.name, served_expert(spec, services), services.http)
 
 
 def launch(spec: LlamaCppSpec, services: Services) -> ServerCommand:
@@ -46,13 +59,51 @@ def launch(spec: LlamaCppSpec, services: Services) -> ServerCommand:
 class LlamaCpp:
     """A served expert whose whole answers are folded streams."""
 
-    def __init__(self, served: ServedExpert) -> None:
+    def __init__(self, name: str, served: ServedExpert, http: aiohttp.ClientSession) -> None:
+        self._name = name
         self._served = served
+        self._http = http
 
     async def answer(self, call: Call) -> Answer:
+        if (forced := call.body.get("forced_answer")) is not None:
+            call = replace(call, body=await self._forcing(call, forced))
         if call.stream or call.kind in ("embedding", "rerank"):
             return await self._served.answer(call)
         body = {**call.body, "stream": True, "stream_options": {"include_usage": True}}
         prompt = call.body.get("prompt")
         streamed = await self._served.answer(replace(call, body=body))
         return await fold(streamed, num_prompts=len(prompt) if isinstance(prompt, list) else 1)
+
+    async def _forcing(self, call: Call, forced: Any) -> dict[str, Any]:
+        """The body with a grammar of the text's own tokens: one of its characters would let others spell it."""
+        if not isinstance(forced, str) or not forced or call.kind not in ("chat", "completion"):
+            raise rejected(self._name, "forced_answer must be a text, for a chat or a completion", "forced_answer")
+        body = {key: value for key, value in call.body.items() if key not in ("forced_answer", "max_completion_tokens")}
+        asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
+        tokens = (await self._tokens(call, forced))[:asked]
+        grammar = "root ::= " + " ".join(f"<[{token}]>" for token in tokens)
+        return {**body, "grammar": grammar, "max_tokens": len(tokens), "temperature": 0}
+
+    async def _tokens(self, call: Call, text: str) -> list[int]:
+        if call.endpoint is None:
+            raise ExpertError(self._name, "not_loaded", f"{self._name} is not in memory")
+        url = URL(f"{call.endpoint.base_url.removesuffix('/v1')}/tokenize")
+        headers = {"Authorization": f"Bearer {call.endpoint.token}", "Content-Type": "application/json"}
+        body = msgspec.json.encode({"content": text})
+        try:
+            async with asyncio.timeout(call.remaining_s):
+                response = await post(self._http, Target(url, headers), body, aiohttp.ClientTimeout())
+                try:
+                    return msgspec.json.decode(await response.content.read(), type=_Tokens).tokens
+                finally:
+                    response.close()
+        except (TimeoutError, aiohttp.ClientError) as exc:
+            raise from_exception(self._name, exc) from exc
+        except msgspec.DecodeError as exc:
+            raise ExpertError(self._name, "malformed", f"{self._name} could not read the text") from exc
+
+
+class _Tokens(msgspec.Struct):
+    """What llama.cpp's `/tokenize` answers."""
+
+    tokens: list[int]

@@ -60,6 +60,8 @@ def as_asked(payload: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]
             continue
         for entry in logprobs.get("content") or ():
             entry["top_logprobs"] = (entry.get("top_logprobs") or [])[:alternatives]
+        if logprobs.get("top_logprobs"):
+            logprobs["top_logprobs"] = [dict([*(top or {}).items()][:alternatives]) for top in logprobs["top_logprobs"]]
     return payload
 
 

@@ -284,7 +284,8 @@ class _Given(NamedTuple):
 def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outcome:
     """A scored decision as an outcome. Cost and propensity are those of the expert that answered, and of nobody else.
 
-    An expert that was called by name, or that a collection belongs to, was not chosen by scores: it has no propensity.
+    An expert that was called by name, that a collection belongs to, or that a cascade came to, was not chosen by scores alone: it
+    has no propensity.
     """
     rewards = {piece.expert or answered: piece.score for piece in given if piece.score is not None}
     corrections = [piece.correction for piece in given if piece.correction]
@@ -292,12 +293,20 @@ def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outc
         id=decision.id,
         query=decision.text,
         rewards=rewards,
-        costs={answered: decision.cost_usd} if answered in rewards else {},
+        costs={answered: _cost_of(decision, answered)} if answered in rewards else {},
         propensity={answered: decision.propensity} if answered in rewards and _was_routed(decision) else {},
         target=corrections[-1] if corrections else None,
     )
 
 
+def _cost_of(decision: Decision, answered: str) -> float:
+    """In USD. In a cascade the others' answers, and what was asked to judge them, are no cost of who answered."""
+    if decision.mode != "cascade":
+        return decision.cost_usd
+    own = [a.cost_usd for a in decision.attempts if a.expert == answered and a.purpose in ("answer", "sample")]
+    return own[-1] if own else 0.0
+
+
 def _was_routed(decision: Decision) -> bool:
     """Whether a policy chose by a router's scores, one decision at a time."""
-    return decision.router is not None and decision.kind in ("chat", "completion")
+    return decision.router is not None and decision.mode == "one" and decision.kind in ("chat", "completion")

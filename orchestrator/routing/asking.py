@@ -1,7 +1,7 @@
 """One expert's whole answer, under a lease of its own, for whoever has to look at it before anybody else does.
 
     said = await asker.ask(query, "small", fleet, decision, purpose="answer")
-    said.text, said.confidence_tokens           # what the client would read, and its log-probabilities
+    said.text, said.tokens                      # what the client would read, and its log-probabilities
     answer = said.answer(query.body)            # as the client asked for it: one body, or the same stream again
 
 Not here: what follows from it (`cascading.py`, `assessing.py`), and who may be asked (`planning.py`).
@@ -17,13 +17,14 @@ from typing import Any
 import msgspec
 
 from orchestrator.experts.folding import fold
-from orchestrator.experts.logprobs import Token, as_asked, tokens_of
+from orchestrator.experts.logprobs import Token, as_asked, tokens_of, with_logprobs
 from orchestrator.experts.sse import DONE, Framer, data_of
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.recording import absorb, open_decision, settle
 from orchestrator.scheduler.base import Lease, Scheduler
 from orchestrator.types import Answer, Decision, Purpose, Query, Usage
+from routers.confidence import yes_share
 from routers.policy import Choice, Plan
 
 
@@ -39,9 +40,8 @@ class Said:
     @property
     def choice(self) -> Mapping[str, Any]:
         """The first choice; empty when there is none."""
-        choices = self.body.get("choices") or ({},)
-        first: Mapping[str, Any] = choices[0]
-        return first
+        choices: Sequence[Mapping[str, Any]] = self.body.get("choices") or ({},)
+        return choices[0]
 
     @property
     def text(self) -> str:
@@ -82,6 +82,27 @@ class Asker:
             return await self._heard(answer, lease, fleet, part)
         finally:
             absorb(decision, part, purpose)
+
+    async def ask_yes(
+        self,
+        query: Query,
+        messages: Sequence[Mapping[str, Any]],
+        expert: str,
+        fleet: Fleet,
+        decision: Decision,
+        *,
+        purpose: Purpose,
+    ) -> float | None:
+        """How likely `expert` is to say yes rather than no to `messages`, by one token; None when it would say neither.
+
+        query: on whose behalf it is asked. Raises as `ask`.
+        """
+        body = with_logprobs(
+            {"model": query.model, "messages": messages, "max_tokens": 1, "temperature": 0}, "chat", 20
+        )
+        asked = replace(query, kind="chat", body=body, num_answers=1)
+        said = await self.ask(asked, expert, fleet, decision, purpose=purpose)
+        return yes_share(said.tokens[0].alternatives) if said.tokens else None
 
     async def _heard(self, answer: Answer, lease: Lease, fleet: Fleet, part: Decision) -> Said:
         """The answer to its end."""

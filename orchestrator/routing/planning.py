@@ -14,9 +14,11 @@ from orchestrator.errors import RequestError
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.ledger.base import Ledger
 from orchestrator.routing.feasibility import nothing_feasible, out_of_scope, split_feasible
+from orchestrator.routing.judging import judgeable
 from orchestrator.routing.pricing import expected_cents, expected_tokens
 from orchestrator.routing.scoring import Scorer, Sessions
 from orchestrator.types import Decision, Query
+from routers.cascade import climb
 from routers.costs import CostModel
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 
@@ -52,12 +54,13 @@ class Planner:
         decision.plan = tuple(choice.expert for choice in plan.choices)
         decision.utilities = {choice.expert: choice.utility for choice in plan.choices}
         decision.reason = plan.reason
+        decision.mode = "cascade" if plan.rungs else "one"
         return plan
 
     def _rank(
         self, query: Query, fleet: Fleet, policy: PolicySpec, costs: CostModel | None, decision: Decision
     ) -> Plan:
-        """The policy over scored experts."""
+        """The policy over scored experts. A conversation that a cascade has taken to a better expert stays there."""
         tokens = expected_tokens(query)
         options = [
             Option(name, score, expected_cents(fleet.specs[name], query, tokens, costs))
@@ -68,7 +71,14 @@ class Planner:
             self._sessions.get(query.caller.key_id, query.session) if query.session and query.continues else None
         )
         uniform = self._dice.random() if settings.explore else 1.0
-        return make_plan(options, settings, stay_with=stay_with, tool_loop=query.tool_loop, uniform=uniform)
+        plan = make_plan(options, settings, stay_with=stay_with, tool_loop=query.tool_loop, uniform=uniform)
+        stays = plan.choices[0].expert == stay_with
+        if policy.mode == "one" or (stays and query.tool_loop):
+            return plan
+        can_be_judged = judgeable((fleet.specs[option.expert] for option in options), query, policy)
+        cents = {option.expert: option.cost_cents for option in options}
+        climbed = climb(plan, cents, judgeable=can_be_judged, steps=policy.steps)
+        return plan if stays and stay_with not in climbed.rungs[:1] else climbed
 
     async def _plan_collection(
         self, query: Query, collection: str, fleet: Fleet, route: Route, names: list[str], decision: Decision

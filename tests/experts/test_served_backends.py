@@ -218,3 +218,24 @@ async def test_a_served_expert_is_not_asked_before_it_is_loaded() -> None:
     with pytest.raises(ExpertError) as caught:
         await expert.answer(chat())
     assert caught.value.kind == "not_loaded"
+
+
+async def test_llamacpp_reads_a_text_that_it_is_made_to_say(smollm2: LaunchedExpert) -> None:
+    async def likelihood(text: str, **fields: object) -> tuple[str, list[float]]:
+        answer = await smollm2.ask("chat", messages=HELLO, logprobs=True, forced_answer=text, **fields)
+        entries = body_of(answer)["choices"][0]["logprobs"]["content"]
+        return text_of(answer), [entry["logprob"] for entry in entries]
+
+    text, english = await likelihood("The capital of France is Paris.")
+    assert text == "The capital of France is Paris."
+    _, shuffled = await likelihood("Paris capital. France is of The")
+    assert sum(english) > sum(shuffled) + 10
+    beginning, few = await likelihood("The capital of France is Paris.", max_tokens=3)
+    assert beginning == "The capital of"
+    assert few == pytest.approx(english[:3], abs=0.2)
+
+
+@pytest.mark.parametrize("forced", ["", 3])
+async def test_llamacpp_can_only_be_made_to_say_a_text(smollm2: LaunchedExpert, forced: object) -> None:
+    with pytest.raises(ExpertRejected, match="forced_answer"):
+        await smollm2.ask("chat", messages=HELLO, forced_answer=forced)

@@ -213,3 +213,19 @@ async def test_a_database_that_fails_is_a_clear_error_and_stops_nobody(url, capl
         await ledger.feedback(Feedback("sw-1", 1.0))
     await ledger.close()
     assert "1 decisions could not be written" in caplog.text
+
+
+async def test_rewarded_decisions_come_once_in_the_order_of_their_first_scores(ledger):
+    for name in ("sw-1", "sw-2", "sw-3"):
+        ledger.record(decision(name, artifact=f"of {name}"))
+    for name, score in (("sw-2", 0.0), ("sw-1", 0.25), ("sw-2", 1.0)):
+        await ledger.feedback(Feedback(name, score=score))
+    first, second = [found async for found in ledger.rewarded()]
+    assert [(found.outcome.id, found.outcome.rewards, found.artifact) for found in (first, second)] == [
+        ("sw-2", {"a": 1.0}, "of sw-2"),
+        ("sw-1", {"a": 0.25}, "of sw-1"),
+    ]
+    await ledger.feedback(Feedback("sw-1", score=0.5))
+    await ledger.feedback(Feedback("sw-3", score=0.75))
+    later = [found.outcome.id async for found in ledger.rewarded(second.number)]
+    assert later == ["sw-3"]

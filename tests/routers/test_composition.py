@@ -79,7 +79,11 @@ def test_without_groups_it_mines_categories():
 @pytest.mark.parametrize(
     ("parameters", "costs", "match"),
     [
-        ({"budget": 0.5, "sizes": {"small": 1.0, "large": 10.0}}, None, "no choice of experts is within the budget; the"),
+        (
+            {"budget": 0.5, "sizes": {"small": 1.0, "large": 10.0}},
+            None,
+            "no choice of experts is within the budget; the",
+        ),
         ({"budget": 1.0, "sizes": {"small": 1.0}}, None, "none for the expert 'large'"),
         ({"budget": 1.0}, None, "needs 'sizes', or outcomes with costs; there are none for 'small'"),
         ({"total_budget": 1.0}, (0.1, 0.2), "'total_budget' needs 'sizes'"),

@@ -25,7 +25,6 @@ class Compass:
         return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 
 
-
 def reward(name, vector):
     return float(np.clip(0.5 + np.array(ABILITIES[name]) @ vector[:2], 0.0, 1.0))
 
@@ -121,3 +120,27 @@ def test_one_expert_is_its_mean():
     vectors = HashedEncoder(32).encode(table.queries)
     router = FactorizationRouter(encoder=HashedEncoder(32)).fit_encoded(table, vectors)
     np.testing.assert_allclose(router.predict_encoded(vectors), 0.25, atol=1e-3)
+
+
+LEVELS = {"east": 0.7, "west": 0.4, "south": 0.55, "north": 0.55}
+
+
+def hard_and_easy(name, n):
+    """Rewards of `name` and of two known experts, all of them 0.3 lower on every second query."""
+    dice = np.random.default_rng(5)
+    texts = [f"{x:.4f} {y:.4f}" for x, y in dice.normal(size=(n, 2))]
+    for i, text in enumerate(texts):
+        yield Outcome(text, {each: LEVELS[each] + 0.15 - 0.3 * (i % 2) for each in ("east", "west", name)})
+
+
+def test_what_others_earned_on_the_same_queries_tells_how_hard_those_were():
+    """All of its queries are hard ones, which is not the new expert's fault."""
+    few = list(hard_and_easy("north", n=60))[1::2]
+    alone = [Outcome(outcome.query, {"north": outcome.rewards["north"]}) for outcome in few]
+    predicted = []
+    for examples in (few, alone):
+        router = fitted(hard_and_easy("south", n=300))
+        router.add_expert(ExpertCard("north"), examples)
+        predicted.append(router.predict([NORTH])[0, -1])
+    assert predicted[0] == pytest.approx(0.55, abs=0.08)
+    assert predicted[1] == pytest.approx(0.4, abs=0.08)

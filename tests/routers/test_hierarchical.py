@@ -71,7 +71,8 @@ def test_a_variance_constraint_draws_the_experts_of_a_group_together():
     ]
     pairs = {"left": ("a", "b"), "right": ("c", "d")}
     free, held = (
-        fitted(rows, groups=pairs, variance=variance, penalty=0.1).gates_.local_weights[:, :2] for variance in (0.0, 10.0)
+        fitted(rows, groups=pairs, variance=variance, penalty=0.1).gates_.local_weights[:, :2]
+        for variance in (0.0, 10.0)
     )
     assert np.ptp(held, axis=1).mean() < 0.5 * np.ptp(free, axis=1).mean()
 

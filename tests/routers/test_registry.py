@@ -23,7 +23,7 @@ def test_an_unknown_parameter_lists_the_accepted_ones():
 
 @pytest.mark.parametrize("name", ["experts", "encoder", "self"])
 def test_what_the_registry_gives_is_no_parameter(name):
-    with pytest.raises(ValueError, match=f"unknown parameter '{name}' .*which accepts: none"):
+    with pytest.raises(ValueError, match=f"unknown parameter '{name}' .*which accepts: vocabulary"):
         make_router("skills", experts=CARDS, encoder=HashedEncoder(), parameters={name: 1})
 
 

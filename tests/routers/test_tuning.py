@@ -29,7 +29,9 @@ def test_the_setting_that_earns_most_on_held_out_queries_wins():
 
 def test_the_first_of_equals_wins():
     rows = table(60)
-    same = best_setting(("first", "second"), lambda *args: predict(True, *args[1:]), rows, odd(rows), default="", seed=0)
+    same = best_setting(
+        ("first", "second"), lambda *args: predict(True, *args[1:]), rows, odd(rows), default="", seed=0
+    )
     assert same == "first"
 
 

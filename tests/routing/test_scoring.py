@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from orchestrator.routing.scoring import MAX_BATCH, Scorer, Sessions
-from routers.base import ExpertCard
+from routers.base import ExpertCard, Outcome
 from routers.baselines import FixedRouter
 
 
@@ -131,6 +131,28 @@ async def test_the_last_texts_are_remembered():
         await scorer.scores(text)
     assert router.batches == [["a"], ["b"], ["c"], ["b"]]
     await scorer.close()
+
+
+class LearningRouter(SlowRouter):
+    def update(self, queries, experts, rewards, propensities):
+        self.batches.append(list(zip(queries, experts, rewards, propensities, strict=True)))
+
+
+async def test_scores_from_before_a_lesson_are_forgotten_those_that_are_being_made_included():
+    scorer = Scorer(router := LearningRouter(held=True))
+    first = asyncio.create_task(scorer.scores("first"))
+    assert await asyncio.to_thread(router.began.wait, 5)
+    outcome = Outcome("first", {"a": 1.0, "b": 0.0, "unknown": 1.0}, propensity={"b": 0.5})
+    lesson = asyncio.create_task(scorer.learn([outcome]))
+    await asyncio.sleep(0)
+    router.go.set()
+    await asyncio.gather(first, lesson)
+    await scorer.scores("first")
+    assert router.batches == [["first"], [("first", "a", 1.0, 1.0), ("first", "b", 0.0, 0.5)], ["first"]]
+    assert len(router.threads) == 1
+    await scorer.close()
+    await scorer.learn([outcome])
+    assert len(router.batches) == 3
 
 
 async def test_any_text_can_be_scored():
