@@ -70,6 +70,21 @@ def routers(
 
 
 @app.command()
+def claims(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One claim of each router's paper, tried on real outcomes: it holds where the interval lies above 0."""
+    from evals.claims.registry import CLAIMS, claim_function
+
+    functions = [claim_function(name) for name in only or CLAIMS]
+    _show((function(_data(data)) for function in functions), as_json)
+
+
+@app.command()
 def examples(
     out: Annotated[Path, typer.Option(help="The file of questions to write.")],
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 500,
@@ -79,6 +94,19 @@ def examples(
 
     lines = [msgspec.json.encode(question).decode() for question in questions(count)]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@app.command()
+def retrieval(
+    out: Annotated[Path | None, typer.Option(help="Where to write the outcomes.")] = None,
+    per_collection: Annotated[int, typer.Option(help="Questions and texts of each collection, at most.")] = 120,
+    as_json: AsJson = False,
+) -> None:
+    """Embedding experts on documentation that is installed here, and what `retriever` gains by choosing among them."""
+    from evals.retrieval import bench_retrieval
+    from orchestrator.fleet.configfile import find_config
+
+    _show(bench_retrieval(find_config(None), out, per_collection), as_json)
 
 
 def _data(given: Path | None) -> Path:

@@ -23,7 +23,7 @@ from evals.protocols import Protocol, protocols
 from routers.base import Encoder, FloatArray
 from routers.costs import CostModel
 from routers.evaluation import Choice, choose, paired
-from routers.learned import LearnedRouter
+from routers.learned import EncodedRouter
 from routers.registry import ROUTERS, make_router, router_class
 from routers.table import RewardTable
 from routers.yardsticks import TrainingSummary
@@ -105,7 +105,7 @@ def bench_routers(
 
 def learning_types() -> tuple[str, ...]:
     """Router types that learn from outcomes."""
-    return tuple(name for name in ROUTERS if issubclass(router_class(name), LearnedRouter))
+    return tuple(name for name in ROUTERS if hasattr(router_class(name), "fit_encoded"))
 
 
 def _tested(protocol: Protocol) -> _Tested:
@@ -121,10 +121,10 @@ def _tested(protocol: Protocol) -> _Tested:
         shape = (len(test), len(test.experts))
         cents.append(np.zeros(shape, np.float32) if costs is None else costs.predict(test.queries, test.experts))
     groups = np.concatenate([np.array(test.groups, dtype=str) for test in tests])
-    ids = np.concatenate([np.array(test.ids, dtype=str) for test in tests])
+    asked = [id or query for test in tests for id, query in zip(test.ids, test.queries, strict=True)]
     return _Tested(
         protocol,
-        np.unique(ids, return_inverse=True)[1],
+        np.unique(np.array(asked, dtype=object), return_inverse=True)[1],
         np.concatenate([test.rewards for test in tests]),
         np.concatenate([test.costs for test in tests]),
         np.concatenate(cents),
@@ -169,7 +169,7 @@ def _predicted(name: str, protocol: Protocol, encoder: Encoder) -> tuple[FloatAr
     found, fits, decisions = [], [], []
     for train, test in protocol.splits:
         router = make_router(name, experts=(), encoder=encoder, parameters={})
-        if not isinstance(router, LearnedRouter):
+        if not isinstance(router, EncodedRouter):
             raise TypeError(f"a router of type '{name}' does not learn from outcomes")
         vectors, asked = router.encode(train.queries), router.encode(test.queries)
         began = time.perf_counter()

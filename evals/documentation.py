@@ -16,7 +16,7 @@ import inspect
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -31,6 +31,8 @@ CATALOGS = Path("/usr/share/locale")
 SHORTEST, LONGEST = 60, 300
 """Characters of a text; what is longer is cut."""
 QUESTION = range(25, 250)
+SAMPLE = 20_240_902
+"""Seed of the sample."""
 
 _SENTENCE = re.compile(r"(.+?[.?!])(?:\s+|$)", re.DOTALL)
 _LITTLE_ENDIAN = b"\xde\x12\x04\x95"
@@ -45,11 +47,12 @@ class Passage:
     text: str
 
 
-def read_passages(per_collection: int) -> list[Passage]:
+def read_passages(
+    per_collection: int, *, packages: Sequence[str] = PACKAGES, languages: Sequence[str] = LANGUAGES
+) -> list[Passage]:
     """At most so many of each collection, always the same ones of the same files."""
-    found = {package: docstring_passages(package) for package in PACKAGES}
-    found |= {f"messages-{language}": message_passages(language) for language in LANGUAGES}
-    return [passage for passages in found.values() for passage in _chosen(passages, per_collection)]
+    found = [*map(docstring_passages, packages), *map(message_passages, languages)]
+    return [passage for passages in found for passage in _chosen(passages, per_collection)]
 
 
 def docstring_passages(package: str) -> Iterator[Passage]:
@@ -62,11 +65,12 @@ def docstring_passages(package: str) -> Iterator[Passage]:
 
 
 def message_passages(language: str) -> Iterator[Passage]:
-    """Messages of one line and at least six words, in every catalog of the language."""
+    """Messages of one line and at least six words, in every catalog of the language that is written in UTF-8."""
     for path in sorted((CATALOGS / language / "LC_MESSAGES").glob("*.mo")):
         for message, translation in read_catalog(path.read_bytes()):
             is_sentence = len(message.split()) >= 6 and "\n" not in message
-            if is_sentence and len(message) >= SHORTEST and len(translation) in QUESTION and message != translation:
+            is_translated = message != translation and "\ufffd" not in translation
+            if is_sentence and is_translated and len(message) >= SHORTEST and len(translation) in QUESTION:
                 yield Passage(f"messages-{language}", translation, message[:LONGEST])
 
 
@@ -102,8 +106,11 @@ def _split(docstring: str) -> tuple[str, str]:
 
 
 def _chosen(passages: Iterator[Passage], count: int) -> Iterator[Passage]:
-    """Questions and texts that occur once, in the order of the questions' hashes, which is none."""
+    """Questions and texts that occur once, in the order of the questions' hashes, which is none.
+
+    The seed is nobody else's: sampled and split by the same hash, all that was sampled would be held out.
+    """
     known = list(passages)
     times = Counter(text for passage in known for text in (passage.question, passage.text))
     once = [passage for passage in known if times[passage.question] == times[passage.text] == 1]
-    yield from islice(sorted(once, key=lambda passage: query_hash(passage.question)), count)
+    yield from islice(sorted(once, key=lambda passage: query_hash(passage.question, SAMPLE)), count)

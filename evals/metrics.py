@@ -25,8 +25,6 @@ def frontier(costs: Doubles, qualities: Doubles) -> tuple[Doubles, Doubles]:
     for cost, quality in zip(costs[order].tolist(), qualities[order].tolist(), strict=True):
         if hull and quality <= hull[-1][1]:
             continue
-        if hull and cost == hull[-1][0]:
-            hull.pop()
         while len(hull) > 1 and _is_below(hull[-2], hull[-1], (cost, quality)):
             hull.pop()
         hull.append((cost, quality))

@@ -4,7 +4,7 @@
         for train, test in protocol.splits: ...          # RewardTables of the same experts
 
 Queries of a test set that stand in its training set, as they are or nearly so, are dropped. Cross-validation is over folds by query
-hash, in several rounds where queries are few. The data are not part of the project (`$SWITCHYARD_DATA`); a protocol whose files are
+hash, which keep equal queries together, in several rounds where queries are few. The data are not part of the project (`$SWITCHYARD_DATA`); a protocol whose files are
 missing is left out.
 """
 
@@ -103,7 +103,8 @@ def _router_bench(seed: int, table: RewardTable) -> Protocol:
     """Its own split. All prompts open with the same examples, so what is routed is the last question."""
     table = replace(table, queries=tuple(query.rsplit("\n\n", 1)[-1] for query in table.queries))
     is_test = np.array([split == "test" for split in table.splits])
-    return Protocol("", ((table.rows(~is_test), table.rows(is_test)),), "cost")
+    train, test = table.rows(~is_test), table.rows(is_test)
+    return Protocol("", ((train, test.rows(~find_duplicates(train.queries, test.queries).any)),), "cost")
 
 
 _PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[..., Protocol]]] = {

@@ -40,6 +40,7 @@ from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
 from orchestrator.routing.asking import Asker
+from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.cascading import Cascader
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.judging import Judge
@@ -88,7 +89,7 @@ class Service:
         asker = Asker(dispatcher, scheduler)
         self.pipeline = Pipeline(
             fleet=lambda: self.fleet,
-            planner=Planner(ledger, Sessions(), dice),
+            planner=Planner(ledger, Sessions(), dice, Assessor(asker)),
             dispatcher=dispatcher,
             cascader=Cascader(dispatcher, Judge(asker)),
             convener=Convener(dispatcher, scheduler),

@@ -43,6 +43,28 @@ class ArtifactError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class _State:
+    """A router as JSON."""
+
+    type: str
+    parameters: dict[str, Any]
+    encoder: str | None
+    learned: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """What `config.json` holds besides its format."""
+
+    experts: tuple[str, ...]
+    router: dict[str, Any]
+    costs: dict[str, Any] | None
+    metrics: dict[str, Any]
+    weights_sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """fingerprint: of the whole artifact, in every decision that it made. costs: None where the outcomes had none in USD."""
 
@@ -87,24 +109,26 @@ def load_artifact(folder: Path, *, encoders: Sequence[Encoder] = (), experts: Se
     Raises ArtifactError for a folder that is missing, damaged, of another format, or learned with another encoder.
     """
     body = _read_config(folder / CONFIG)
-    tensors = _read_tensors(folder / WEIGHTS, body["weights_sha256"])
+    tensors = _read_tensors(folder / WEIGHTS, body.weights_sha256)
     try:
-        router = _restored(body["router"], tensors, encoders, experts)
-        costs = None if body["costs"] is None else TypeAdapter(CostModel).validate_python(body["costs"])
-    except (KeyError, TypeError, ValueError) as exc:
+        router = _restored(body.router, tensors, encoders, experts)
+        costs = None if body.costs is None else TypeAdapter(CostModel).validate_python(body.costs)
+        if router.experts_ != body.experts:
+            raise ValueError(f"its router knows {', '.join(router.experts_)}, expected {', '.join(body.experts)}")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+        # Whoever wrote a checksum that fits may have written anything else.
         raise ArtifactError(f"{folder}: can't be used: {exc}") from exc
-    return Artifact(router, costs, body["fingerprint"], body["metrics"])
+    return Artifact(router, costs, body.fingerprint, body.metrics)
 
 
 def artifact_experts(folder: Path) -> tuple[str, ...]:
     """The experts that the artifact's router was trained for, without loading its weights. Raises ArtifactError."""
-    return tuple(_read_config(folder / CONFIG)["experts"])
+    return _read_config(folder / CONFIG).experts
 
 
 def artifact_fingerprint(folder: Path) -> str:
     """What `Artifact.fingerprint` would be, without loading the weights. Raises ArtifactError."""
-    fingerprint: str = _read_config(folder / CONFIG)["fingerprint"]
-    return fingerprint
+    return _read_config(folder / CONFIG).fingerprint
 
 
 def require_replaceable(folder: Path) -> None:
@@ -138,9 +162,7 @@ def _fingerprint(body: Mapping[str, Any]) -> str:
 def _state(router: Any, prefix: str, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """A router as JSON; its arrays go to `tensors` under `prefix`."""
     parameters = {
-        name: getattr(router, name)
-        for name in inspect.signature(type(router)).parameters
-        if name not in GIVEN
+        name: getattr(router, name) for name in inspect.signature(type(router)).parameters if name not in GIVEN
     }
     learned = {name: value for name, value in vars(router).items() if name.endswith("_") and not name.startswith("_")}
     return {
@@ -166,7 +188,7 @@ def _plain(value: Any, name: str, tensors: dict[str, np.ndarray[Any, Any]]) -> A
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> _Config:
     try:
         body = json.loads(path.read_bytes())
     except OSError as exc:
@@ -180,7 +202,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     stated = body.pop("fingerprint", None)
     if stated != _fingerprint(body):
         raise ArtifactError(f"{path}: damaged: its content does not match its fingerprint {stated!r}")
-    return {**body, "fingerprint": stated}
+    try:
+        return TypeAdapter(_Config).validate_python({**body, "fingerprint": stated})
+    except ValidationError as exc:
+        raise ArtifactError(f"{path}: is not what was expected: {_first(exc)}") from exc
+
+
+def _first(exc: ValidationError) -> str:
+    error = exc.errors()[0]
+    return f"'{'.'.join(map(str, error['loc']))}': {error['msg']}"
 
 
 def _read_tensors(path: Path, sha256: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -193,24 +223,27 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, np.ndarray[Any, Any]]:
         tensors: dict[str, np.ndarray[Any, Any]] = load_tensors(data)
     except OSError as exc:
         raise ArtifactError(f"{path}: can't be read ({exc.strerror})") from exc
-    except SafetensorError as exc:
+    except (SafetensorError, KeyError) as exc:  # KeyError: of a type that numpy hasn't
         raise ArtifactError(f"{path}: damaged: expected safetensors ({exc})") from exc
+    if infinite := [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]:
+        raise ArtifactError(f"{path}: damaged: expected finite numbers in '{infinite[0]}'")
     return tensors
 
 
 def _restored(
-    state: Mapping[str, Any],
+    found: Mapping[str, Any],
     tensors: Mapping[str, np.ndarray[Any, Any]],
     encoders: Sequence[Encoder],
     experts: Sequence[ExpertCard],
 ) -> Router:
-    encoder = None if state["encoder"] is None else find_encoder(state["encoder"], encoders)
-    router = make_router(state["type"], experts=experts, encoder=encoder, parameters=state["parameters"])
+    state = TypeAdapter(_State).validate_python(found)
+    encoder = None if state.encoder is None else find_encoder(state.encoder, encoders)
+    router = make_router(state.type, experts=experts, encoder=encoder, parameters=state.parameters)
     expected = {name: hint for name, hint in get_type_hints(type(router)).items() if name.endswith("_")}
-    if state["learned"].keys() != expected.keys():
-        differing = min(state["learned"].keys() ^ expected.keys())
-        raise ValueError(f"a router of type '{state['type']}' that was trained by another version ('{differing}')")
-    for name, value in state["learned"].items():
+    if state.learned.keys() != expected.keys():
+        differing = min(state.learned.keys() ^ expected.keys())
+        raise ValueError(f"a router of type '{state.type}' that was trained by another version ('{differing}')")
+    for name, value in state.learned.items():
         setattr(router, name, _typed(_rich(value, tensors, encoders, experts), value, expected[name], name))
     return router
 

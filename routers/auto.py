@@ -18,14 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.learned import LearnedRouter
 from routers.memory import top_k
-from routers.registry import make_router
+from routers.registry import make_router, router_class
 from routers.spelling import views
 from routers.splits import fold_numbers
 from routers.table import RewardTable
@@ -69,7 +71,7 @@ class AutoRouter(LearnedRouter):
         *,
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
-        members: tuple[str, ...] = MEMBERS,
+        members: Annotated[tuple[str, ...], Field(min_length=1)] = MEMBERS,
         seed: int = 0,
     ) -> None:
         self.experts = experts
@@ -138,9 +140,10 @@ class AutoRouter(LearnedRouter):
     def _fitted(self, table: RewardTable, vectors: FloatArray) -> tuple[LearnedRouter, ...]:
         members = []
         for name in self.members:
+            if name == self.type or not issubclass(router_class(name), LearnedRouter):
+                raise ValueError(f"'members' of a router of type 'auto': expected types that learn alone, got '{name}'")
             member = make_router(name, experts=(), encoder=self.encoder, parameters={})
-            if not isinstance(member, LearnedRouter):
-                raise TypeError(f"'members' of a router of type 'auto': '{name}' does not learn from outcomes")
+            assert isinstance(member, LearnedRouter), "its class is one"
             members.append(member.fit_encoded(table, _view(member, vectors)))
         return tuple(members)
 

@@ -116,20 +116,18 @@ class BanditRouter(LearnedRouter):
 
         What is expected afterwards does not depend on their order, nor on how they were split into calls; nor on propensities,
         for given the query, a linear model learns the same from whoever was chosen. Raises ValueError, and learns from none
-        of them, for an unknown expert, a reward outside 0..1 or a propensity outside 0 (excluded) to 1.
+        of them, for an unknown expert, a reward or a propensity outside 0..1, and sequences that differ in length.
         """
-        for expert, reward, propensity in zip(experts, rewards, propensities, strict=True):
+        for _, expert, reward, propensity in zip(queries, experts, rewards, propensities, strict=True):
             if expert not in self.fitted_experts_:
                 raise ValueError(f"unknown expert '{expert}', expected one of {', '.join(self.fitted_experts_)}")
-            if not (0.0 <= reward <= 1.0 and 0.0 < propensity <= 1.0):
+            if not (0.0 <= reward <= 1.0 and 0.0 <= propensity <= 1.0):
                 raise ValueError(f"expected a reward and a propensity from 0 to 1, got {reward} and {propensity}")
         if queries:
-            self.update_encoded(self.encode(queries), experts, rewards, propensities)
+            self.update_encoded(self.encode(queries), experts, rewards)
 
-    def update_encoded(
-        self, vectors: FloatArray, experts: Sequence[str], rewards: Sequence[float], propensities: Sequence[float]
-    ) -> None:
-        """`update` with the queries' vectors at hand."""
+    def update_encoded(self, vectors: FloatArray, experts: Sequence[str], rewards: Sequence[float]) -> None:
+        """`update` with the queries' vectors at hand, and nothing checked."""
         columns = [self.fitted_experts_.index(expert) for expert in experts]
         self._learn(self._features(vectors), columns, rewards, [1.0] * len(columns))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from itertools import chain
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from pydantic import FilePath
 
 from routers.base import ExpertCard, FloatArray, Outcome
 from routers.outcomes import read_outcomes
+from routers.table import RewardTable
 
 
 class _Constant:
@@ -93,7 +93,7 @@ class FixedRouter(_Constant):
 
 
 class BestSingleRouter(_Constant):
-    """Each expert's mean reward over the outcomes; one that was never tried gets the mean over all rewards.
+    """Each expert's mean reward over the outcomes, by importance; one that was never tried gets the mean over all rewards.
 
     data: an outcome file to learn from when `fit` is given no outcomes.
     """
@@ -106,15 +106,12 @@ class BestSingleRouter(_Constant):
 
     def fit(self, outcomes: Sequence[Outcome] = ()) -> Self:
         """Raises ValueError when there is nothing to learn from."""
-        rewards: dict[str, list[float]] = {}
-        for outcome in outcomes or (read_outcomes(self.data) if self.data is not None else ()):
-            for expert, reward in outcome.rewards.items():
-                rewards.setdefault(expert, []).append(reward)
-        if not rewards:
+        table = RewardTable.of(outcomes or (read_outcomes(self.data) if self.data is not None else ()))
+        if not len(table):
             raise ValueError("best_single needs outcomes: set 'data' to an outcome file with rewards")
-        overall = list(chain.from_iterable(rewards.values()))
+        means = dict(zip(table.experts, table.means.tolist(), strict=True))
         self.experts_ = tuple(card.name for card in self.experts)
-        self.scores_ = np.array([np.mean(rewards.get(name, overall)) for name in self.experts_], dtype=np.float32)
+        self.scores_ = np.array([means.get(name, table.mean) for name in self.experts_], dtype=np.float32)
         return self
 
 

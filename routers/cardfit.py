@@ -1,7 +1,8 @@
 """How well a query fits what an expert says of itself: kernel regression over the texts of its card.
 
     fit = fit_cards(cards, encoder)
-    fit.rewards(read(encoder, ["What is 18 * 21?"]))        # (1, n_experts), 0.15 to 1
+    queries = ["What is 18 * 21?"]
+    fit.rewards(encoder.encode(queries), shapes(queries))       # (1, n_experts), 0.15 to 1
 
 A card's description, skills and examples are that expert's texts. Ridge regression tells them from the other experts' texts and
 from everyday queries (`routers/everyday.py`); its value for a query says how well the query fits, where 1 is how well the
@@ -20,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from routers.base import Encoder, ExpertCard
+from routers.base import Encoder, ExpertCard, FloatArray
 from routers.everyday import EVERYDAY, GENERALISTS, SPECIALISTS
 from routers.learned import described
 
@@ -51,11 +52,12 @@ class CardFit:
     weights: _Array
     priors: _Array
 
-    def rewards(self, asked: Texts) -> _Array:
-        """Expected reward `(n_queries, n_experts)`, from the prior to 1."""
-        texts = Texts(self.vectors, self.shapes, self.are_queries)
+    def rewards(self, vectors: FloatArray, shapes: FloatArray) -> FloatArray:
+        """Expected reward `(n_queries, n_experts)`, from the prior to 1, of queries with these vectors and shapes."""
+        texts = _Texts(self.vectors, self.shapes, self.are_queries)
+        asked = _Texts(vectors.astype(np.float64), shapes.astype(np.float64), np.ones(len(vectors), dtype=np.bool_))
         fit = np.clip(asked.likeness(texts) @ self.weights, 0.0, 1.0)
-        rewards: _Array = self.priors + (1.0 - self.priors) * fit
+        rewards: FloatArray = (self.priors + (1.0 - self.priors) * fit).astype(np.float32)
         return rewards
 
 
@@ -64,7 +66,7 @@ def fit_cards(cards: Sequence[ExpertCard], encoder: Encoder) -> CardFit:
     claims = [(column, text) for column, card in enumerate(cards) for text in _claims(card)]
     examples = [(column, text) for column, card in enumerate(cards) for text in card.examples]
     owners = np.array([column for column, _ in claims + examples] + [-1] * len(EVERYDAY))
-    own = read(encoder, [text for _, text in claims + examples], num_claims=len(claims))
+    own = _read(encoder, [text for _, text in claims + examples], num_claims=len(claims))
     texts = own + _everyday(encoder)[0]
     kernel = texts.likeness(texts)
     weights = np.stack([_fitted(kernel, owners == column) for column in range(len(cards))], axis=1)
@@ -73,8 +75,8 @@ def fit_cards(cards: Sequence[ExpertCard], encoder: Encoder) -> CardFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Texts as vectors and shapes. A text describes an expert, or is a query or an example of one."""
+class _Texts:
+    """_Texts as vectors and shapes. A text describes an expert, or is a query or an example of one."""
 
     vectors: _Array
     shapes: _Array
@@ -83,14 +85,14 @@ class Texts:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def __add__(self, more: Texts) -> Texts:
-        return Texts(
+    def __add__(self, more: _Texts) -> _Texts:
+        return _Texts(
             np.concatenate([self.vectors, more.vectors]),
             np.concatenate([self.shapes, more.shapes]),
             np.concatenate([self.are_queries, more.are_queries]),
         )
 
-    def likeness(self, others: Texts) -> _Array:
+    def likeness(self, others: _Texts) -> _Array:
         """The kernel, `(len(self), len(others))`: cosine of meaning, a Gaussian of shape between queries, 1 as intercept."""
         squares = ((self.shapes[:, None] - others.shapes[None]) ** 2).sum(axis=2)
         shape = np.exp(-SHAPE_SHARPNESS * squares) * np.outer(self.are_queries, others.are_queries)
@@ -98,17 +100,17 @@ class Texts:
         return kernel
 
 
-def read(encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> Texts:
+def _read(encoder: Encoder, texts: Sequence[str], num_claims: int = 0) -> _Texts:
     """The first `num_claims` texts describe experts."""
-    shapes = np.array([_shape(text) for text in texts], dtype=np.float64).reshape(len(texts), SHAPE_FEATURES)
-    return Texts(encoder.encode(texts).astype(np.float64), shapes, np.arange(len(texts)) >= num_claims)
+    vectors = encoder.encode(texts).astype(np.float64)
+    return _Texts(vectors, shapes(texts).astype(np.float64), np.arange(len(texts)) >= num_claims)
 
 
 @lru_cache(maxsize=1)
-def _everyday(encoder: Encoder) -> tuple[Texts, Texts]:
+def _everyday(encoder: Encoder) -> tuple[_Texts, _Texts]:
     """What every fleet is compared with: queries, and descriptions. A service fits several routers, with one encoder."""
     described = (*GENERALISTS, *SPECIALISTS)
-    return read(encoder, EVERYDAY), read(encoder, described, num_claims=len(described))
+    return _read(encoder, EVERYDAY), _read(encoder, described, num_claims=len(described))
 
 
 def _generality(cards: Sequence[ExpertCard], encoder: Encoder) -> _Array:
@@ -116,7 +118,7 @@ def _generality(cards: Sequence[ExpertCard], encoder: Encoder) -> _Array:
     texts = [described(card) for card in cards]
     known = _everyday(encoder)[1]
     weights, _ = _ridge(known.likeness(known), np.arange(len(known)) < len(GENERALISTS))
-    values = read(encoder, texts, num_claims=len(texts)).likeness(known) @ weights
+    values = _read(encoder, texts, num_claims=len(texts)).likeness(known) @ weights
     ramp = np.clip((values - GENERAL_FROM) / (GENERAL_TO - GENERAL_FROM), 0.0, 1.0)
     return np.where([bool(text) for text in texts], ramp, 0.5)
 
@@ -124,6 +126,11 @@ def _generality(cards: Sequence[ExpertCard], encoder: Encoder) -> _Array:
 def _claims(card: ExpertCard) -> list[str]:
     """What the card says of the expert, in words that a query would not use."""
     return [text for text in (card.description, *card.skills) if text]
+
+
+def shapes(texts: Sequence[str]) -> FloatArray:
+    """What texts look like, `(len(texts), SHAPE_FEATURES)`."""
+    return np.array([_shape(text) for text in texts], dtype=np.float32).reshape(len(texts), SHAPE_FEATURES)
 
 
 def _shape(text: str) -> tuple[float, ...]:

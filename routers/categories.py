@@ -23,6 +23,7 @@ from routers.tuning import FOLDS
 MINED = 16
 """How many categories are mined where none are given."""
 MIN_ROWS = 5
+"""There are never more categories than one per so many queries."""
 PENALTY = 0.1
 """Of half the squared weights, in rows."""
 
@@ -74,12 +75,11 @@ def fit_classifier(vectors: FloatArray, labels: Tags) -> Classifier:
 
 def held_out_shares(table: RewardTable, vectors: FloatArray, labels: Tags, seed: int) -> FloatArray:
     """`(n_queries, n_categories)`: how each query is classified by those of the other folds, or by all where texts are too few."""
-    folds = min(FOLDS, len(set(table.queries)))
-    if folds < FOLDS:
+    if len(set(table.queries)) < FOLDS:
         return fit_classifier(vectors, labels)(vectors)
     shares = np.zeros((len(table), int(labels.max()) + 1), dtype=np.float32)
-    numbers = fold_numbers(table, folds, seed)
-    for fold in range(folds):
+    numbers = fold_numbers(table, FOLDS, seed)
+    for fold in range(FOLDS):
         seen, unseen = numbers != fold, numbers == fold
         known = fit_classifier(vectors[seen], labels[seen])(vectors[unseen])
         shares[unseen, : known.shape[1]] = known

@@ -12,8 +12,10 @@ given. With `nearest=1` and `pseudo_rows` near 0 it is the papers' recipe. Their
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.learned import LearnedRouter
@@ -47,10 +49,10 @@ class ClusterRouter(LearnedRouter):
         *,
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
-        clusters: int | None = None,
-        nearest: int = 5,
-        sharpness: float = 20.0,
-        pseudo_rows: float = 20.0,
+        clusters: Annotated[int, Field(ge=1)] | None = None,
+        nearest: Annotated[int, Field(ge=1)] = 5,
+        sharpness: Annotated[float, Field(ge=0)] = 20.0,
+        pseudo_rows: Annotated[float, Field(gt=0)] = 20.0,
         seed: int = 0,
     ) -> None:
         self.experts = experts

@@ -13,9 +13,11 @@ not give a category its best expert, no expert scores above the one it was given
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.categories import Classifier, category_labels, fit_classifier, held_out_shares
@@ -51,12 +53,12 @@ class CompositionRouter(LearnedRouter):
         *,
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
-        categories: int | None = None,
-        certainty: float = 0.4,
-        budget: float | None = None,
+        categories: Annotated[int, Field(ge=1)] | None = None,
+        certainty: Annotated[float, Field(ge=0, le=1)] = 0.4,
+        budget: Annotated[float, Field(ge=0)] | None = None,
         sizes: Mapping[str, float] | None = None,
-        total_budget: float | None = None,
-        pseudo_rows: float = 20.0,
+        total_budget: Annotated[float, Field(ge=0)] | None = None,
+        pseudo_rows: Annotated[float, Field(gt=0)] = 20.0,
         seed: int = 0,
     ) -> None:
         self.experts = experts

@@ -14,9 +14,11 @@ with some, the embedding is the posterior mean under a normal prior around that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.components import Components, fit_components
@@ -33,6 +35,7 @@ PSEUDO_ROWS = 10.0
 MIN_VARIANCE = 0.05
 """Of the noise: rewards of 0 and 1 are never surer than this."""
 MAX_SLOPE = 3.0
+"""Of a query's ease."""
 FLOOR = 0.02
 """How much of the mean variance of abilities a new expert may differ by in any direction."""
 
@@ -68,8 +71,8 @@ class FactorizationRouter(LearnedRouter):
         *,
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
-        rank: int = 8,
-        penalty: float = 100.0,
+        rank: Annotated[int, Field(ge=1)] = 8,
+        penalty: Annotated[float, Field(gt=0)] = 100.0,
     ) -> None:
         self.experts = experts
         self.encoder = encoder

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.calibration import RewardScale, fit_scale
@@ -95,13 +97,13 @@ class HierarchicalRouter(LearnedRouter):
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
         groups: Mapping[str, tuple[str, ...]] | None = None,
-        num_groups: int | None = None,
-        categories: int | None = None,
+        num_groups: Annotated[int, Field(ge=1)] | None = None,
+        categories: Annotated[int, Field(ge=1)] | None = None,
         described: bool = False,
-        temperature: float = 0.3,
-        variance: float = 0.1,
-        dropout: float = 0.2,
-        penalty: float = 1.0,
+        temperature: Annotated[float, Field(gt=0)] = 0.3,
+        variance: Annotated[float, Field(ge=0)] = 0.1,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        penalty: Annotated[float, Field(ge=0)] = 10.0,
         seed: int = 0,
     ) -> None:
         self.experts = experts
@@ -130,7 +132,9 @@ class HierarchicalRouter(LearnedRouter):
         seen = held_out_shares(table, told, labels, self.seed)
         fitted, stopping = split_rows(len(table), 0.1, self.seed)
         own = np.column_stack((own, seen))
-        problem = _Problem(table, seen, own, membership, self.temperature, self.variance)
+        wanted = _softmax(_filled(table, labels) / np.float32(self.temperature))
+        counts = np.where(table.tried, table.weights, 0.0).sum(axis=1) / table.tried.sum(axis=1)
+        problem = _Problem(wanted, counts.astype(np.float32), seen, own, membership, self.variance)
         self.gates_ = problem.solve(fitted, stopping, self.dropout, self.penalty, self.seed)
         rows = stopping if len(stopping) else fitted
         self.scale_ = fit_scale(table, vectors, self.gates_(seen, own), rows)
@@ -169,15 +173,22 @@ def _alike(table: RewardTable, labels: Labels, count: int | None) -> Labels:
     return groups.astype(np.intp)
 
 
+def _filled(table: RewardTable, labels: Labels) -> FloatArray:
+    """Rewards `(n_queries, n_experts)`, the category's mean where an expert was not tried."""
+    means = shrunk_means(table, one_hot(labels), table.means, PROFILE_ROWS)[0]
+    rewards: FloatArray = np.where(table.tried, table.rewards, means[labels])
+    return rewards
+
+
 @dataclass(frozen=True)
 class _Problem:
-    """What the gates are fitted to."""
+    """What the gates are fitted to. wanted: shares `(n_queries, n_experts)`. counts: `(n_queries,)`, how much each query counts."""
 
-    table: RewardTable
+    wanted: FloatArray
+    counts: FloatArray
     categories: FloatArray
     vectors: FloatArray
     membership: FloatArray
-    temperature: float
     variance: float
 
     def solve(self, fitted: Labels, stopping: Labels, dropout: float, penalty: float, seed: int) -> Gates:
@@ -192,12 +203,13 @@ class _Problem:
                 )
             )
         )
-        kept = [self._kept(len(self.table), dropout, np.random.default_rng((seed, draw))) for draw in range(DRAWS)]
-        draws = kept if dropout else [self.table.tried]
+        dice = np.random.default_rng(seed)
+        draws = [self._kept(dropout, dice) for _ in range(DRAWS if dropout else 1)]
+        everyone = np.ones_like(self.wanted)
 
         def objective(parameters: Parameters) -> tuple[float, Parameters]:
             gates = self._gates(parameters)
-            parts = [self.loss(gates, fitted, usable[fitted]) for usable in draws]
+            parts = [self.loss(gates, fitted, kept[fitted]) for kept in draws]
             gradients = tuple(
                 sum(each) / np.float32(len(parts)) for each in zip(*(part[1] for part in parts), strict=True)
             )
@@ -206,20 +218,20 @@ class _Problem:
             return sum(part[0] for part in parts) / len(parts) + 0.5 * penalty * squares, decayed + gradients[2:]
 
         def held_out(parameters: Parameters) -> float:
-            return self.loss(self._gates(parameters), stopping, self.table.tried[stopping])[0]
+            return self.loss(self._gates(parameters), stopping, everyone[stopping])[0]
 
         return self._gates(minimise(objective, start.parameters, held_out if len(stopping) else None))
 
-    def loss(self, gates: Gates, rows: Labels, usable: NDArray[np.bool_]) -> tuple[float, Parameters]:
-        """Cross-entropy of the shares among `usable` experts against the softmax of rewards, summed, and its gradients."""
-        categories, vectors = self.categories[rows], self.vectors[rows]
-        weights = np.where(usable, self.table.weights[rows], 0.0).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
-        wanted = _softmax(np.nan_to_num(self.table.rewards[rows]) / np.float32(self.temperature), usable)
+    def loss(self, gates: Gates, rows: Labels, kept: FloatArray) -> tuple[float, Parameters]:
+        """Cross-entropy of the shares against those wanted, both among the kept experts, summed; and its gradients."""
+        categories, vectors, weights = self.categories[rows], self.vectors[rows], self.counts[rows, None]
+        wanted = self.wanted[rows] * kept
+        wanted /= np.maximum(wanted.sum(axis=1, keepdims=True), np.float32(1e-30))
         local = gates.local(vectors)
         within, logarithms = gates.within(local)
-        shares = _softmax(gates.joined(categories, logarithms), usable)
-        value = -float((weights[:, None] * wanted * np.log(np.maximum(shares, 1e-30))).sum())
-        slope = (weights[:, None] * (shares - wanted)).astype(np.float32)
+        shares = _softmax(gates.joined(categories, logarithms), kept)
+        value = -float((weights * wanted * np.log(np.maximum(shares, np.float32(1e-30)))).sum())
+        slope = weights * (shares - wanted)
         by_group = slope @ self.membership
         spread = local - (local @ self.membership / self.membership.sum(axis=0)) @ self.membership.T
         value += 0.5 * self.variance * float(np.vdot(spread, spread))
@@ -231,17 +243,18 @@ class _Problem:
         global_weights, local_weights, global_biases, local_biases = parameters
         return Gates(global_weights, local_weights, global_biases, local_biases, self.membership)
 
-    def _kept(self, n: int, dropout: float, dice: np.random.Generator) -> NDArray[np.bool_]:
-        """Tried experts `(n_queries, n_experts)` of groups that are not dropped; all tried ones where none would be left."""
-        groups = dice.random((n, self.membership.shape[1])) >= dropout
-        usable = self.table.tried & (groups @ self.membership.T.astype(bool))
-        kept: NDArray[np.bool_] = np.where(usable.any(axis=1, keepdims=True), usable, self.table.tried)
+    def _kept(self, dropout: float, dice: np.random.Generator) -> FloatArray:
+        """`(n_queries, n_experts)` of 0 and 1: 0 for experts of groups that are dropped; never all of a query's."""
+        groups = dice.random((len(self.wanted), self.membership.shape[1])) >= dropout
+        groups |= ~groups.any(axis=1, keepdims=True)
+        kept: FloatArray = groups.astype(np.float32) @ self.membership.T
         return kept
 
 
-def _softmax(scores: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:
-    """Over the usable experts of each row, of which there is at least one."""
-    shown = np.where(usable, scores, -np.inf)
-    exponentials = np.exp(shown - shown.max(axis=1, keepdims=True))
-    shares: FloatArray = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+def _softmax(scores: FloatArray, kept: FloatArray | None = None) -> FloatArray:
+    """Of each row; with `kept`, among the experts for which that is 1."""
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    if kept is not None:
+        exponentials = np.maximum(exponentials, np.float32(1e-30)) * kept
+    shares: FloatArray = exponentials / exponentials.sum(axis=1, keepdims=True)
     return shares

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from routers.artifact import Artifact
 from routers.base import Encoder, FloatArray, Router
 from routers.costs import CostModel
-from routers.learned import LearnedRouter
+from routers.learned import EncodedRouter
 from routers.report import DecisionTime, Evaluation, Prices, evaluate
 from routers.table import RewardTable
 from routers.yardsticks import TrainingSummary, fingerprint
@@ -65,7 +65,7 @@ def judge(
     table = table.only(common)
     prices = make_prices(artifact.costs, table, lambda_=lambda_, usd_per_unit=usd_per_unit)
     unit_price = prices.lambda_ * prices.cents_per_unit if prices else 0.0
-    vectors = encode(router, table.queries, reader, progress) if isinstance(router, LearnedRouter) and reader else None
+    vectors = encode(router, table.queries, reader, progress) if isinstance(router, EncodedRouter) and reader else None
     predictions = expected_rewards(router, table.queries, table.experts, vectors=vectors, progress=progress)
     evaluation = evaluate(
         predictions,
@@ -94,16 +94,15 @@ def expected_rewards(
     for start in range(0, len(queries), BATCH):
         progress("routing", start, len(queries))
         stop = start + BATCH
-        if vectors is not None and isinstance(router, LearnedRouter):
-            found = router.predict_encoded(vectors[start:stop])
-            parts.append(found if isinstance(found, np.ndarray) else found[0])
+        if vectors is not None and isinstance(router, EncodedRouter):
+            parts.append(router.predict_encoded(vectors[start:stop]))
         else:
             parts.append(router.predict(queries[start:stop]))
     return np.concatenate(parts)[:, columns]
 
 
 def encode(
-    router: LearnedRouter, queries: Sequence[str], reader: Encoder | None = None, progress: Progress = quiet
+    router: EncodedRouter, queries: Sequence[str], reader: Encoder | None = None, progress: Progress = quiet
 ) -> FloatArray:
     """What the router reads of the queries, `(n_queries, router.dimensions)`, a batch at a time."""
     vectors = np.empty((len(queries), router.dimensions), dtype=np.float32)

@@ -31,6 +31,8 @@ KS = (400, 200, 100, 50)
 """What to choose from, the most cautious first."""
 NEAR = 0.5
 """Standard errors that a setting may earn less than the best."""
+PRIOR_VARIANCE = 0.25
+"""Of a reward nobody has seen, the most there can be; it counts for one row."""
 BATCH = 256
 """Queries whose neighbours' rewards are held at a time."""
 
@@ -76,8 +78,8 @@ class KnnRouter(LearnedRouter):
         self.means_ = table.means
         self.counts_ = np.where(table.tried, table.weights, 0.0).astype(np.float32)[order]
         self.gains_ = np.where(table.tried, table.rewards - table.means, 0.0).astype(np.float32)[order]
-        totals = np.maximum(self.counts_.sum(axis=0), 1.0)
-        self.variances_ = ((self.counts_ * self.gains_**2).sum(axis=0) / totals).astype(np.float32)
+        squares = (self.counts_ * self.gains_**2).sum(axis=0)
+        self.variances_ = ((squares + PRIOR_VARIANCE) / (self.counts_.sum(axis=0) + 1.0)).astype(np.float32)
         self.gains_ *= self.counts_
         self.settings_ = self._chosen_settings()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self, overload
+from typing import ClassVar, Literal, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,20 @@ from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.onboarding import Onboarded, onboard
 from routers.spelling import SPELLING, with_spelling
 from routers.table import RewardTable
+
+
+@runtime_checkable
+class EncodedRouter(Protocol):
+    """A router that reads texts in a step of its own, so that they are read once for many fits. `LearnedRouter`, and `skills`."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def encode(self, queries: Sequence[str], reader: Encoder | None = None) -> FloatArray: ...
+
+    def fit_encoded(self, table: RewardTable, vectors: FloatArray) -> Self: ...
+
+    def predict_encoded(self, vectors: FloatArray) -> FloatArray: ...
 
 
 class LearnedRouter(ABC):

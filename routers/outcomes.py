@@ -25,6 +25,8 @@ from typing import Any
 from routers.base import Outcome
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
+_DEAREST = 1e30
+"""Costs beyond this, in any unit, are no costs, and some could not be calculated with."""
 
 
 class OutcomeError(ValueError):
@@ -153,7 +155,7 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         id=_text(row, "id"),
         group=_text(row, "group"),
         split=_text(row, "split"),
-        costs=_numbers(row, "costs", 0.0, float("inf")),
+        costs=_numbers(row, "costs", 0.0, _DEAREST),
         cost_unit=_text(row, "cost_unit") or "usd",
         answers=_answers(row),
         target=_text(row, "target"),
@@ -186,13 +188,14 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _numbers(row: Mapping[str, Any], name: str, low: float, high: float) -> dict[str, float]:
-    """A mapping of expert to finite number within `low..high`."""
+    """A mapping of expert to number within `low..high`."""
     numbers = {}
     for expert, value in _mapping(row, name).items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not low <= value <= high or value == float("inf"):
-            wanted = f"a number from {low:g} to {high:g}" if high < float("inf") else f"a number of at least {low:g}"
-            raise Invalid(f"field '{name}.{expert}': expected {wanted}, got {shown(value)}")
+        if not is_number or not low <= value <= high:
+            raise Invalid(
+                f"field '{name}.{expert}': expected a number from {low:g} to {high:g}, got {shown(value)}"
+            )
         numbers[expert] = float(value)
     return numbers
 

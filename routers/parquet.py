@@ -54,7 +54,8 @@ def as_row(columns: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in columns.items() if value is not None and not _is_index(name)}
     row = {name: _per_expert(name, value) if name in _PER_EXPERT else value for name, value in given.items()}
     if isinstance(given.get("answers"), dict):
-        tried = row.get("rewards", ())
+        rewards = row.get("rewards")
+        tried = rewards if isinstance(rewards, dict) else {}
         row["answers"] = {
             expert: cell for expert, cell in row["answers"].items() if cell is not None or expert in tried
         }
@@ -89,7 +90,7 @@ def _per_expert(name: str, value: Any) -> Any:
     if isinstance(value, str):
         try:
             return json.loads(value)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise Invalid(
                 f"field '{name}': expected an object with a value per expert, got broken JSON ({exc})"
             ) from exc

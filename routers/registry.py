@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from routers.base import Encoder, ExpertCard, Router
 
-GIVEN = ("experts", "encoder", "tagger")
+GIVEN = ("experts", "encoder", "tagger", "assess")
 """What a router is handed by whoever makes it. Every other argument of a constructor is a parameter, with a JSON value."""
 
 
@@ -27,6 +27,7 @@ ROUTERS: dict[str, str] = {
     "fixed": "routers.baselines:FixedRouter",
     "best_single": "routers.baselines:BestSingleRouter",
     "skills": "routers.skills:SkillsRouter",
+    "self_select": "routers.self_select:SelfSelectRouter",
     "linear": "routers.linear:LinearRouter",
     "tagged": "routers.tagged:TaggedRouter",
     "auto": "routers.auto:AutoRouter",

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.calibration import RewardScale, fit_scale
-from routers.cardfit import CardFit, fit_cards, read
+from routers.cardfit import SHAPE_FEATURES, CardFit, fit_cards, shapes
 from routers.skillprofiles import (
     Profile,
     Vocabulary,
@@ -91,27 +91,46 @@ class SkillsRouter:
         Raises ValueError without any expert, and for a reward that is no number from 0 to 1.
         """
         table = RewardTable.of(outcomes, [card.name for card in self.experts] or None)
+        return self.fit_encoded(table, self.encode(table.queries))
+
+    def fit_encoded(self, table: RewardTable, vectors: FloatArray) -> Self:
+        """`fit` with what `encode` makes of the table's queries at hand, for the table's experts."""
         if not table.experts:
             raise ValueError("a router of type 'skills' needs experts, or outcomes of some")
         self.experts_ = table.experts
         self.cards_ = fit_cards(self._declared(table.experts), self.encoder)
-        dimensions = self.cards_.vectors.shape[1]
+        dimensions = self.encoder.dimensions
         self.vocabulary_, self.profile_ = no_skills(dimensions, len(table.experts))
         self.scale_, self.rows_ = RewardScale(np.zeros(dimensions, dtype=np.float32), 0.0, 1.0), 0
         if len(table):
-            self._learn(table)
+            self._learn(table, vectors)
         return self
+
+    def encode(self, queries: Sequence[str], reader: Encoder | None = None) -> FloatArray:
+        """Meaning and shape of each query, `(n_queries, dimensions)`. reader: a cache of the encoder."""
+        return np.hstack([(reader or self.encoder).encode(queries), shapes(queries)])
+
+    @property
+    def dimensions(self) -> int:
+        """Of what `encode` returns."""
+        return self.encoder.dimensions + SHAPE_FEATURES
 
     def predict(self, queries: Sequence[str]) -> FloatArray:
         """Shape `(len(queries), len(experts_))`, 0..1."""
-        asked = read(self.encoder, queries)
-        by_card = self.cards_.rewards(asked)
-        if not self.rows_ or not queries:
-            return by_card.astype(np.float32)
-        vectors = asked.vectors.astype(np.float32)
-        scaled = self.scale_(vectors, by_card.astype(np.float32))
+        return self._predict(self.encode(queries), self._named(queries) if self.rows_ else ())
+
+    def predict_encoded(self, vectors: FloatArray) -> FloatArray:
+        """`predict` with what `encode` makes of the queries at hand, and without the tagger, which reads words."""
+        return self._predict(vectors, ())
+
+    def _predict(self, vectors: FloatArray, named: Sequence[Sequence[str]]) -> FloatArray:
+        meaning = vectors[:, :-SHAPE_FEATURES]
+        by_card = self.cards_.rewards(meaning, vectors[:, -SHAPE_FEATURES:])
+        if not self.rows_ or not len(vectors):
+            return by_card
+        scaled = self.scale_(meaning, by_card)
         by_card = (CARD_ROWS * by_card + self.rows_ * scaled) / (CARD_ROWS + self.rows_)
-        by_skill = self._shares(vectors, self._named(queries)) @ self.profile_.strengths
+        by_skill = self._shares(meaning, named) @ self.profile_.strengths
         counts = self.profile_.counts
         mixed: FloatArray = ((CARD_ROWS * by_card + counts * by_skill) / (CARD_ROWS + counts)).astype(np.float32)
         return np.clip(mixed, 0.0, 1.0)
@@ -142,15 +161,14 @@ class SkillsRouter:
         declared = {card.name: card for card in self.experts}
         return [declared.get(name, ExpertCard(name)) for name in names]
 
-    def _learn(self, table: RewardTable) -> None:
-        asked = read(self.encoder, table.queries)
-        vectors = asked.vectors.astype(np.float32)
-        everything = np.arange(len(table))
-        self.scale_ = fit_scale(table, vectors, self.cards_.rewards(asked).astype(np.float32), everything)
+    def _learn(self, table: RewardTable, vectors: FloatArray) -> None:
+        meaning = vectors[:, :-SHAPE_FEATURES]
+        by_card = self.cards_.rewards(meaning, vectors[:, -SHAPE_FEATURES:])
+        self.scale_ = fit_scale(table, meaning, by_card, np.arange(len(table)))
         self.rows_ = len(table)
         named = self._named(table.queries)
-        self.vocabulary_ = self._words(table, vectors, named)
-        self.profile_ = fit_profile(table, self._shares(vectors, named), self.pseudo_rows)
+        self.vocabulary_ = self._words(table, meaning, named)
+        self.profile_ = fit_profile(table, self._shares(meaning, named), self.pseudo_rows)
 
     def _words(self, table: RewardTable, vectors: FloatArray, named: Sequence[Sequence[str]]) -> Vocabulary:
         if self.tagger is not None:

@@ -81,11 +81,15 @@ class RewardTable:
     def means(self) -> FloatArray:
         """`(n_experts,)`: weighted mean reward of each expert; for one never tried, the mean over all."""
         weights = np.where(self.tried, self.weights, 0.0).astype(np.float64)
-        sums = np.nansum(weights * self.rewards, axis=0)
-        overall = sums.sum() / max(weights.sum(), 1e-12)
-        totals = weights.sum(axis=0)
-        means: FloatArray = np.where(totals > 0, sums / np.maximum(totals, 1e-12), overall).astype(np.float32)
+        sums, totals = np.nansum(weights * self.rewards, axis=0), weights.sum(axis=0)
+        means: FloatArray = np.where(totals > 0, sums / np.maximum(totals, 1e-12), self.mean).astype(np.float32)
         return means
+
+    @cached_property
+    def mean(self) -> float:
+        """Weighted mean of all rewards; 0 without any."""
+        weights = np.where(self.tried, self.weights, 0.0).astype(np.float64)
+        return float(np.nansum(weights * self.rewards) / max(weights.sum(), 1e-12))
 
     def rows(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
         """The queries at `index` (positions, or a mask), in that order."""

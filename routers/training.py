@@ -36,7 +36,7 @@ from routers.judging import (
     make_prices,
     quiet,
 )
-from routers.learned import LearnedRouter
+from routers.learned import EncodedRouter
 from routers.registry import make_router, router_class
 from routers.report import Evaluation, Prices, as_json, evaluate
 from routers.table import RewardTable
@@ -156,14 +156,14 @@ class _Fitter:
     def read(self, progress: Progress) -> None:
         """Encode the texts, if the router is one that takes vectors."""
         router = self.settings.make((), self.encoder)
-        if isinstance(router, LearnedRouter):
+        if isinstance(router, EncodedRouter):
             self.vectors = encode(router, self.table.queries, self.encoder, progress)
 
     def fitted(self, rows: Choice) -> Router:
         declared = {card.name: card for card in self.cards}
         cards = [declared.get(name, ExpertCard(name)) for name in self.table.experts]
         router, part = self.settings.make(cards, self.encoder), self.table.rows(rows)
-        if isinstance(router, LearnedRouter) and self.vectors is not None:
+        if isinstance(router, EncodedRouter) and self.vectors is not None:
             return router.fit_encoded(part, self.vectors if len(rows) == len(self.table) else self.vectors[rows])
         return router.fit(_outcomes(part))
 
@@ -222,6 +222,9 @@ def _outcomes(table: RewardTable) -> list[Outcome]:
             query,
             {name: float(r) for name, r in zip(table.experts, rewards, strict=True) if not np.isnan(r)},
             group=group,
+            propensity=dict(zip(table.experts, (1.0 / weights).tolist(), strict=True)),
         )
-        for query, group, rewards in zip(table.queries, table.groups, table.rewards, strict=True)
+        for query, group, rewards, weights in zip(
+            table.queries, table.groups, table.rewards, table.weights, strict=True
+        )
     ]

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.components import Components, fit_components
@@ -77,9 +78,9 @@ class TreeRouter(LearnedRouter):
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
         variant: Literal["tree", "nearest"] = "tree",
-        max_depth: int = 8,
-        min_leaf: int = 15,
-        pseudo_rows: float = 20.0,
+        max_depth: Annotated[int, Field(ge=0)] = 8,
+        min_leaf: Annotated[int, Field(ge=1)] = 15,
+        pseudo_rows: Annotated[float, Field(gt=0)] = 20.0,
         seed: int = 0,
     ) -> None:
         self.experts = experts
@@ -134,7 +135,7 @@ class _Grower:
         self.means: list[FloatArray] = []
         self.errors: list[FloatArray] = []
 
-    def grow(self, max_depth: int) -> Tree:
+    def grow(self, max_depth: Annotated[int, Field(ge=0)]) -> Tree:
         self._grow(np.arange(len(self.table)), self.table.means, max_depth)
         components, thresholds = zip(*self.splits, strict=True)
         below, above = zip(*self.children, strict=True)

@@ -70,7 +70,7 @@ class ZooterRouter(LearnedRouter):
     def fit_table(self, table: RewardTable, vectors: FloatArray) -> None:
         shares = reward_shares(table, self._tags(table, vectors), self.tag_share, self.temperature)
         width = self.width if self.head == "mlp" else 0
-        start = Network.start(vectors.shape[1], width, np.log(shares.mean(axis=0)), self.seed)
+        start = Network.start(vectors.shape[1], width, np.log(np.maximum(shares.mean(axis=0), 1e-30)), self.seed)
         fitted, stopping = split_rows(len(table), HELD_OUT, self.seed)
         self.network_ = fit_network(start, vectors, share_divergence(shares), (fitted, stopping), penalty=self.penalty)
         unseen = stopping if len(stopping) else fitted

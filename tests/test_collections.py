@@ -1,4 +1,4 @@
-"""A trained `retriever` among the shipped embedding experts, in a gateway of its own: whose a new collection becomes, and remains."""
+"""A trained `retriever` among embedding experts, in a gateway of its own: whose a new collection becomes, and remains."""
 
 import json
 from collections.abc import Iterator

@@ -20,10 +20,10 @@ from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.encoding import training_encoder
 from routers.base import Encoder, FloatArray
 from routers.evaluation import choose, earned, paired
-from routers.learned import LearnedRouter
+from routers.learned import EncodedRouter
 from routers.splits import query_hash
 
-MakeRouter = Callable[[Encoder], LearnedRouter]
+MakeRouter = Callable[[Encoder], EncodedRouter]
 
 SHIPPED = Path(__file__).parents[2] / "experts.yaml"
 FEATURES = "minilm"

@@ -7,6 +7,8 @@ import importlib
 from evals.claims.base import ClaimFunction
 
 CLAIMS: tuple[str, ...] = (
+    "bandit",
+    "cascade",
     "cluster",
     "composition",
     "contrastive",
@@ -16,6 +18,9 @@ CLAIMS: tuple[str, ...] = (
     "kshot",
     "nearest",
     "neighbours",
+    "retriever",
+    "self_select",
+    "skills",
     "tree",
     "zooter",
 )

@@ -25,6 +25,7 @@ from routers.base import ExpertCard, Outcome, Router
 from routers.learned import LearnedRouter
 from routers.outcomes import read_outcomes
 from routers.registry import make_router
+from routers.self_select import SelfSelectRouter
 from routers.skills import SkillsRouter
 
 UNTRAINED = RouterSpec(type="skills")
@@ -63,7 +64,17 @@ def make_scorers(config: Config, encoders: FleetEncoders, base_dir: Path) -> Sco
                 made[name, names] = _make_scorer(name, spec, cards, encoders, base_dir)
             if cards:
                 scorers[name, kind] = made[name, names]
+    _check_shadows(config, scorers)
     return scorers
+
+
+def _check_shadows(config: Config, scorers: Scorers) -> None:
+    for name, policy in config.policies.items():
+        if any(scorer.asks_experts for (router, _), scorer in scorers.items() if router == policy.shadow):
+            raise ConfigError(
+                f"policies.{name}.shadow: '{policy.shadow}' asks experts, which requests would feel; "
+                "expected a router that doesn't"
+            )
 
 
 def _make_scorer(
@@ -109,7 +120,7 @@ def _add_newcomers(name: str, router: Router, cards: Sequence[ExpertCard], examp
     for card in cards:
         if card.name in router.experts_:
             continue
-        if isinstance(router, LearnedRouter | SkillsRouter):
+        if isinstance(router, LearnedRouter | SkillsRouter | SelfSelectRouter):
             router.add_expert(card, examples)
         else:
             logger.warning("routers.%s knows nothing of %s and can't learn it: it scores 0", name, card.name)

@@ -2,7 +2,8 @@
 
     plan = await planner.plan(query, fleet, route, decision)      # decision.scores, .plan, .reason are filled in
 
-Nothing here waits for an expert: binding is the dispatcher's, with the waits as they are then.
+Nothing here waits for an expert, unless the router has experts assess the query: binding is the dispatcher's, with the waits as
+they are then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from orchestrator.config import ExpertBase, PolicySpec
 from orchestrator.errors import RequestError
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.ledger.base import Ledger
+from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.feasibility import nothing_feasible, out_of_scope, split_feasible
 from orchestrator.routing.judging import judgeable
 from orchestrator.routing.pricing import expected_cents, expected_tokens
@@ -28,8 +30,9 @@ _COLLECTED = ("embedding", "rerank")
 class Planner:
     """Makes plans. `dice` draws exploration; `sessions` knows which expert has which conversation."""
 
-    def __init__(self, ledger: Ledger, sessions: Sessions, dice: random.Random) -> None:
+    def __init__(self, ledger: Ledger, sessions: Sessions, dice: random.Random, assessor: Assessor) -> None:
         self._ledger = ledger
+        self._assessor = assessor
         self._sessions = sessions
         self._dice = dice
 
@@ -49,13 +52,27 @@ class Planner:
         elif query.kind in _COLLECTED:
             plan = Plan((Choice(names[0], 0.0),), reason=f"the first {query.kind} expert: no collection was named")
         else:
-            scorer = await _score(query, fleet, route.policy, names, decision)
+            scorer = await self._score(query, fleet, route.policy, names, decision)
             plan = self._rank(query, fleet, route.policy, scorer.costs, decision)
         decision.plan = tuple(choice.expert for choice in plan.choices)
         decision.utilities = {choice.expert: choice.utility for choice in plan.choices}
         decision.reason = plan.reason
         decision.mode = "cascade" if plan.rungs else "one"
         return plan
+
+    async def _score(
+        self, query: Query, fleet: Fleet, policy: PolicySpec, names: list[str], decision: Decision
+    ) -> Scorer:
+        """Put down in `decision` what the policy's router says of these experts; returns who was asked."""
+        scorer = fleet.scorers[policy.router, query.kind]
+        decision.router, decision.artifact = policy.router, scorer.artifact
+        if scorer.asks_experts:
+            decision.assessments = await self._assessor.assess(query, fleet, names, decision)
+            scores = scorer.assessed(decision.assessments)
+        else:
+            scores = await scorer.scores(query.text, query.remaining_s)
+        decision.scores = {name: scores.get(name, 0.0) for name in names}
+        return scorer
 
     def _rank(
         self, query: Query, fleet: Fleet, policy: PolicySpec, costs: CostModel | None, decision: Decision
@@ -87,7 +104,7 @@ class Planner:
         expert = await self._ledger.collection(query.caller.key_id, query.kind, collection)
         if expert is None:
             if route.policy is not None:
-                await _score(query, fleet, route.policy, names, decision)
+                await self._score(query, fleet, route.policy, names, decision)
             best = max(names, key=lambda candidate: decision.scores.get(candidate, 0.0))
             return Plan((Choice(best, 0.0),), reason=f"{best} is the best for the new collection '{collection}'")
         if expert not in names:
@@ -113,15 +130,6 @@ class Planner:
         of = (query.caller.key_id, query.session or "")
         if query.session and (query.continues or self._sessions.get(*of) is None):
             self._sessions.put(*of, expert)
-
-
-async def _score(query: Query, fleet: Fleet, policy: PolicySpec, names: list[str], decision: Decision) -> Scorer:
-    """Put down in `decision` what the policy's router says of these experts; returns who was asked."""
-    scorer = fleet.scorers[policy.router, query.kind]
-    decision.router, decision.artifact = policy.router, scorer.artifact
-    scores = await scorer.scores(query.text, query.remaining_s)
-    decision.scores = {name: scores.get(name, 0.0) for name in names}
-    return scorer
 
 
 def _without_collection(specs: list[ExpertBase], query: Query) -> list[ExpertBase]:

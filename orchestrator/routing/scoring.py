@@ -19,9 +19,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
+
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from routers.artifact import Artifact
 from routers.base import OnlineRouter, Outcome, Router
+from routers.self_select import SIGNALS, SelfSelectRouter
 
 MAX_BATCH = 32
 
@@ -59,6 +62,19 @@ class Scorer:
     def learns(self) -> bool:
         """Whether the router takes rewards while it serves."""
         return isinstance(self._router, OnlineRouter)
+
+    @property
+    def asks_experts(self) -> bool:
+        """Whether the router has experts assess a query: its scores are `assessed` then."""
+        return isinstance(self._router, SelfSelectRouter)
+
+    def assessed(self, assessments: Mapping[str, Mapping[str, float]]) -> Scores:
+        """Expected reward by expert, by what each found out of `SIGNALS`. For a router that asks experts."""
+        assert isinstance(self._router, SelfSelectRouter)
+        known = [assessments.get(name, {}) for name in self._router.experts_]
+        found = np.array([[[signals.get(name, np.nan) for name in SIGNALS] for signals in known]], dtype=np.float32)
+        rewards = self._router.predict_assessed(found)[0].tolist()
+        return {name: rewards[i] for i, name in self._columns}
 
     async def scores(self, text: str, timeout_s: float | None = None) -> Scores:
         """Expected reward by expert. Raises what the router raises, and `NoCapacity` once the scorer is closed.

@@ -29,7 +29,7 @@ class HashedEncoder:
     @classmethod
     def of(cls, fingerprint: str) -> Self | None:
         """The encoder with this fingerprint, or None when it is another kind's."""
-        found = re.fullmatch(r"hashed-(\d+)-(\d+)", fingerprint)
+        found = re.fullmatch(r"hashed-([1-9]\d{0,5})-(\d{1,9})", fingerprint)  # beyond that it is no name but an attack
         return None if found is None else cls(int(found[1]), max_characters=int(found[2]))
 
     def encode(self, texts: Sequence[str]) -> FloatArray:

@@ -63,7 +63,7 @@ def _prompt(record: Record) -> str:
         return raw
     try:
         messages = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return raw
     is_chat = isinstance(messages, list) and all(isinstance(m, dict) and "role" in m for m in messages)
     return Record(record.path, record.number, {"prompt": messages}).text("prompt") if is_chat else raw

@@ -81,6 +81,6 @@ def _prompt(record: Record) -> str:
         return text
     try:
         turns = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return turns[0] if turns and isinstance(turns[0], str) else text

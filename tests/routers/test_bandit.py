@@ -43,7 +43,7 @@ def test_feedback_and_outcomes_teach_the_same():
     whole, online = fitted(), fitted(prior_rows=0)
     for i in reversed(range(len(table))):
         for column, name in enumerate(table.experts):
-            online.update_encoded(vectors[i : i + 1], [name], [float(table.rewards[i, column])], [1.0])
+            online.update_encoded(vectors[i : i + 1], [name], [float(table.rewards[i, column])])
     np.testing.assert_allclose(online.weights_, whole.weights_, atol=1e-6)
     np.testing.assert_allclose(online.covariances_, whole.covariances_, atol=1e-6)
     assert online.num_updates_ == 2 * len(table)
@@ -134,7 +134,7 @@ def test_optimism_beyond_one_does_not_make_experts_equal():
         ("nobody", 1.0, 1.0, "unknown expert 'nobody', expected one of sums, chats"),
         ("sums", 1.5, 1.0, "reward and a propensity from 0 to 1, got 1.5"),
         ("sums", float("nan"), 1.0, "got nan"),
-        ("sums", 1.0, 0.0, "got 1.0 and 0.0"),
+        ("sums", 1.0, -0.5, "got 1.0 and -0.5"),
     ],
 )
 def test_what_can_not_be_learned_from_is_an_error_and_changes_nothing(expert, reward, propensity, message):
@@ -164,3 +164,8 @@ def test_an_artifact_goes_on_learning_where_the_router_stood(tmp_path):
     for each in (router, loaded):
         each.update(CHATS[:2], ["sums"] * 2, [0.5, 0.0], [1.0, 1.0])
     np.testing.assert_array_equal(loaded.predict(SUMS + CHATS), router.predict(SUMS + CHATS))
+
+
+def test_a_reward_without_its_query_is_an_error():
+    with pytest.raises(ValueError, match="longer"):
+        fitted().update(SUMS[:1], ["sums", "sums"], [1.0, 1.0], [1.0, 1.0])

@@ -107,3 +107,13 @@ def test_descriptions_tell_what_queries_do_not(tmp_path):
     save_artifact(tmp_path / "a", router, card="")
     loaded = load_artifact(tmp_path / "a", encoders=[encoder]).router
     np.testing.assert_array_equal(loaded.predict(["task 5 please"]), router.predict(["task 5 please"]))
+
+
+def test_a_log_with_one_expert_a_query_is_enough():
+    """What the others would have earned is taken from the category."""
+    rows = list(outcomes(n=120))
+    log = [
+        Outcome(row.query, {"abcd"[i // 2 % 4]: row.rewards["abcd"[i // 2 % 4]]}, group=row.group)
+        for i, row in enumerate(rows)
+    ]
+    assert fitted(log).predict(list(QUESTIONS)).argmax(axis=1).tolist() == [0, 2]

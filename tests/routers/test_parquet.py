@@ -84,6 +84,7 @@ def test_experts_may_be_json_texts_and_the_query_messages(tmp_path):
             "field 'rewards.a': expected a number from 0 to 1, got 2",
         ),
         ({"query": ["q", "q"], "rewards": ["{}", "{"]}, "field 'rewards': .* got broken JSON"),
+        ({"query": ["q", "q"], "rewards": ["{}", "[" * 100_000]}, "field 'rewards': .* got broken JSON"),
         ({"query": ["q", "q"], "rewards": ["{}", "3"]}, "field 'rewards': expected an object"),
         ({"query": ["q", None], "rewards": ["{}", "{}"]}, "the field 'query' is missing"),
         ({"query": ["q", "q"], "rewards": ["{}", "{}"], "other": [None, 1]}, "unknown field 'other'"),
@@ -108,6 +109,12 @@ def test_a_damaged_file_says_so(tmp_path, damage):
     write_outcomes(path, [Outcome(json.dumps(i), {"a": 1.0}) for i in range(50)])
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(OutcomeError, match=r"o.parquet: expected a Parquet file, got a damaged one"):
+        list(read_outcomes(path))
+
+
+def test_rewards_that_are_one_number_beside_answers_are_an_error(tmp_path):
+    path = file_with(tmp_path / "o.parquet", query=["q"], rewards=[3], answers=[{"a": None}])
+    with pytest.raises(OutcomeError, match="o.parquet:1: field 'rewards': expected an object"):
         list(read_outcomes(path))
 
 

@@ -38,7 +38,7 @@ async def scores(service):
 
 async def until(condition):
     async with asyncio.timeout(10):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110  routers give no event
             await asyncio.sleep(0.01)
 
 
