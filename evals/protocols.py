@@ -4,8 +4,8 @@
         for train, test in protocol.splits: ...          # RewardTables of the same experts
 
 Queries of a test set that stand in its training set, as they are or nearly so, are dropped. Cross-validation is over folds by query
-hash, which keep equal queries together, in several rounds where queries are few. The data are not part of the project (`$SWITCHYARD_DATA`); a protocol whose files are
-missing is left out.
+hash, which keep equal queries together, in several rounds where queries are few. The data are not part of the project
+(`$SWITCHYARD_DATA`); a protocol whose files are missing is left out.
 """
 
 from __future__ import annotations

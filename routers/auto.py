@@ -11,7 +11,7 @@ not sum to 1: where nothing can be learned they are near 0, and what is left is 
 
 Far from everything seen the differences are drawn in further. How much, is learned too: members are also fitted with whole groups
 left out, and `far_trust_` is how much of the differences held on those. Which of the two a query is like, its nearest neighbour
-tells. The standard error joins the members' own with how far they disagree.
+tells. The standard error joins the members' own with how far they are from the blend, and so grows where they are not believed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class AutoRouter(LearnedRouter):
 
     def std_vectors(self, vectors: FloatArray) -> FloatArray:
         gains = self._gains(self.members_, self.means_, vectors)
-        disagreement = gains.var(axis=0)
+        disagreement = ((gains - self._blend(gains, self._reach(vectors))) ** 2).mean(axis=0)
         own = [_member_std(member, vectors) for member in self.members_ if member.has_std]
         std: FloatArray = np.sqrt(disagreement + (np.mean(own, axis=0) ** 2 if own else 0.0))
         return std

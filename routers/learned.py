@@ -82,8 +82,13 @@ class LearnedRouter(ABC):
         """`fit` with the queries' vectors `(n_queries, dimensions)` at hand, for the table's experts alone."""
         if not len(table):
             raise ValueError(f"a router of type '{self.type}' needs outcomes to learn from, got none with a reward")
+        from threadpoolctl import threadpool_limits
+
         self.fitted_experts_, self.added_ = table.experts, ()
-        self.fit_table(table, vectors)
+        # On one thread sums have one order, so that results don't depend on the machine; and a busy machine makes small products
+        # on several threads a hundred times slower.
+        with threadpool_limits(1):
+            self.fit_table(table, vectors)
         return self
 
     def encode(self, queries: Sequence[str], reader: Encoder | None = None) -> FloatArray:

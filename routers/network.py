@@ -136,9 +136,7 @@ def minimise(
         value, gradients = objective(_shaped(point, start))
         return value / scale, _flat(gradients) / scale
 
-    # On one thread sums have one order, so results don't depend on the machine; and a busy machine makes small products on
-    # several threads a hundred times slower.
-    with threadpool_limits(1):
+    with threadpool_limits(1):  # as in `LearnedRouter.fit_encoded`, which is not the only one that calls this
         result = minimize(
             flat_objective,
             _flat(start),

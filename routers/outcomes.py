@@ -193,9 +193,7 @@ def _numbers(row: Mapping[str, Any], name: str, low: float, high: float) -> dict
     for expert, value in _mapping(row, name).items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not low <= value <= high:
-            raise Invalid(
-                f"field '{name}.{expert}': expected a number from {low:g} to {high:g}, got {shown(value)}"
-            )
+            raise Invalid(f"field '{name}.{expert}': expected a number from {low:g} to {high:g}, got {shown(value)}")
         numbers[expert] = float(value)
     return numbers
 

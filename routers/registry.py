@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from routers.base import Encoder, ExpertCard, Router
 
@@ -48,6 +48,7 @@ ROUTERS: dict[str, str] = {
     "factorization": "routers.factorization:FactorizationRouter",
 }
 """Where each type's class is."""
+_FINITE = ConfigDict(allow_inf_nan=False)
 
 
 def router_class(type: str) -> builtins.type[Router]:
@@ -82,7 +83,7 @@ def _checked(type: str, router: Callable[..., Router], parameters: Mapping[str, 
             known = ", ".join(accepted) or "none"
             raise ValueError(f"unknown parameter '{name}' of a router of type '{type}', which accepts: {known}")
         try:
-            checked[name] = TypeAdapter(accepted[name]).validate_python(value)
+            checked[name] = TypeAdapter(accepted[name], config=_FINITE).validate_python(value)
         except ValidationError as exc:
             reason = exc.errors()[0]["msg"]
             raise ValueError(f"parameter '{name}' of a router of type '{type}': {reason}, got {value!r}") from exc

@@ -29,15 +29,21 @@ from routers.regions import one_hot
 from routers.splits import fold_numbers, normalised
 from routers.table import RewardTable
 from routers.tags import Tags
+from routers.tuning import best_setting
 
 PRIOR_ROWS = 10.0
 """Queries that the prior of a pilot counts for in its group: its expert's over all groups or, for a newcomer, those it is like."""
+SHARPNESS = (8.0, 4.0, 2.0, 16.0)
+"""What to choose from; the first where all are equal."""
 FOLDS = 3
 """Of the training queries; rewards are calibrated on one that no pilot was made of."""
 
 
 class RetrieverRouter(LearnedRouter):
-    """groups: how many to find by k-means; None for the outcomes' own. sharpness: of closeness, 0 for shares alone."""
+    """groups: how many to find by k-means; None for the outcomes' own.
+
+    sharpness: of closeness, 0 for shares alone; None to choose by cross-validation. seed: of clusters and folds.
+    """
 
     type = "retriever"
     centres_: FloatArray
@@ -48,6 +54,7 @@ class RetrieverRouter(LearnedRouter):
     """`(n_experts, n_groups, dimensions)`, of length 1."""
     shares_: FloatArray
     """`(n_experts, n_groups)`: how much of what all experts earn in the group is this one's."""
+    sharpness_: float
     scale_: RewardScale
 
     def __init__(
@@ -56,7 +63,7 @@ class RetrieverRouter(LearnedRouter):
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
         groups: Annotated[int, Field(ge=1)] | None = None,
-        sharpness: Annotated[float, Field(ge=0)] = 8.0,
+        sharpness: Annotated[float, Field(ge=0)] | None = None,
         seed: int = 0,
     ) -> None:
         self.experts = experts
@@ -66,15 +73,10 @@ class RetrieverRouter(LearnedRouter):
         self.seed = seed
 
     def fit_table(self, table: RewardTable, vectors: FloatArray) -> None:
-        labels = category_labels(table, vectors, self.groups, self.seed)
-        rows = _held_out(table, self.seed)
-        if not rows.all():
-            self._make_pilots(table.rows(~rows), vectors[~rows], labels[~rows], int(labels.max()) + 1)
-            scores = self._scores(vectors)
-        self._make_pilots(table, vectors, labels, int(labels.max()) + 1)
-        if rows.all():
-            scores = self._scores(vectors)
-        self.scale_ = fit_scale(table, vectors, scores, rows)
+        chosen = self.sharpness
+        if chosen is None:
+            chosen = best_setting(SHARPNESS, self._predicted, table, vectors, default=SHARPNESS[0], seed=self.seed)
+        self._fit(chosen, table, vectors)
 
     def predict_vectors(self, vectors: FloatArray) -> FloatArray:
         return self.scale_(vectors, self._scores(vectors))
@@ -99,6 +101,22 @@ class RetrieverRouter(LearnedRouter):
         self.pilots_, self.shares_ = np.concatenate([self.pilots_, pilots]), np.concatenate([self.shares_, shares])
         self.fitted_experts_ = (*self.fitted_experts_, card.name)
 
+    def _predicted(self, sharpness: float, table: RewardTable, vectors: FloatArray, asked: FloatArray) -> FloatArray:
+        self._fit(sharpness, table, vectors)
+        return self.predict_vectors(asked)
+
+    def _fit(self, sharpness: float, table: RewardTable, vectors: FloatArray) -> None:
+        self.sharpness_ = sharpness
+        labels = category_labels(table, vectors, self.groups, self.seed)
+        rows = _held_out(table, self.seed)
+        if not rows.all():
+            self._make_pilots(table.rows(~rows), vectors[~rows], labels[~rows], int(labels.max()) + 1)
+            scores = self._scores(vectors)
+        self._make_pilots(table, vectors, labels, int(labels.max()) + 1)
+        if rows.all():
+            scores = self._scores(vectors)
+        self.scale_ = fit_scale(table, vectors, scores, rows)
+
     def _make_pilots(self, table: RewardTable, vectors: FloatArray, labels: Tags, num_groups: int) -> None:
         memberships = one_hot(labels, num_groups)
         weights = np.where(table.tried, table.weights, np.float32(0.0))
@@ -113,7 +131,7 @@ class RetrieverRouter(LearnedRouter):
     def _scores(self, vectors: FloatArray) -> FloatArray:
         """`(n_queries, n_experts)`: each expert's share of the query, 0..1; rows sum to 1."""
         cosines = vectors @ self.pilots_.reshape(-1, self.pilots_.shape[2]).T
-        closeness = np.exp(np.float32(self.sharpness) * (cosines - 1.0)) * (self.sizes_ * self.shares_).ravel()
+        closeness = np.exp(np.float32(self.sharpness_) * (cosines - 1.0)) * (self.sizes_ * self.shares_).ravel()
         scores = closeness.reshape(len(vectors), *self.shares_.shape).sum(axis=2)
         shares: FloatArray = scores / np.maximum(scores.sum(axis=1, keepdims=True), np.float32(1e-9))
         return shares

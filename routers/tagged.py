@@ -14,9 +14,11 @@ and Williams 2006, equation 2.9).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.learned import LearnedRouter
@@ -55,10 +57,15 @@ class TaggedRouter(LearnedRouter):
     covariance_: FloatArray
     """`(n_features, n_features)`, of the weights, for a noise of 1."""
     noise_: FloatArray
-    """`(n_experts,)`: variance of a reward around its expectation."""
+    """`(n_experts,)`: variance of a reward, times how much less it was tried than `covariance_` takes it to be."""
 
     def __init__(
-        self, *, experts: Sequence[ExpertCard] = (), encoder: Encoder, penalty: float = 20.0, seed: int = 0
+        self,
+        *,
+        experts: Sequence[ExpertCard] = (),
+        encoder: Encoder,
+        penalty: Annotated[float, Field(gt=0)] = 20.0,
+        seed: int = 0,
     ) -> None:
         self.experts = experts
         self.encoder = encoder
@@ -117,9 +124,11 @@ class TaggedRouter(LearnedRouter):
             systems = ((wide * column[:, None], column * gain) for column, gain in zip(weights.T, gains.T, strict=True))
             solved = np.stack([np.linalg.solve(x.T @ wide + ridge, wide.T @ y) for x, y in systems], axis=1)
         left = weights * (gains - wide @ solved) ** 2
-        noise = (left.sum(axis=0) + 0.25) / (weights.sum(axis=0) + 1.0)
+        totals = weights.sum(axis=0)
+        noise = (left.sum(axis=0) + 0.25) / (totals + 1.0)
+        rows = totals**2 / np.maximum((weights**2).sum(axis=0), 1e-12)  # effective ones: Kish 1965
         self.weights_, self.covariance_ = solved.astype(np.float32), covariance.astype(np.float32)
-        self.noise_ = noise.astype(np.float32)
+        self.noise_ = (noise * (totals.mean() + self.penalty) / (rows + self.penalty)).astype(np.float32)
 
 
 def softmax(logits: FloatArray) -> FloatArray:

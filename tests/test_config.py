@@ -83,3 +83,23 @@ def test_no_expert_is_hidden_by_the_default_policy():
     declared = Config.model_validate({**experts, "policies": {"auto": {}}})
     assert [loc for loc, _ in declared.dangling()] == [("policies", "auto")]
     assert list(declared.offered_policies) == ["auto"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"threshold": 0.5}, "`threshold` belongs to a policy with `mode: cascade`"),
+        ({"mode": "one", "confidence": "self"}, "`confidence` belongs to a policy with `mode: cascade`"),
+        (
+            {"mode": "cascade", "samples": 5},
+            "`samples` belongs to `confidence: agreement`, and this policy's is logprobs",
+        ),
+        ({"mode": "cascade", "explore": 0.1}, "a cascade does not explore"),
+        ({"mode": "cascade", "confidence": "guess"}, "'logprobs', 'dispersion', 'agreement' or 'self'"),
+        ({"mode": "cascade", "threshold": 1.5}, "less than or equal to 1"),
+        ({"mode": "cascade", "steps": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_a_policy_says_what_is_wrong_with_its_cascade(policy, message):
+    with pytest.raises(ValueError, match=message):
+        Config.model_validate({"version": 1, "experts": [BASE], "policies": {"thrifty": policy}})

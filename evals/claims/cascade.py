@@ -52,8 +52,12 @@ def claim(data: Path) -> Claim:
 def saved(rows: FloatArray) -> float:
     """Share of the strong expert's cost. rows: reward and cost of the cascade, the weak and the strong expert, `(n, 6)`."""
     ours, cost, weak, weak_cost, strong, strong_cost = rows.mean(axis=0)
-    share = 1.0 if strong <= weak else (ours - weak) / (strong - weak)
-    lot = strong_cost if ours >= strong else weak_cost + max(0.0, share) * (strong_cost - weak_cost)
+    if ours <= weak:
+        lot = weak_cost
+    elif ours >= strong:
+        lot = strong_cost
+    else:
+        lot = weak_cost + (ours - weak) / (strong - weak) * (strong_cost - weak_cost)
     return float((lot - cost) / strong_cost)
 
 

@@ -1,9 +1,9 @@
 """A new expert's embedding from a few outcomes: the best expert is left out, and comes back with 30 of them.
 
-claim(Path("data/outcomes")).difference       # reward with the expert that came back, less reward without it
+    claim(Path("data/outcomes")).difference       # reward with the expert that came back, less reward without it
 
-An outcome here is a query with the rewards of all experts. Weak experts that come back in this way change nothing, for most of them
-are never the best choice, however well they are known.
+An outcome here is a query with the rewards of all experts. For the best expert alone: averaged over all experts, each left out in
+An outcome here is a query with the rewards of all experts. For the best expert alone: over all experts, each left out in
 """
 
 from __future__ import annotations

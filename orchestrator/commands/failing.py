@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from orchestrator.errors import DataError, MissingExtra
 
-_OF_TRAINING = frozenset({"sklearn", "scipy", "pyarrow"})
+_OF_TRAINING = frozenset({"sklearn", "scipy", "pyarrow", "faiss", "threadpoolctl"})
 
 
 @contextmanager

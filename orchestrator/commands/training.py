@@ -49,7 +49,7 @@ LambdaOption = Annotated[float, typer.Option("--lambda", min=0.0, help="Reward g
 WorthOption = Annotated[
     float | None, typer.Option("--usd-per-unit", min=0.0, help="What costs are worth that aren't in USD.")
 ]
-SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of all that is drawn.")]
 
 
 def train(
@@ -166,6 +166,8 @@ def _read(
 
     progress("reading outcomes", 0, 0)
     fitting = MAX_QUERIES if encoder is None else MAX_VECTOR_BYTES // (4 * (encoder.dimensions + SPELLING))
+    if encoder is not None and not fitting:
+        raise DataError(f"features of {encoder.dimensions:,} dimensions: not even one query's fit into a gigabyte")
     return read_table(files, experts=_names(experts), max_queries=min(MAX_QUERIES, fitting))
 
 
@@ -201,11 +203,11 @@ def _load(folder: Path, config: Path | None) -> tuple[Artifact, Encoder | None]:
 def _chosen(table: RewardTable, groups: str | None, split: str | None) -> RewardTable:
     """The queries of these groups and this split. Raises ValueError, with those that there are, when there are none."""
     table = _where(table, table.groups, _names(groups), "group")
-    return _where(table, table.splits, [split] if split else None, "split")
+    return _where(table, table.splits, None if split is None else [split], "split")
 
 
 def _names(listed: str | None) -> list[str] | None:
-    return [name.strip() for name in listed.split(",")] if listed else None
+    return None if listed is None else [name.strip() for name in listed.split(",")]
 
 
 def _where(table: RewardTable, labels: Sequence[str | None], wanted: Sequence[str] | None, name: str) -> RewardTable:

@@ -24,7 +24,7 @@ from ruamel.yaml.nodes import Node, SequenceNode
 
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import parse_config, read_text
-from orchestrator.fleet.mappingedit import in_braces, last_line
+from orchestrator.fleet.mappingedit import in_braces, last_line, lines_of
 
 
 def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
@@ -32,7 +32,7 @@ def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
     text = read_text(path)
     parse_config(text, path)
     experts = _experts(text, path)
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     end = last_line(experts) + 1
     if not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
@@ -48,7 +48,7 @@ def remove_expert(path: Path, name: str) -> None:
         raise ConfigError(f"{path}: '{name}' is no expert; expected one of {', '.join(names)}")
     experts = _experts(text, path)
     item = experts.value[names.index(name)]
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     first, end = _extent(lines, item, dash=experts.start_mark.column)
     emptied = [line if not first <= i < end else "\n" for i, line in enumerate(lines)]
     parse_config("".join(emptied), path)  # with every other line where it was, so that errors point at it

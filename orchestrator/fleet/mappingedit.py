@@ -10,6 +10,7 @@ validating and replacing the file is in `configedit.py`, which also edits the li
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,11 @@ def without(text: str, keys: Sequence[str]) -> str:
     return _removed(text, parent, names.index(keys[-1])) if keys[-1] in names else text
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines with their ends, as YAML counts them: other characters that Python splits lines at, it takes as text."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
+
+
 def last_line(node: Node) -> int:
     """The index of the last line that belongs to a node."""
     if isinstance(node, CollectionNode) and not node.flow_style and node.value:
@@ -75,7 +81,7 @@ def _inserted(text: str, node: MappingNode, key: str, value: Any) -> str:
     if node.flow_style:
         at = node.value[-1][1].end_mark.index if node.value else node.start_mark.index + 1
         return text[:at] + (", " if node.value else "") + f"{_flow(key)}: {_flow(value)}" + text[at:]
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     end, indent = last_line(node) + 1, node.start_mark.column
     if not lines[end - 1].endswith(("\n", "\r")):
         lines[end - 1] += "\n"
@@ -97,7 +103,7 @@ def _replaced(text: str, node: Node, value: Any) -> str:
 def _removed(text: str, parent: MappingNode, index: int) -> str:
     key, value = parent.value[index]
     if not parent.flow_style:
-        lines = text.splitlines(keepends=True)
+        lines = lines_of(text)
         return "".join(lines[: key.start_mark.line] + lines[last_line(value) + 1 :])
     if index:
         return text[: parent.value[index - 1][1].end_mark.index] + text[value.end_mark.index :]

@@ -12,10 +12,12 @@ again into the same folder changes nothing that is live. The YAML says all that 
       auto: {router: support-9f3c1a2b, previous: default}
 
 `roll_back` exchanges the two. Promoted routers that no policy names any more are taken out of the YAML; their copies stay on disk.
+Before the YAML changes, its routers are loaded once, as a gateway would load them.
 """
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shutil
 import tempfile
@@ -29,7 +31,7 @@ from orchestrator.fleet.configfile import load_config, parse_config, read_text
 from orchestrator.fleet.encoding import Encoders
 from orchestrator.fleet.mappingedit import with_value, without
 from orchestrator.fleet.routers import make_scorers
-from routers.artifact import ArtifactError, artifact_fingerprint
+from routers.artifact import CONFIG, WEIGHTS, ArtifactError, artifact_fingerprint
 
 PROMOTED = Path(".switchyard") / "routers"
 """Where copies of promoted artifacts lie, from the YAML's folder."""
@@ -43,7 +45,7 @@ def promote(path: Path, folder: Path, *, policy: str, shadow: bool = False) -> P
     config = load_config(path)
     before = _policy(config, policy)
     name = _name(folder)
-    _check(config, name, folder, path.parent)
+    _check(config.model_copy(update={"routers": {name: RouterSpec(artifact=folder.resolve())}}), path.parent)
     _copy(folder, path.parent / PROMOTED / name)
     text = read_text(path)
     if name not in config.routers:
@@ -58,7 +60,7 @@ def promote(path: Path, folder: Path, *, policy: str, shadow: bool = False) -> P
 
 
 def roll_back(path: Path, *, policy: str) -> PolicySpec:
-    """Exchange the policy's router and its `previous` one. Raises `ConfigError` when it has none."""
+    """Exchange the policy's router and its `previous` one. Raises `ConfigError` when it has none, or one of them can't be used."""
     config = load_config(path)
     before = _policy(config, policy)
     if before.previous is None:
@@ -83,29 +85,35 @@ def _name(folder: Path) -> str:
     return stem if stem.endswith(f"-{fingerprint}") else f"{stem}-{fingerprint}"
 
 
-def _check(config: Config, name: str, folder: Path, base_dir: Path) -> None:
-    """That the gateway would take it. Raises `ConfigError`."""
-    candidate = config.model_copy(update={"routers": {name: RouterSpec(artifact=folder.resolve())}})
-    make_scorers(candidate, Encoders().of(config, base_dir), base_dir)
+def _check(config: Config, base_dir: Path) -> None:
+    """That the gateway would take its routers. Raises `ConfigError`."""
+    make_scorers(config, Encoders().of(config, base_dir), base_dir)
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """The copy appears whole or not at all. One that is there is of the same fingerprint."""
-    if target.exists():
+    """The copy appears whole or not at all. One that is there stays, unless it was damaged. Raises `ConfigError`."""
+    if not any(filecmp.cmpfiles(folder, target, (CONFIG, WEIGHTS), shallow=False)[1:]):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as place:
-        shutil.copytree(folder, Path(place) / "artifact")
-        (Path(place) / "artifact").replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as place:
+            fresh = shutil.copytree(folder, Path(place) / "fresh")
+            if target.exists():
+                target.replace(Path(place) / "damaged")
+            fresh.replace(target)
+    except OSError as exc:
+        raise ConfigError(f"{target}: can't be written: {exc.strerror or exc}") from exc
 
 
 def _written(path: Path, text: str, before: Config, policy: str) -> PolicySpec:
-    """Put the text in the file's place, unless other policies would change with it, as those do that share an alias."""
+    """Put the text in the file's place, unless the gateway would refuse it, or other policies would change with it, as those do
+    that share an alias."""
     after = parse_config(text, path)
     if _others(after, policy) != _others(before, policy):
         raise ConfigError(
             f"{path}: policies.{policy} is shared with another policy by an alias; expected one of its own"
         )
+    _check(after, path.parent)
     replace_text(path, text)
     return _policy(after, policy)
 

@@ -123,30 +123,33 @@ class Asker:
 
     async def answer(self, expert: str, item: Item, *, max_tokens: int, temperature: float | None = None) -> Said:
         """What an expert answers to a query. Raises `BudgetSpent`, and `SwitchyardError` when it can't be asked now."""
-        entry = await self._chat(expert, item.messages, max_tokens, temperature)
-        return Said(None if entry.value is None else str(entry.value), entry.cost_usd)
+        return _said(await self._call(*self._request(expert, item.messages, max_tokens, temperature), _text))
+
+    def remembered(self, expert: str, item: Item, *, max_tokens: int, temperature: float | None = None) -> Said | None:
+        """What an expert answered to the same query before; None when it wasn't asked."""
+        entry = self._journal.get(self._key(*self._request(expert, item.messages, max_tokens, temperature)))
+        return None if entry is None else _said(entry)
 
     async def say(self, expert: str, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> str | None:
-        entry = await self._chat(expert, messages, max_tokens, 0.0)
-        return None if entry.value is None else str(entry.value)
+        return _said(await self._call(*self._request(expert, messages, max_tokens, 0.0), _text)).text
 
     async def cosine(self, expert: str, first: str, second: str) -> float:
         read = partial(_cosine, expert)
         entry = await self._call(self.spec(expert, "embedding"), "embedding", {"input": [first, second]}, read)
         return float(entry.value or 0.0)
 
-    async def _chat(
+    def _request(
         self, expert: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, temperature: float | None
-    ) -> Entry:
-        """One that only completes text gets what the messages say as a prompt."""
+    ) -> tuple[ExpertBase, Kind, dict[str, Any]]:
+        """An expert that only completes text gets what the messages say as a prompt."""
         spec = self.spec(expert)
         body: dict[str, Any] = {"max_tokens": max_tokens}
         if temperature is not None:
             body["temperature"] = temperature
         if "chat" in spec.serves:
-            return await self._call(spec, "chat", {"messages": list(messages), **body}, _text)
+            return spec, "chat", {"messages": list(messages), **body}
         prompt = "\n\n".join(str(message.get("content") or "") for message in messages)
-        return await self._call(spec, "completion", {"prompt": prompt, **body}, _text)
+        return spec, "completion", {"prompt": prompt, **body}
 
     async def _call(self, spec: ExpertBase, kind: Kind, body: dict[str, Any], read: Read) -> Entry:
         key = self._key(spec, kind, body)
@@ -251,6 +254,10 @@ def _entry(spec: ExpertBase, query: Query, answer: Answer | None, read: Read) ->
     prompt_tokens = usage.prompt_tokens or query.prompt_tokens + query.other_prompt_tokens
     completion_tokens = usage.completion_tokens or (estimate(value) if isinstance(value, str) else 0)
     return Entry(spec.name, value, cost_usd(spec.price, prompt_tokens, completion_tokens))
+
+
+def _said(entry: Entry) -> Said:
+    return Said(None if entry.value is None else str(entry.value), entry.cost_usd)
 
 
 def _text(body: bytes) -> str | None:

@@ -4,7 +4,8 @@
     collected.answers(0)                          # {"small": "391", "large": None}
 
 Experts elsewhere are asked at once; those that hold weights here follow one another, with those that share their weights beside
-them. An expert that fails `GIVE_UP_AFTER` times in a row isn't asked further. Not here: how one is asked (`asking.py`).
+them. An expert that fails `GIVE_UP_AFTER` times in a row isn't asked further, and nobody is once the budget is spent; what was
+answered before is there all the same. Not here: how one is asked (`asking.py`).
 """
 
 from __future__ import annotations
@@ -102,15 +103,17 @@ async def _ask_all(
     asker: Asker, items: Sequence[Item], expert: str, settings: Settings, step: Step, collected: Collected
 ) -> None:
     in_a_row = 0
+    max_tokens, temperature = settings.max_tokens, settings.temperature
 
     async def ask(numbered: tuple[int, Item]) -> None:
         nonlocal in_a_row
         index, item = numbered
         try:
-            if not collected.budget_spent and in_a_row < GIVE_UP_AFTER:
-                said = await asker.answer(
-                    expert, item, max_tokens=settings.max_tokens, temperature=settings.temperature
-                )
+            known = asker.remembered(expert, item, max_tokens=max_tokens, temperature=temperature)
+            if known is not None:
+                collected.said[index, expert] = known
+            elif not collected.budget_spent and in_a_row < GIVE_UP_AFTER:
+                said = await asker.answer(expert, item, max_tokens=max_tokens, temperature=temperature)
                 collected.said[index, expert] = said
                 in_a_row = 0
             elif not collected.budget_spent:

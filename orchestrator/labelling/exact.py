@@ -26,5 +26,10 @@ class ExactGrader:
         needs_target(item, "exact")
 
     async def grade(self, item: Item, answers: Mapping[str, str | None]) -> dict[str, float]:
-        wanted = final_answer(needs_target(item, "exact"))
-        return {expert: float(bool(text) and final_answer(text or "") == wanted) for expert, text in answers.items()}
+        wanted = _concluded(needs_target(item, "exact"))
+        return {expert: float(bool(text) and _concluded(text or "") == wanted) for expert, text in answers.items()}
+
+
+def _concluded(text: str) -> str:
+    """The conclusion; of a text without words, as an operator is, the text itself."""
+    return final_answer(text) or text.strip()

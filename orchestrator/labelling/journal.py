@@ -35,6 +35,10 @@ class _Line(msgspec.Struct, frozen=True):
     entry: Entry
 
 
+_BEGINNING = b'{"key":"'
+"""Of every line."""
+
+
 class Journal:
     """file: a descriptor that appends. entries: what is in it, by key."""
 
@@ -83,7 +87,7 @@ def _read(path: Path, file: int) -> dict[str, Entry]:
     whole = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
                 break
             try:
                 read = msgspec.json.decode(line, type=_Line)

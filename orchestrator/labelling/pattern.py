@@ -44,10 +44,11 @@ class RegexGrader:
 
     async def grade(self, item: Item, answers: Mapping[str, str | None]) -> dict[str, float]:
         pattern = self._library.compile(needs_target(item, "regex"))
-        return {expert: float(await asyncio.to_thread(_found, pattern, text or "")) for expert, text in answers.items()}
+        return {expert: float(await asyncio.to_thread(found, pattern, text or "")) for expert, text in answers.items()}
 
 
-def _found(pattern: Any, text: str) -> bool:
+def found(pattern: Any, text: str) -> bool:
+    """Whether a compiled pattern of `regex` is in `text`, as far as can be told in `TIMEOUT_S`."""
     try:
         return pattern.search(text, timeout=TIMEOUT_S, concurrent=True) is not None
     except TimeoutError:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from orchestrator.gateway.requests import make_query
 
 _READ = ("query", "id", "group", "split", "target", "choices", "schema", "tests")
 _OF_OUTCOMES = ("rewards", "costs", "cost_unit", "answers", "propensity")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def read_items(path: Path) -> Iterator[Item]:
                 if not line.isspace():
                     yield _item(_row(line), number)
     except (EOFError, zlib.error, OSError) as exc:
-        raise LabelError(f"{path}: can't be read: {exc}") from exc
+        raise LabelError(f"{path}: can't be read: {getattr(exc, 'strerror', None) or exc}") from exc
     except (ValueError, RecursionError) as exc:
         raise LabelError(f"{path}:{number}: {exc}") from exc
 
@@ -73,6 +75,8 @@ def _row(line: bytes) -> dict[str, Any]:
     row = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError(f"expected a JSON object, got {_shown(row)}")  # noqa: TRY004 (a line is wrong, not a call)
+    if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+        raise ValueError("expected text that UTF-8 can hold, got half of a surrogate pair")
     if unknown := row.keys() - {*_READ, *_OF_OUTCOMES}:
         raise ValueError(f"unknown field '{min(unknown)}', expected one of {', '.join(_READ)}")
     return row

@@ -59,8 +59,13 @@ async def label(service: Service, job: Job, watch: Watch = unwatched) -> Report:
         raise LabelError(f"{job.out}: expected a file to write, in a folder that is there")
     if job.out.resolve() == job.queries.resolve():
         raise LabelError(f"{job.out}: these are the queries; expected another file to write")
+    kept = job.out.with_name(f"{job.out.name}.journal")
+    if job.out.exists() and not kept.exists():
+        raise LabelError(
+            f"{job.out}: is there and has no {kept.name}; expected a new file, or one written by `switchyard label`"
+        )
     items = list(read_items(job.queries))
-    with Journal.open(job.out.with_name(f"{job.out.name}.journal")) as journal:
+    with Journal.open(kept) as journal:
         asker = Asker(service, journal, max_cost_usd=job.max_cost_usd)
         experts = _experts(asker, service, job.experts)
         grader = await make_grader(job.reward, Tools(asker, job.weights, job.pairs))

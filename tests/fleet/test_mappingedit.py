@@ -100,3 +100,9 @@ def _at(data, keys):
     for key in keys:
         data = data[key]
     return data
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85"])
+def test_lines_are_those_of_yaml(separator):
+    text = f'note: "a{separator}b"\npolicies:\n  auto: {{}}\nend: 1\n'
+    assert with_value(text, ("policies", "cheap"), "x") == text.replace("{}\n", "{}\n  cheap: x\n")

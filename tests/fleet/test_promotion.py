@@ -105,6 +105,32 @@ def test_what_the_gateway_would_refuse_is_refused_before(path, artifact, change,
     assert not (path.parent / ".switchyard").exists()
 
 
+def test_a_copy_that_was_damaged_is_made_anew(path, artifact):
+    name = promote(path, artifact, policy="auto").router
+    copy = path.parent / ".switchyard" / "routers" / name
+    (copy / "weights.safetensors").write_bytes(b"")
+    promote(path, artifact, policy="auto")
+    assert (copy / "weights.safetensors").read_bytes() == (artifact / "weights.safetensors").read_bytes()
+    assert [place.name for place in copy.parent.iterdir()] == [name]
+
+
+def test_there_is_no_way_back_to_a_router_that_is_damaged(path, artifact):
+    name = promote(path, artifact, policy="auto").router
+    roll_back(path, policy="auto")
+    text = path.read_text()
+    (path.parent / ".switchyard" / "routers" / name / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"routers.{name}: .*damaged"):
+        roll_back(path, policy="auto")
+    assert path.read_text() == text
+
+
+def test_a_place_that_no_copy_can_be_put_in_is_told(path, artifact):
+    (path.parent / ".switchyard").write_text("a file")
+    with pytest.raises(ConfigError, match="can't be written"):
+        promote(path, artifact, policy="auto")
+    assert path.read_text() == TEXT
+
+
 def test_a_policy_that_is_none_is_told_those_there_are(path, artifact):
     with pytest.raises(ConfigError, match="'best' is no policy; expected one of auto, other"):
         promote(path, artifact, policy="best")

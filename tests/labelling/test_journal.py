@@ -41,6 +41,14 @@ def test_a_damaged_line_is_told(tmp_path):
         pass
 
 
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path):
+    path = tmp_path / "o.jsonl.journal"
+    path.write_text("precious")
+    with pytest.raises(LabelError, match="this is no journal"), Journal.open(path):
+        pass
+    assert path.read_text() == "precious"
+
+
 def test_one_run_at_a_time_holds_it(tmp_path):
     path = tmp_path / "o.journal"
     with Journal.open(path), pytest.raises(LabelError, match="another run is writing it"), Journal.open(path):

@@ -79,6 +79,7 @@ def test_gzipped_files_are_read(tmp_path):
         ({"query": "Hi", "tagret": "4"}, "unknown field 'tagret'"),
         ({"target": "4"}, "field 'query': expected text or a list of chat messages, got null"),
         ({"query": "  "}, "field 'query'"),
+        ({"query": "\ud800"}, "expected text that UTF-8 can hold"),
         ({"query": [{"role": "user", "content": 3}]}, "field 'query'"),
         ({"query": "Hi", "choices": ["one"]}, "field 'choices': expected a list of 2 to 26 texts"),
         ({"query": "Hi", "choices": ["x"] * 27}, "field 'choices'"),

@@ -105,6 +105,15 @@ async def test_the_budget_is_never_exceeded_and_more_of_it_goes_on(tmp_path):
             assert (report.cost_usd, report.complete, report.num_asked) == (36.0, True, 6)
 
 
+async def test_what_was_answered_before_is_written_though_the_budget_is_spent(tmp_path):
+    async with running_upstream(usual=says(echo_answer)) as upstream:
+        a, b = (openai_expert(name, upstream.base_url, price=price) for name, price in (("a", DEAR), ("b", {})))
+        async with service_of(tmp_path, a, b) as service:
+            await label(service, job_of(tmp_path, *queries(9), experts=("b",)))
+            report = await label(service, job_of(tmp_path, *queries(9), max_cost_usd=0.5))
+    assert (report.budget_spent, report.num_asked, report.num_written) == (True, 0, 9)
+
+
 async def test_judge_calls_are_remembered_and_counted_too(tmp_path):
     async with running_upstream(usual=says(lambda body: {"role": "assistant", "content": "Rating: [[1]]"})) as upstream:
         a, judge = (openai_expert(name, upstream.base_url, model=name, price=DEAR) for name in ("a", "judge"))
@@ -242,6 +251,14 @@ async def test_an_output_that_cannot_be_is_refused(tmp_path, out):
         with pytest.raises(LabelError, match=r"expected (a|another) file to write"):
             await label(service, replace(job_of(tmp_path), out=tmp_path / out))
     assert "What is 2 + 2?" in (tmp_path / "q.jsonl").read_text()
+
+
+async def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "o.jsonl").write_text("precious")
+    async with service_of(tmp_path, {"name": "a", "backend": "echo"}) as service:
+        with pytest.raises(LabelError, match=r"is there and has no o\.jsonl\.journal; expected a new file"):
+            await label(service, job_of(tmp_path))
+    assert (tmp_path / "o.jsonl").read_text() == "precious"
 
 
 async def test_a_file_without_queries_is_refused(tmp_path):

@@ -32,6 +32,11 @@ async def test_exact_takes_nothing_beside_the_target(answer):
     assert await reward("exact", answer, target="Lima") == 0.0
 
 
+async def test_exact_tells_signs_apart():
+    assert await reward("exact", " + ", target="+") == 1.0
+    assert await reward("exact", "-", target="+") == 0.0
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -173,3 +178,16 @@ async def test_a_schema_elsewhere_is_not_fetched():
 async def test_a_broken_schema_is_refused():
     with pytest.raises(ValueError, match="field 'schema': 'strnig' is not valid"):
         await reward("json_schema", "4", schema={"type": "strnig"})
+    with pytest.raises(ValueError, match="field 'schema': expected text as"):
+        await reward("json_schema", "4", schema={"$schema": []})
+
+
+async def test_a_number_beyond_floats_is_a_wrong_answer():
+    assert await reward("json_schema", "1e400", schema={"multipleOf": 0.1}) == 0.0
+
+
+async def test_a_schema_whose_pattern_never_ends_is_given_up():
+    began = time.monotonic()
+    assert await reward("json_schema", f'"{"a" * 60}!"', schema={"pattern": "^(a|a)+$"}) == 0.0
+    assert await reward("json_schema", '"aaa"', schema={"pattern": "^(a|a)+$"}) == 1.0
+    assert time.monotonic() - began < 10

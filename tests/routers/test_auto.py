@@ -6,6 +6,7 @@ import pytest
 from routers.auto import AutoRouter
 from routers.base import Outcome
 from routers.encoders import HashedEncoder
+from routers.registry import make_router
 
 KINDS = {
     "sums": ("What is {} plus {}?", (0.9, 0.2)),
@@ -66,9 +67,15 @@ def test_few_queries_are_enough_to_say_something():
     assert router.trust_.sum() == pytest.approx(2 * 0.8)
 
 
-def test_a_member_must_learn_from_outcomes():
-    with pytest.raises((TypeError, ValueError), match="'random' does not learn"):
-        fitted(outcomes(), members=("random",))
+@pytest.mark.parametrize("member", ["random", "auto"])
+def test_members_learn_from_outcomes_and_have_no_members(member):
+    with pytest.raises(ValueError, match=f"expected types that learn alone, got '{member}'"):
+        fitted(outcomes(), members=("knn", member))
+
+
+def test_there_is_a_member():
+    with pytest.raises(ValueError, match="parameter 'members' of a router of type 'auto'"):
+        make_router("auto", experts=(), encoder=HashedEncoder(8), parameters={"members": []})
 
 
 def test_uncertainty_covers_the_truth():

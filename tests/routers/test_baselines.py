@@ -73,6 +73,11 @@ def test_best_single_learns_mean_rewards():
     assert found["small"] == 0.25
 
 
+def test_best_single_undoes_the_preferences_of_who_chose():
+    found = [Outcome("a", {"small": 1.0}, propensity={"small": 0.25}), Outcome("b", {"small": 0.0})]
+    assert scores(BestSingleRouter(experts=CARDS).fit(found))["small"] == pytest.approx(0.8)
+
+
 def test_best_single_gives_the_untried_the_mean_over_all():
     assert scores(BestSingleRouter(experts=CARDS).fit(OUTCOMES))["local"] == pytest.approx(0.6)
 

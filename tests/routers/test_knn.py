@@ -59,3 +59,11 @@ def test_the_mean_is_trusted_the_more_the_less_neighbours_tell(is_local, pseudo_
 def test_what_is_given_is_not_chosen():
     router = fitted([{"a": 1.0}, {"a": 0.0}, {"a": 0.2}], k=7, temperature=0.3)
     assert router.settings_[1:] == (0.3, 7)
+
+
+def test_one_outcome_leaves_much_uncertain():
+    """Its own variance is 0; with the one row of variance 0.25 that everyone has, sqrt((0.25 / 2) / (1 + 1))."""
+    router = KnnRouter(encoder=ENCODER, k=1, temperature=1.0, pseudo_rows=1.0)
+    router.fit_encoded(table({"a": 1.0}), VECTORS[:1])
+    _, std = router.predict_encoded(VECTORS[:1], return_std=True)
+    assert std == pytest.approx(0.25)

@@ -114,7 +114,7 @@ def test_a_damaged_file_says_so(tmp_path, damage):
 
 def test_rewards_that_are_one_number_beside_answers_are_an_error(tmp_path):
     path = file_with(tmp_path / "o.parquet", query=["q"], rewards=[3], answers=[{"a": None}])
-    with pytest.raises(OutcomeError, match="o.parquet:1: field 'rewards': expected an object"):
+    with pytest.raises(OutcomeError, match=r"o.parquet:1: field 'rewards': expected an object"):
         list(read_outcomes(path))
 
 

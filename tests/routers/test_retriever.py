@@ -3,7 +3,7 @@ import pytest
 
 from routers.base import ExpertCard, Outcome
 from routers.encoders import HashedEncoder
-from routers.retriever import PRIOR_ROWS, RetrieverRouter
+from routers.retriever import PRIOR_ROWS, SHARPNESS, RetrieverRouter
 from tests.support.outcomes import CHATS, SUMS, specialists
 
 ENCODER = HashedEncoder(256)
@@ -94,3 +94,8 @@ def test_a_newcomer_that_earns_most_is_chosen():
     router = fitted(outcomes, groups=1)
     router.add_expert(ExpertCard("c"), [Outcome(query, {"a": 0.4, "b": 0.5, "c": 1.0}) for query in SUMS])
     assert router.predict([SUM])[0].argmax() == 2
+
+
+def test_sharpness_is_chosen_on_held_out_queries_unless_it_is_given():
+    assert fitted().sharpness_ == SHARPNESS[0]
+    assert fitted(sharpness=3.0).sharpness_ == 3.0

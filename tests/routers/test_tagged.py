@@ -1,6 +1,9 @@
 """The router that shrinks to predicted tags."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from routers.base import Outcome
 from routers.encoders import HashedEncoder
@@ -61,3 +64,14 @@ def test_weights_undo_a_logging_policy():
     corrected = fitted(rows).predict(["add 99 and 3"])[0, 0]
     naive = fitted(Outcome(row.query, row.rewards) for row in rows).predict(["add 99 and 3"])[0, 0]
     assert corrected < 0.35 < naive
+
+
+def test_an_expert_tried_on_fewer_queries_is_less_certain():
+    """With a penalty of 20 rows, one tag, and a tenth of 400 rows: variances are as (400 + 20) to (40 + 20)."""
+    dice = np.random.default_rng(0)
+    rows = [
+        Outcome(f"add {i} and {i + 7}", {name: float(dice.random() < 0.5) for name in ("ab" if i % 10 == 0 else "a")})
+        for i in range(400)
+    ]
+    _, (std,) = fitted(replace(row, group="sums") for row in rows).predict(["add 5 and 12"], return_std=True)
+    assert std[1] / std[0] == pytest.approx(np.sqrt(420 / 60), rel=0.15)

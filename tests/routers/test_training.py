@@ -73,6 +73,14 @@ def test_cards_say_what_outcomes_do_not():
     assert made.router.experts[1].description == "poems"
 
 
+def test_routers_that_take_no_table_are_told_of_propensities():
+    """`a` was tried four times as often as it was asked for where it does badly."""
+    rows = [Outcome(f"good {i}", {"a": 1.0}, propensity={"a": 0.2}) for i in range(40)]
+    rows += [Outcome(f"bad {i}", {"a": 0.0}, propensity={"a": 0.8}) for i in range(160)]
+    made = trained(RewardTable.of(rows), type="best_single")
+    assert made.router.scores_[0] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_routers_that_take_no_table_are_trained_as_well():
     made = trained(type="best_single")
     assert made.router.experts_ == ("calculator", "poet")

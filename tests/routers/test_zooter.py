@@ -73,3 +73,11 @@ def test_outcomes_of_one_expert_each_are_enough():
     router = ZooterRouter(encoder=HashedEncoder(256)).fit(rows)
     chosen = [router.experts_[i] for i in router.predict(["What is 12 * 7?", "Tell me a riddle"]).argmax(axis=1)]
     assert chosen == ["calculator", "poet"]
+
+
+def test_an_expert_that_is_always_worst_has_a_share_that_can_be_calculated_with():
+    """At this temperature its share is 0 in float32."""
+    outcomes = [Outcome(f"question {i}", {"a": 1.0, "b": 0.0}) for i in range(30)]
+    router = ZooterRouter(encoder=HashedEncoder(64), temperature=0.001).fit(outcomes)
+    a, b = router.predict(["question 3"])[0]
+    assert a > b

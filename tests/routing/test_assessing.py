@@ -48,7 +48,8 @@ async def test_whoever_rates_itself_best_answers(tmp_path, unfit, fit):
         ("fit", "assessment"),
         ("unfit", "assessment"),
     ]
-    assert decision.cost_usd == pytest.approx(sum(a.cost_usd for a in decision.attempts)) > 0
+    assert decision.cost_usd == pytest.approx(sum(a.cost_usd for a in decision.attempts))
+    assert all(a.cost_usd > 0 for a in decision.attempts)
     asked = unfit.requests[0].body
     assert asked["messages"][0]["content"].startswith("Capital of France?")
     assert (asked["max_tokens"], asked["logprobs"]) == (1, True)

@@ -330,6 +330,16 @@ def test_a_result_whose_prompt_begins_like_a_list_is_text(tmp_path):
     assert outcomes_of("promptfoo", promptfoo_file(tmp_path / "r.json", result))[0].query == "[1, 2] has which length?"
 
 
+DEEP = "[" * 100_000
+
+
+def test_prompts_that_only_look_like_lists_stay_as_they_are(tmp_path):
+    path = jsonl(tmp_path / "x.jsonl", {"prompt": DEEP, "x": True})
+    assert outcomes_of("routellm", path)[0].query == DEEP
+    path = promptfoo_file(tmp_path / "r.json", promptfoo_result("echo", 1, prompt={"raw": DEEP}))
+    assert outcomes_of("promptfoo", path)[0].query == DEEP
+
+
 def test_formats_are_told_by_their_shapes(tmp_path):
     files = {
         "llmrouter": jsonl(tmp_path / "a.jsonl", ROUTING),
