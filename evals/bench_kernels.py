@@ -79,9 +79,10 @@ def choice_inputs() -> dict[str, ChoiceInput]:
 def search_input() -> tuple[Memory, NDArray[np.float32]]:
     """A memory beyond what is searched exactly, of vectors that lie in heaps as texts' do, and a query."""
     rng = np.random.default_rng(0)
-    heaps = rng.normal(size=(300, 384))
-    vectors = heaps[rng.integers(0, 300, 60_000)] + 0.5 * rng.normal(size=(60_000, 384))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    heaps = rng.standard_normal((300, 384), dtype=np.float32)
+    vectors = heaps[rng.integers(0, 300, 60_000)]
+    vectors += np.float32(0.5) * rng.standard_normal(vectors.shape, dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return remember(vectors[1:])[0], vectors[:1]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 
 def with_value(text: str, keys: Sequence[str], value: str | Mapping[str, Any]) -> str:
@@ -60,7 +61,9 @@ def last_line(node: Node) -> int:
 
 
 def in_braces(value: Any) -> Any:
-    """A mapping or list that ruamel writes on one line; anything else as it is."""
+    """A mapping or list that ruamel writes on one line; anything else as it is, but text in quotes where ruamel forgets them."""
+    if isinstance(value, str) and value.startswith(":"):
+        return SingleQuotedScalarString(value)
     if not isinstance(value, Mapping | list):
         return value
     node: CommentedMap | CommentedSeq = CommentedMap(value) if isinstance(value, Mapping) else CommentedSeq(value)

