@@ -37,6 +37,7 @@ def fit_components(vectors: FloatArray, count: int) -> Components:
     count = min(count, min(centred.shape) - 1)
     if count < 1 or np.abs(centred).max() < 1e-6:
         return Components(centre, np.zeros((vectors.shape[1], 1), dtype=np.float32))
-    start = np.ones(min(centred.shape), dtype=np.float32)  # a given start makes the result the same every time
+    # A given start makes the result the same every time; a constant one would be orthogonal to every centred row.
+    start = np.random.default_rng(0).standard_normal(min(centred.shape)).astype(np.float32)
     directions = svds(centred, k=count, v0=start, return_singular_vectors="vh")[2][::-1].T
     return Components(centre, np.ascontiguousarray(directions, dtype=np.float32))

@@ -29,7 +29,8 @@ def shrunk_means(
     means = (memberships.T @ (weights * rewards) + pseudo_rows * prior) / totals
     squares = (memberships.T @ (weights * rewards**2) + pseudo_rows * np.square(prior)) / totals
     spread = np.maximum(squares - means**2, 0.0) + np.maximum(means * (1.0 - means), 0.0) * pseudo_rows / totals
-    errors = np.sqrt(spread / totals)
+    # One more row of the largest variance there is: rewards that happened to be equal are no proof that all will be.
+    errors = np.sqrt((spread * totals + 0.25) / (totals + 1.0) / totals)
     return means.astype(np.float32), errors.astype(np.float32)
 
 

@@ -127,5 +127,8 @@ def _add_newcomers(name: str, router: Router, cards: Sequence[ExpertCard], examp
 
 
 def _try_out(artifact: Artifact) -> None:
-    """One prediction, so that an encoder that can't be opened is found before any request comes."""
-    artifact.router.predict(["ready?"])
+    """One prediction, so that an encoder that can't be opened, or tensors that don't fit, are found before any request comes."""
+    try:
+        artifact.router.predict(["ready?"])
+    except (TypeError, IndexError) as exc:  # what numpy raises for shapes besides ValueError
+        raise ValueError(f"the artifact's tensors don't fit together ({exc})") from exc

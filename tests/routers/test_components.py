@@ -30,3 +30,9 @@ def test_equal_vectors_have_one_feature_that_says_nothing():
 def test_two_fits_are_the_same():
     vectors = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
     np.testing.assert_array_equal(fit_components(vectors, 5)(vectors), fit_components(vectors, 5)(vectors))
+
+
+def test_two_texts_have_one_direction():
+    """A start that is orthogonal to all centred rows would stop the solver."""
+    found = fit_components(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=np.float32), 4)
+    assert np.isfinite(found.directions).all()
