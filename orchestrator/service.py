@@ -293,9 +293,12 @@ def _difference(before: Fleet, after: Fleet) -> str:
     changed = sorted(
         name for name in after.specs.keys() & before.specs.keys() if after.specs[name] != before.specs[name]
     )
+    swapped = sorted(
+        name for name, policy in after.policies.items() if name in before.policies and policy != before.policies[name]
+    )
     parts = [
         f"{verb} {', '.join(names)}"
-        for verb, names in (("added", added), ("changed", changed), ("removed", removed))
+        for verb, names in (("added", added), ("changed", changed), ("removed", removed), ("changed policy", swapped))
         if names
     ]
-    return "; ".join(parts) or "no expert changed"
+    return "; ".join(parts) or "no expert and no policy changed"

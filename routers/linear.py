@@ -11,7 +11,9 @@ never against "which model won", because ties make such labels worthless.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from routers.base import Encoder, ExpertCard, FloatArray
 from routers.learned import LearnedRouter
@@ -33,7 +35,7 @@ class LinearRouter(LearnedRouter):
         experts: Sequence[ExpertCard] = (),
         encoder: Encoder,
         link: Literal["identity", "logit"] = "identity",
-        penalty: float = 10.0,
+        penalty: Annotated[float, Field(gt=0)] = 10.0,
     ) -> None:
         self.experts = experts
         self.encoder = encoder

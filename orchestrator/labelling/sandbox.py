@@ -5,7 +5,8 @@
 
 What it stops: endless loops (CPU and wall-clock seconds), memory, large files and output; at the end its whole process group is
 killed. Where the kernel lets it (`confinement` says), also the network, starting and signalling processes, and writing outside of a
-folder that is gone afterwards. What it does not stop: reading files that the user of this process may read, and a script that knows
+folder that is gone afterwards. What it does not stop: reading files that the user of this process may read (without
+namespaces also the environment of this process, keys and all), and a script that knows
 how it is judged from claiming success. It is a fence against accidents and careless code, not a jail for attackers: for those use a
 machine of its own. How the process ties its hands is in `confined.py`.
 """
