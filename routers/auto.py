@@ -34,7 +34,7 @@ from routers.table import RewardTable
 from routers.tags import given_tags, mined_tags
 from routers.tuning import earnings
 
-MEMBERS = ("tagged", "knn")
+MEMBERS = ("tagged", "cluster")
 FOLDS, FAR_PARTS = 4, 2
 MIN_ROWS = 60
 """With fewer different queries there is no cross-validation, and the members are trusted as `PRIOR_TRUST` says."""

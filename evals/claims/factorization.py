@@ -14,7 +14,7 @@ import numpy as np
 
 from evals.claims.base import Claim
 from evals.claims.held_out import PROTOCOLS, claim_encoder
-from evals.protocols import protocols
+from evals.protocols import FOLDS, protocols
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
 from routers.evaluation import choose, earned, paired
 from routers.factorization import FactorizationRouter
@@ -29,7 +29,7 @@ def claim(data: Path) -> Claim:
     found = [protocol for protocol in protocols(data) if protocol.name in PROTOCOLS]
     if not found:
         raise ValueError(f"{data}: expected the outcomes of one of {', '.join(PROTOCOLS)}")
-    parts = [_both(train, test, encoder) for protocol in found for train, test in protocol.splits]
+    parts = [_both(train, test, encoder) for protocol in found for train, test in protocol.splits[:FOLDS]]
     with_it, without = (np.concatenate([part[i] for part in parts]) for i in range(2))
     gain = paired(with_it, without)
     return Claim(
