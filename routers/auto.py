@@ -93,9 +93,10 @@ class AutoRouter(LearnedRouter):
 
     def std_vectors(self, vectors: FloatArray) -> FloatArray:
         gains = self._gains(self.members_, self.means_, vectors)
-        disagreement = ((gains - self._blend(gains, self._reach(vectors))) ** 2).mean(axis=0)
+        # All members shrink alike, so their mean error is too small: the farthest and the least sure of them count.
+        disagreement = ((gains - self._blend(gains, self._reach(vectors))) ** 2).max(axis=0)
         own = [_member_std(member, vectors) for member in self.members_ if member.has_std]
-        std: FloatArray = np.sqrt(disagreement + (np.mean(own, axis=0) ** 2 if own else 0.0))
+        std: FloatArray = np.sqrt(disagreement + (np.max(own, axis=0) ** 2 if own else 0.0))
         return std
 
     def _learn_trust(self, table: RewardTable, vectors: FloatArray) -> None:

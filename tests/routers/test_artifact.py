@@ -119,7 +119,7 @@ def test_weights_that_are_no_numbers_are_refused(whole, tmp_path):
 
 def test_routers_in_a_router_are_restored(tmp_path):
     loaded = load_artifact(saved(tmp_path / "a", "auto")).router
-    assert [member.type for member in loaded.members_] == ["tagged", "knn"]
+    assert [member.type for member in loaded.members_] == ["tagged", "cluster"]
 
 
 def test_an_artifact_takes_the_place_of_another_and_of_nothing_else(whole, tmp_path):
