@@ -11,7 +11,7 @@ not sum to 1: where nothing can be learned they are near 0, and what is left is 
 
 Far from everything seen the differences are drawn in further. How much, is learned too: members are also fitted with whole groups
 left out, and `far_trust_` is how much of the differences held on those. Which of the two a query is like, its nearest neighbour
-tells. The standard error joins the members' own with how far they are from the blend, and so grows where they are not believed.
+tells. The standard error joins the largest of the members' own with how far the farthest is from the blend.
 """
 
 from __future__ import annotations
