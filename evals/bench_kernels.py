@@ -21,7 +21,7 @@ from kernels import reference
 from kernels.gating import expert_choice, gate
 from kernels.ngrams import ngrams
 from kernels.pooling import mean_pool
-from routers.memory import Memory, remember, top_k
+from routers.parts.memory import Memory, remember, top_k
 
 PoolingInput = tuple[NDArray[np.float32], NDArray[np.int64]]
 GateInput = tuple[NDArray[np.float32], float, int | None, float, float | None]

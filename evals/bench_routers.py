@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from evals.metrics import aiq, apgr, call_share, cost_to_reach, gap_recovered
 from evals.protocols import Protocol, protocols
 from routers.base import Encoder, FloatArray
-from routers.costs import CostModel
-from routers.evaluation import Choice, choose, paired
-from routers.learned import EncodedRouter
+from routers.data.costs import CostModel
+from routers.data.table import RewardTable
+from routers.families.learned import EncodedRouter
 from routers.registry import ROUTERS, make_router, router_class
-from routers.table import RewardTable
-from routers.yardsticks import TrainingSummary
+from routers.training.evaluation import Choice, choose, paired
+from routers.training.yardsticks import TrainingSummary
 
 BASELINES = ("random", "best_single", "group_best", "oracle")
 LAMBDAS = np.concatenate(([0.0], np.geomspace(0.001, 100.0, 60)))

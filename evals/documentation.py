@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from routers.splits import query_hash
+from routers.data.splits import query_hash
 
 PACKAGES = ("asyncio", "email", "http", "logging", "unittest", "numpy", "sqlalchemy", "sklearn")
 """A collection each. Those that are not installed are left out."""

@@ -4,7 +4,7 @@
     recovered = gap_recovered(gain, weak, strong)  # RouteLLM's curve
     apgr(recovered), call_share(recovered, 0.5)
 
-Costs are in any unit, qualities 0..1. Not here: mean rewards and their intervals (`routers/evaluation.py`).
+Costs are in any unit, qualities 0..1. Not here: mean rewards and their intervals (`routers/training/evaluation.py`).
 """
 
 from __future__ import annotations

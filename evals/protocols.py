@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from routers.outcomes import read_outcomes
-from routers.splits import find_duplicates, fold_numbers
-from routers.table import RewardTable
+from routers.data.outcomes import read_outcomes
+from routers.data.splits import find_duplicates, fold_numbers
+from routers.data.table import RewardTable
 
 FOLDS = 5
 

@@ -22,12 +22,12 @@ from evals.documentation import Passage, read_passages
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.encoding import cached, training_encoder
 from routers.base import Encoder, FloatArray, Outcome
+from routers.data.outcomes import write_outcomes
+from routers.data.splits import fold_numbers
+from routers.data.table import RewardTable
 from routers.encoders import HashedEncoder
-from routers.evaluation import Choice, choose, earned, paired
-from routers.outcomes import write_outcomes
-from routers.retriever import RetrieverRouter
-from routers.splits import fold_numbers
-from routers.table import RewardTable
+from routers.families.retriever import RetrieverRouter
+from routers.training.evaluation import Choice, choose, earned, paired
 
 PER_COLLECTION = 120
 DEEPEST = 10

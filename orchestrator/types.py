@@ -175,7 +175,7 @@ class Decision:
     artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
     infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
-    experts assess the query, what each found (`routers/self_select.py`).
+    experts assess the query, what each found (`routers/families/self_select.py`).
     """
 
     id: str

@@ -7,7 +7,7 @@
 What is saved of a router: its type, its constructor's parameters, the fingerprint of its encoder, and what `fit` learned, which is
 every attribute that ends in `_`. Arrays are tensors, the rest JSON, and both are under a checksum: a file that was cut short,
 changed, or written by another version is refused with its reason. The folder appears whole or not at all.
-Not here: which folder is live (`experts.yaml` says), and what is in the card (`routers/training.py`).
+Not here: which folder is live (`experts.yaml` says), and what is in the card (`routers/training/fitting.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from routers.base import Encoder, ExpertCard, Router
-from routers.costs import CostModel
+from routers.data.costs import CostModel
 from routers.encoders import find_encoder
 from routers.registry import GIVEN, make_router
 

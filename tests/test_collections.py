@@ -10,7 +10,7 @@ import pytest
 from orchestrator.fleet.configfile import load_config
 from routers.artifact import save_artifact
 from routers.base import Outcome
-from routers.retriever import RetrieverRouter
+from routers.families.retriever import RetrieverRouter
 from tests.support.minilm import minilm
 from tests.support.serving import ServedGateway, switchyard_serve
 from tests.support.shipped import SHIPPED

@@ -16,11 +16,11 @@ import numpy as np
 from evals.claims.base import Claim
 from evals.claims.held_out import claim_encoder
 from evals.protocols import MID_POOL
-from routers.bandit import BanditRouter
 from routers.base import Encoder, FloatArray
-from routers.evaluation import bootstrap
-from routers.outcomes import read_outcomes
-from routers.table import RewardTable
+from routers.data.outcomes import read_outcomes
+from routers.data.table import RewardTable
+from routers.families.bandit import BanditRouter
+from routers.training.evaluation import bootstrap
 
 OFFLINE, ONLINE = 500, 2_000
 """Queries in each order: those known before, and those that come."""

@@ -18,7 +18,7 @@ from evals.claims.base import Claim
 from routers.base import FloatArray, Outcome
 from routers.cascade import is_sure
 from routers.confidence import agreement
-from routers.outcomes import read_outcomes
+from routers.data.outcomes import read_outcomes
 
 WEAK, SECOND, STRONG = "gpt-4o-mini-2024-07-18", "gemini-1.5-flash", "gpt-4o-2024-08-06"
 USD_PER_MILLION = {WEAK: 0.6, SECOND: 0.3, STRONG: 10.0}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.cluster import ClusterRouter
+from routers.families.cluster import ClusterRouter
 
 
 def claim(data: Path) -> Claim:

@@ -16,9 +16,9 @@ from evals.claims.base import Claim
 from evals.claims.held_out import claim_encoder, held_out_rewards
 from evals.protocols import protocols
 from routers.base import Encoder, FloatArray
-from routers.composition import CompositionRouter
-from routers.evaluation import paired
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.families.composition import CompositionRouter
+from routers.training.evaluation import paired
 
 PROTOCOL = "mmlupro10"
 ACTIVE = {

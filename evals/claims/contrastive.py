@@ -13,8 +13,8 @@ import numpy as np
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
 from routers.base import FloatArray
-from routers.contrastive import ContrastiveRouter
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.families.contrastive import ContrastiveRouter
 
 ALL = 1_000
 

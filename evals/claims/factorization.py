@@ -16,9 +16,9 @@ from evals.claims.base import Claim
 from evals.claims.held_out import PROTOCOLS, claim_encoder
 from evals.protocols import FOLDS, protocols
 from routers.base import Encoder, ExpertCard, FloatArray, Outcome
-from routers.evaluation import choose, earned, paired
-from routers.factorization import FactorizationRouter
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.families.factorization import FactorizationRouter
+from routers.training.evaluation import choose, earned, paired
 
 EXAMPLES = 30
 

@@ -12,8 +12,8 @@ import numpy as np
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
 from routers.base import FloatArray
-from routers.gates import GatesRouter
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.families.gates import GatesRouter
 
 
 class AverageRouter(GatesRouter):

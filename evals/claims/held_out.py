@@ -19,9 +19,9 @@ from evals.protocols import Protocol, protocols
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.encoding import training_encoder
 from routers.base import Encoder, FloatArray
-from routers.evaluation import choose, earned, paired
-from routers.learned import EncodedRouter
-from routers.splits import query_hash
+from routers.data.splits import query_hash
+from routers.families.learned import EncodedRouter
+from routers.training.evaluation import choose, earned, paired
 
 MakeRouter = Callable[[Encoder], EncodedRouter]
 

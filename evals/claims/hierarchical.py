@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.hierarchical import HierarchicalRouter
+from routers.families.hierarchical import HierarchicalRouter
 
 
 def claim(data: Path) -> Claim:

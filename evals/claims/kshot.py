@@ -14,9 +14,9 @@ import numpy as np
 from evals.claims.base import Claim
 from evals.protocols import protocols
 from routers.base import FloatArray
-from routers.evaluation import bootstrap
-from routers.kshot import recruit
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.families.kshot import recruit
+from routers.training.evaluation import bootstrap
 
 SHOTS = 50
 DRAWS = 10

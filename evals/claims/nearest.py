@@ -16,10 +16,10 @@ from evals.claims.base import Claim
 from evals.claims.held_out import claim_encoder
 from evals.protocols import MID_POOL
 from routers.base import Encoder, FloatArray
-from routers.evaluation import bootstrap
-from routers.nearest import NearestRouter
-from routers.outcomes import read_outcomes
-from routers.table import RewardTable
+from routers.data.outcomes import read_outcomes
+from routers.data.table import RewardTable
+from routers.families.nearest import NearestRouter
+from routers.training.evaluation import bootstrap
 
 VOTERS = 32
 DRAWS = 50

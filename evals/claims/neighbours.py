@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.neighbours import NeighboursRouter
+from routers.families.neighbours import NeighboursRouter
 
 
 def claim(data: Path) -> Claim:

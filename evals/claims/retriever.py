@@ -14,8 +14,8 @@ from evals.claims.base import Claim
 from evals.claims.held_out import SHIPPED
 from evals.documentation import read_passages
 from evals.retrieval import PER_COLLECTION, held_out_choices, retrieval_outcomes, shipped_embedders
-from routers.evaluation import earned, paired
-from routers.table import RewardTable
+from routers.data.table import RewardTable
+from routers.training.evaluation import earned, paired
 
 
 def claim(data: Path) -> Claim:

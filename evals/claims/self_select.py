@@ -20,10 +20,10 @@ from evals.claims.held_out import SHIPPED
 from orchestrator.gateway.requests import make_query
 from orchestrator.service import running
 from routers.base import FloatArray, Outcome
-from routers.evaluation import bootstrap
-from routers.self_select import SIGNALS, SelfSelectRouter
-from routers.splits import fold_numbers
-from routers.table import RewardTable
+from routers.data.splits import fold_numbers
+from routers.data.table import RewardTable
+from routers.families.self_select import SIGNALS, SelfSelectRouter
+from routers.training.evaluation import bootstrap
 
 EXPERTS = ("smollm2", "editor")
 FOLDS = 5

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.cluster import ClusterRouter
-from routers.skills import SkillsRouter
+from routers.families.cluster import ClusterRouter
+from routers.families.skills import SkillsRouter
 
 
 def claim(data: Path) -> Claim:

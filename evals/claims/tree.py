@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.tree import TreeRouter
+from routers.families.tree import TreeRouter
 
 
 def claim(data: Path) -> Claim:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.claims.base import Claim
 from evals.claims.held_out import compare
-from routers.zooter import ZooterRouter
+from routers.families.zooter import ZooterRouter
 
 
 def claim(data: Path) -> Claim:

@@ -3,7 +3,7 @@
     switchyard import litellm config.yaml > experts.yaml
     switchyard import outcomes lm_eval a/samples_gsm8k.jsonl b/samples_gsm8k.jsonl --out gsm8k.jsonl.gz
 
-Not here: how they are read (`orchestrator/fleet/importers.py`, `routers/importers/`).
+Not here: how they are read (`orchestrator/fleet/importers.py`, `routers/data/importers/`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def outcomes(
     as_json: JsonOption = False,
 ) -> None:
     """Write an outcome file; what was left out is told on stderr."""
-    from routers.importers.registry import import_outcomes
-    from routers.outcomes import write_outcomes
+    from routers.data.importers.registry import import_outcomes
+    from routers.data.outcomes import write_outcomes
 
     try:
         imported = import_outcomes(format, files)

@@ -2,7 +2,7 @@
 
     switchyard export --out scored.jsonl
 
-Not here: the format (`routers/outcomes.py`).
+Not here: the format (`routers/data/outcomes.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def write_ledger(config_path: Path, out: Path) -> int:
     """Write the scored decisions of this YAML's ledger, and return how many. Raises `ConfigError`."""
     from orchestrator.fleet.configfile import read_config
     from orchestrator.service import make_ledger
-    from routers.outcomes import write_outcomes
+    from routers.data.outcomes import write_outcomes
 
     ledger = make_ledger(read_config(config_path), config_path.parent)
     await ledger.open()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routers.judging import Progress
+    from routers.training.judging import Progress
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How a router did, as tables on the terminal: `print_report(evaluation, "on 1,122 held-out queries", notes)`.
 
-Not here: the numbers (`routers/report.py`), and JSON.
+Not here: the numbers (`routers/training/report.py`), and JSON.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import typer
 from orchestrator.commands.tables import print_table
 
 if TYPE_CHECKING:
-    from routers.evaluation import Interval
-    from routers.report import Evaluation
+    from routers.training.evaluation import Interval
+    from routers.training.report import Evaluation
 
 
 def print_report(evaluation: Evaluation, title: str, notes: Sequence[str] = ()) -> None:

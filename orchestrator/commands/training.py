@@ -4,7 +4,7 @@
     switchyard evaluate artifacts/support --data test.jsonl.gz --json
 
 An experts.yaml is welcome and not needed: it says more of the experts, and which models texts can be read with. Not here: training
-itself (`routers/training.py`), making a router live (`switchyard promote`).
+itself (`routers/training/fitting.py`), making a router live (`switchyard promote`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from routers.artifact import Artifact
     from routers.base import Encoder
-    from routers.judging import Progress
-    from routers.loading import Reading
-    from routers.table import RewardTable
-    from routers.training import Trained
+    from routers.data.loading import Reading
+    from routers.data.table import RewardTable
+    from routers.training.fitting import Trained
+    from routers.training.judging import Progress
 
 MAX_QUERIES = 200_000
 MAX_VECTOR_BYTES = 1_000_000_000
@@ -82,8 +82,8 @@ def train(
     from orchestrator.fleet.encoding import training_encoder
     from orchestrator.fleet.routers import expert_card
     from routers.artifact import require_replaceable
-    from routers.training import TrainingSettings, write_trained
-    from routers.training import train as fit
+    from routers.training.fitting import TrainingSettings, write_trained
+    from routers.training.fitting import train as fit
 
     fleet, base_dir = _fleet(config)
     files = _files(data, more, from_ledger)
@@ -116,8 +116,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a trained router by outcomes; best single and group-best are those of its training data."""
-    from routers.judging import judge
-    from routers.report import as_json as evaluation_json
+    from routers.training.judging import judge
+    from routers.training.report import as_json as evaluation_json
 
     loaded, reader = _load(artifact, config)
     files = _files(data, more, False)
@@ -161,8 +161,8 @@ def _read(
     files: Sequence[Path], experts: str | None, encoder: Encoder | None, progress: Progress
 ) -> tuple[RewardTable, Reading]:
     """As many queries as their vectors fit into `MAX_VECTOR_BYTES`."""
-    from routers.loading import read_table
-    from routers.spelling import SPELLING
+    from routers.data.loading import read_table
+    from routers.parts.spelling import SPELLING
 
     progress("reading outcomes", 0, 0)
     fitting = MAX_QUERIES if encoder is None else MAX_VECTOR_BYTES // (4 * (encoder.dimensions + SPELLING))
@@ -190,7 +190,7 @@ def _load(folder: Path, config: Path | None) -> tuple[Artifact, Encoder | None]:
     from orchestrator.fleet.encoding import Encoders, cached
     from orchestrator.fleet.routers import expert_card
     from routers.artifact import load_artifact
-    from routers.learned import LearnedRouter
+    from routers.families.learned import LearnedRouter
 
     fleet, base_dir = _fleet(config)
     with told():
@@ -224,7 +224,7 @@ def _where(table: RewardTable, labels: Sequence[str | None], wanted: Sequence[st
 
 def _print_trained(trained: Trained, reading: Reading, out: Path, fingerprint: str | None, *, as_json: bool) -> None:
     """The report; in JSON, `artifact` is null when nothing was written."""
-    from routers.report import as_json as evaluation_json
+    from routers.training.report import as_json as evaluation_json
 
     notes = [*reading.notes, *trained.notes]
     if as_json:

@@ -42,7 +42,7 @@ def content_text(content: Any) -> str:
 
 
 def conversation_text(body: Mapping[str, Any]) -> str:
-    """What all messages but tool results say, as `routers.outcomes` reads a query that was recorded as messages."""
+    """What all messages but tool results say, as `routers.data.outcomes` reads a query that was recorded as messages."""
     messages = (message for message in body.get("messages", ()) if message.get("role") != "tool")
     return "\n\n".join(filter(None, (content_text(message.get("content")) for message in messages)))
 

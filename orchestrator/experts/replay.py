@@ -20,7 +20,7 @@ from orchestrator.experts.inprocess import InProcessExpert
 from orchestrator.experts.inputs import conversation_text, question_of
 from orchestrator.experts.render import text_answer
 from orchestrator.types import Answer, Call
-from routers.outcomes import read_outcomes
+from routers.data.outcomes import read_outcomes
 
 
 def make(spec: ReplaySpec, services: Services) -> Expert:

@@ -22,8 +22,8 @@ from orchestrator.config import Config, ExpertBase, OnnxSpec, OpenAISpec, Senten
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.weights import cache_dir, weights_path
 from routers.base import Encoder
-from routers.cache import CachedEncoder
 from routers.encoders import HashedEncoder, JoinedEncoder, OnnxEncoder, SentenceTransformersEncoder, TextFeatures
+from routers.encoders.cache import CachedEncoder
 from routers.encoders.endpoint import EndpointEncoder
 
 _TERM = re.compile(r"(?:(?P<weight>\d*\.?\d+)\*)?(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<number>[1-9]\d*))?")

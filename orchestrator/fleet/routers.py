@@ -22,11 +22,11 @@ from orchestrator.routing.scoring import Scorer
 from orchestrator.types import Kind
 from routers.artifact import Artifact, artifact_experts, load_artifact
 from routers.base import ExpertCard, Outcome, Router
-from routers.learned import LearnedRouter
-from routers.outcomes import read_outcomes
+from routers.data.outcomes import read_outcomes
+from routers.families.learned import LearnedRouter
+from routers.families.self_select import SelfSelectRouter
+from routers.families.skills import SkillsRouter
 from routers.registry import make_router
-from routers.self_select import SelfSelectRouter
-from routers.skills import SkillsRouter
 
 UNTRAINED = RouterSpec(type="skills")
 """Needs nothing but cards: the router of a fleet that declares none."""

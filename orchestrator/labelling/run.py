@@ -26,7 +26,7 @@ from orchestrator.labelling.registry import make_grader
 from orchestrator.labelling.report import Report, make_report
 from orchestrator.service import Service
 from routers.base import Outcome
-from routers.outcomes import write_outcomes
+from routers.data.outcomes import write_outcomes
 
 Watch = Callable[[str, int, int, float], None]
 """Told of the stage, how much of it is done, of how much, and what everything has cost so far in USD."""

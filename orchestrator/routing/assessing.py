@@ -5,7 +5,7 @@
 
 Asked is who gives log-probabilities, all at the same time, each under leases of its own: whether it can answer the query well (one
 token), and, of llama.cpp, how likely it holds the query's first tokens as something that is said to it. An expert that does not
-answer, or not in its half of the request's time, is not assessed. Not here: what follows (`routers/self_select.py`).
+answer, or not in its half of the request's time, is not assessed. Not here: what follows (`routers/families/self_select.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Assessor:
     async def assess(
         self, query: Query, fleet: Fleet, experts: Sequence[str], decision: Decision
     ) -> dict[str, dict[str, float]]:
-        """The signals of `routers.self_select`, by expert, of those that gave any. Each try is an attempt in `decision`."""
+        """The signals of `routers.families.self_select`, by expert, of those that gave any.
+
+        Each try is an attempt in `decision`.
+        """
         if query.kind not in ("chat", "completion"):
             return {}
         able = [name for name in experts if "logprobs" in fleet.specs[name].capabilities]

@@ -7,7 +7,7 @@
 A router learns from the scores of the decisions that it made itself, as the artifact's fingerprint in each of them says. The ledger
 is the only way: what a running gateway learns and what one that starts, reloads or rolls back has learned is the same, nothing is
 stored twice, and a newly trained artifact begins afresh. Of a decision that is scored again the later score counts from the next
-start on. Needs `ledger.keep_text`. Not here: learning itself (`routers/bandit.py`).
+start on. Needs `ledger.keep_text`. Not here: learning itself (`routers/families/bandit.py`).
 """
 
 from __future__ import annotations

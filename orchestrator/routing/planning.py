@@ -21,7 +21,7 @@ from orchestrator.routing.pricing import expected_cents, expected_tokens
 from orchestrator.routing.scoring import Scorer, Sessions
 from orchestrator.types import Decision, Query
 from routers.cascade import climb
-from routers.costs import CostModel
+from routers.data.costs import CostModel
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 
 _COLLECTED = ("embedding", "rerank")

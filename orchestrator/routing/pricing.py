@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from orchestrator.config import ExpertBase, Price
 from orchestrator.types import Query
-from routers.costs import CostModel
+from routers.data.costs import CostModel
 
 EXPECTED_COMPLETION_TOKENS = 512
 """No answer is expected to be longer when experts are compared: most end long before their max_tokens."""

@@ -24,7 +24,7 @@ import numpy as np
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from routers.artifact import Artifact
 from routers.base import OnlineRouter, Outcome, Router
-from routers.self_select import SIGNALS, SelfSelectRouter
+from routers.families.self_select import SIGNALS, SelfSelectRouter
 
 MAX_BATCH = 32
 

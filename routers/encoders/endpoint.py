@@ -4,8 +4,8 @@
     encoder.encode(["What is 17 * 23?"])          # (1, 1536) float32, rows of length 1
 
 Texts go in batches, a few at once; anything but the vectors that were asked for is an error, and nothing is tried again: for
-training, wrap it in `routers.cache.CachedEncoder`, which keeps what came. Each `encode` opens connections of its own, because
-encoders run in threads.
+training, wrap it in `routers.encoders.cache.CachedEncoder`, which keeps what came. Each `encode` opens connections of its own,
+because encoders run in threads.
 """
 
 from __future__ import annotations

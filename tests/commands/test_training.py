@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from orchestrator.commands import training
 from orchestrator.errors import DataError, SwitchyardError
 from routers.base import Outcome
-from routers.outcomes import write_outcomes
-from tests.support.cli import switchyard
+from routers.data.outcomes import write_outcomes
+from tests.support.cli import start_switchyard, switchyard
 from tests.support.outcomes import noise, specialists
 
 
@@ -71,12 +70,7 @@ def test_it_can_be_forced(folder, capsys):
 async def test_ctrl_c_leaves_nothing_behind(folder):
     """The data comes through a pipe, so that the command is known to be at work when it is interrupted."""
     os.mkfifo(folder / "endless.jsonl")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from orchestrator.cli import main; main()"),
-        *("train", "linear", "--data", "endless.jsonl", "--out", "router"),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    process = await start_switchyard("train", "linear", "--data", "endless.jsonl", "--out", "router", cwd=folder)
     pipe = await asyncio.to_thread((folder / "endless.jsonl").open, "w")
     pipe.write(json.dumps({"query": "q", "rewards": {"a": 1.0}}) + "\n")
     pipe.flush()

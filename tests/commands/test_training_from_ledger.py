@@ -13,12 +13,12 @@ from orchestrator.fleet.configfile import read_config
 from orchestrator.service import make_ledger
 from orchestrator.types import Decision, Feedback
 from routers.base import Outcome
+from routers.data.loading import read_table
+from routers.data.table import RewardTable
 from routers.encoders import HashedEncoder
-from routers.evaluation import choose, earned, paired
-from routers.judging import expected_rewards
-from routers.loading import read_table
-from routers.table import RewardTable
-from routers.training import TrainingSettings, train
+from routers.training.evaluation import choose, earned, paired
+from routers.training.fitting import TrainingSettings, train
+from routers.training.judging import expected_rewards
 
 YAML = "version: 1\nexperts:\n  - {name: star, backend: echo}\n  - {name: steady, backend: echo}\n"
 EASY = {"maths": 0.8, "law": 0.3}

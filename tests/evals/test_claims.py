@@ -6,10 +6,10 @@ import pytest
 from evals.claims.held_out import compare, held_out_rewards
 from evals.claims.registry import CLAIMS, claim_function
 from evals.protocols import Protocol
+from routers.data.splits import fold_numbers
+from routers.data.table import RewardTable
 from routers.encoders import HashedEncoder
-from routers.gates import GatesRouter
-from routers.splits import fold_numbers
-from routers.table import RewardTable
+from routers.families.gates import GatesRouter
 from tests.support.outcomes import specialists
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.documentation import LONGEST, docstring_passages, read_catalog, read_passages
-from routers.splits import is_held_out
+from routers.data.splits import is_held_out
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\x04"), max_size=20)
 

@@ -5,8 +5,8 @@ import pytest
 from evals.bench_routers import bench_routers
 from evals.protocols import protocols
 from routers.base import Outcome
+from routers.data.outcomes import write_outcomes
 from routers.encoders import HashedEncoder
-from routers.outcomes import write_outcomes
 
 
 def rows(start, count, split=None, ids=True):

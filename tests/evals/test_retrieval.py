@@ -5,8 +5,8 @@ import pytest
 
 from evals.documentation import Passage
 from evals.retrieval import E5Encoder, held_out_choices, retrieval_outcomes
+from routers.data.table import RewardTable
 from routers.encoders import HashedEncoder
-from routers.table import RewardTable
 from tests.support.outcomes import specialists
 
 

@@ -18,7 +18,7 @@ from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.registry import BACKENDS, backend, launch_command
 from orchestrator.experts.session import open_session
 from routers.base import Outcome
-from routers.outcomes import write_outcomes
+from routers.data.outcomes import write_outcomes
 from tests.support.experts import body_of, chat, events_of, expert_of, services, spec_of, stream_of, text_of
 from tests.support.upstream import Upstream, running_upstream
 

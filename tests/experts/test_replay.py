@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import ConfigError, ExpertError, ExpertRejected
 from orchestrator.experts.base import Expert
 from routers.base import Outcome
-from routers.outcomes import write_outcomes
+from routers.data.outcomes import write_outcomes
 from tests.support.experts import chat, expert_of, services, text_of
 
 OUTCOMES = [

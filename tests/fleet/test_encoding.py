@@ -9,8 +9,8 @@ import pytest
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.encoding import Encoders, training_encoder
-from routers.cache import CachedEncoder
 from routers.encoders import HashedEncoder, JoinedEncoder, OnnxEncoder, TextFeatures
+from routers.encoders.cache import CachedEncoder
 
 
 def fleet(*names: str) -> Config:

@@ -9,10 +9,10 @@ from orchestrator.fleet.encoding import Encoders
 from orchestrator.fleet.routers import make_scorers
 from routers.artifact import CONFIG, WEIGHTS, save_artifact
 from routers.base import ExpertCard, Outcome
-from routers.baselines import BestSingleRouter
+from routers.data.outcomes import write_outcomes
 from routers.encoders import HashedEncoder
-from routers.linear import LinearRouter
-from routers.outcomes import write_outcomes
+from routers.families.baselines import BestSingleRouter
+from routers.families.linear import LinearRouter
 from tests.support.artifacts import CHATS, SUMS, outcomes, trained
 
 

@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import sys
 from collections import deque
-from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.weights import weights_path
-from routers.outcomes import read_outcomes
-from tests.support.cli import switchyard
+from routers.data.outcomes import read_outcomes
+from tests.support.cli import start_switchyard, switchyard
 from tests.support.service import openai_expert, write_config
 from tests.support.shipped import SHIPPED
 from tests.support.upstream import running_upstream
@@ -27,21 +24,12 @@ def write_queries(folder, n):
     (folder / "q.jsonl").write_text("".join(json.dumps({"query": f"q{i}", "target": "4"}) + "\n" for i in range(n)))
 
 
-async def start(folder):
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from orchestrator.cli import main; main()", *COMMAND),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_a_run_that_was_ended_is_resumed_and_nothing_is_paid_twice(tmp_path, number):
     write_queries(tmp_path, 8)
     async with running_upstream(script=deque(["ok"] * 4 + ["hang"])) as upstream:
         write_config(tmp_path, openai_expert("a", upstream.base_url, limits={"concurrency": 1}))
-        process = await start(tmp_path)
+        process = await start_switchyard(*COMMAND, cwd=tmp_path)
         async with asyncio.timeout(30):
             while len(upstream.requests) < 5:
                 upstream.arrived.clear()

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import LabelError
 from orchestrator.labelling.collecting import GIVE_UP_AFTER, Settings
 from orchestrator.labelling.run import Job, label
-from routers.outcomes import read_outcomes
+from routers.data.outcomes import read_outcomes
 from tests.support.service import openai_expert, service_of
 from tests.support.upstream import replies, running_upstream, says, status
 

@@ -8,7 +8,7 @@ import pytest
 from routers.artifact import load_artifact, save_artifact
 from routers.base import ExpertCard, Outcome
 from routers.encoders import HashedEncoder
-from routers.learned import LearnedRouter
+from routers.families.learned import LearnedRouter
 from routers.registry import ROUTERS, make_router, router_class
 
 CARDS = (

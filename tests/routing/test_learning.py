@@ -12,10 +12,10 @@ from orchestrator.routing.scoring import Scorer
 from orchestrator.service import running
 from orchestrator.types import Feedback
 from routers.artifact import Artifact, save_artifact
-from routers.bandit import BanditRouter
 from routers.base import ExpertCard, Outcome
-from routers.baselines import FixedRouter
 from routers.encoders import HashedEncoder
+from routers.families.bandit import BanditRouter
+from routers.families.baselines import FixedRouter
 from tests.support.gateway import served
 from tests.support.queries import chat_query
 from tests.support.service import write_config

@@ -12,7 +12,7 @@ from orchestrator.routing.pricing import (
     expected_tokens,
     most_usd,
 )
-from routers.costs import CostModel
+from routers.data.costs import CostModel
 from tests.support.queries import make_query
 
 

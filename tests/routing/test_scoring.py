@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from orchestrator.routing.scoring import MAX_BATCH, Scorer, Sessions
 from routers.base import ExpertCard, Outcome
-from routers.baselines import FixedRouter
+from routers.families.baselines import FixedRouter
 
 
 class SlowRouter:

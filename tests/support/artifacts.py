@@ -7,10 +7,10 @@ from pathlib import Path
 
 from routers.artifact import save_artifact
 from routers.base import Encoder, Outcome
-from routers.costs import CostModel
+from routers.data.costs import CostModel
+from routers.data.table import RewardTable
 from routers.encoders import HashedEncoder
-from routers.linear import LinearRouter
-from routers.table import RewardTable
+from routers.families.linear import LinearRouter
 
 SUMS = [f"What is {a} + {b}?" for a in range(3, 9) for b in range(3, 8)]
 CHATS = [

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from routers.cache import CachedEncoder
 from routers.encoders import HashedEncoder, JoinedEncoder, TextFeatures, find_encoder
+from routers.encoders.cache import CachedEncoder
 from tests.support.minilm import minilm
 
 TEXTS = ["What is 2 + 2?", "hello", "How much is two plus two?", "a much longer text about the sea and its ships " * 4]
