@@ -54,7 +54,7 @@ $(LITELLM)/.made: Makefile
 	@touch $@
 
 $(VENV)/.local: pyproject.toml $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,train]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,train,bench]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.made

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.metrics import aiq, apgr, call_share, cost_to_reach, gap_recovered
+from evals.metrics.calls import apgr, call_share, gap_recovered
+from evals.metrics.cost_quality import aiq, cost_to_reach
 from evals.protocols import Protocol, protocols
 from routers.base import Encoder, FloatArray
 from routers.data.costs import CostModel

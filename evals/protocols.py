@@ -4,13 +4,13 @@
         for train, test in protocol.splits: ...          # RewardTables of the same experts
 
 Queries of a test set that stand in its training set, as they are or nearly so, are dropped. Cross-validation is over folds by query
-hash, which keep equal queries together, in several rounds where queries are few. The data are not part of the project
-(`$SWITCHYARD_DATA`); a protocol whose files are missing is left out.
+hash, which keep equal queries together. The data of the named protocols are not part of the project (`$SWITCHYARD_DATA`); one
+whose files are missing is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 
 from routers.data.outcomes import read_outcomes
-from routers.data.splits import find_duplicates, fold_numbers
+from routers.data.splits import find_duplicates
 from routers.data.table import RewardTable
+from routers.training.holding_out import hold_out
 
 FOLDS = 5
 
@@ -55,59 +56,81 @@ Metric = Literal["reward", "reward by group", "cost", "weak and strong"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """splits: `(train, test)` tables; where cross-validation is repeated, a query is tested once in each round.
+    """splits: `(train, test)` tables; with several, each query is tested once. num_leaked: test queries that were dropped.
 
     metric: the mean reward over queries, or over groups; or that and more where costs, or a weak and a strong expert, are what it
-    is about.
+    is about. notes: what else was left out.
     """
 
     name: str
     splits: tuple[tuple[RewardTable, RewardTable], ...]
     metric: Metric = "reward"
+    num_leaked: int = 0
+    notes: tuple[str, ...] = ()
+
+
+Tables = Sequence[RewardTable]
 
 
 def protocols(data: Path, seed: int = 0) -> Iterator[Protocol]:
     """Every protocol whose files are in the folder `data`."""
-    for name, (files, make) in _PROTOCOLS.items():
-        paths = [data / f"{file}.jsonl.gz" for file in files]
-        if all(path.exists() for path in paths):
-            tables = [RewardTable.of(read_outcomes(path)) for path in paths]
-            yield replace(make(seed, *tables), name=name)
+    for name in known_protocols(data):
+        tables = [RewardTable.of(read_outcomes(path)) for path in protocol_files(name, data)]
+        yield make_protocol(name, tables, seed)
 
 
-def _folds(
-    experts: tuple[str, ...] = (), metric: Metric = "reward", rounds: int = 1
-) -> Callable[[int, RewardTable], Protocol]:
-    def make(seed: int, table: RewardTable) -> Protocol:
-        table = table.only(experts) if experts else table
-        numbers = [fold_numbers(table, FOLDS, seed + round_) for round_ in range(rounds)]
-        splits = [(table.rows(fold != i), table.rows(fold == i)) for fold in numbers for i in range(FOLDS)]
-        return Protocol("", tuple(splits), metric)
+def known_protocols(data: Path) -> tuple[str, ...]:
+    """Names of the protocols whose files are in the folder `data`."""
+    return tuple(name for name in _PROTOCOLS if all(path.exists() for path in protocol_files(name, data)))
+
+
+def protocol_files(name: str, data: Path) -> tuple[Path, ...]:
+    """The outcome files that a protocol is about."""
+    return tuple(data / f"{file}.jsonl.gz" for file in _PROTOCOLS[name][0])
+
+
+def make_protocol(name: str, tables: Tables, seed: int = 0, experts: Sequence[str] = ()) -> Protocol:
+    """tables: of its files, in their order. experts: a fleet, by default that of the protocol."""
+    chosen = [table.only([expert for expert in experts if expert in table.experts]) for table in tables]
+    return replace(_PROTOCOLS[name][1](seed, chosen if experts else tables), name=name)
+
+
+def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int = FOLDS) -> Protocol:
+    """By the table's own split where it has one, else by cross-validation."""
+    is_test = {split == "test" for split in table.splits}
+    held = hold_out(table, folds=None if is_test == {True, False} else folds, seed=seed)
+    splits = tuple((held.table.rows(train), held.table.rows(test)) for train, test in held.parts)
+    return Protocol(name, splits, num_leaked=held.num_leaked, notes=held.notes)
+
+
+def _folds(experts: tuple[str, ...] = (), metric: Metric = "reward") -> Callable[[int, Tables], Protocol]:
+    def make(seed: int, tables: Tables) -> Protocol:
+        (table,) = tables
+        known = [expert for expert in experts if expert in table.experts]
+        return replace(held_out_protocol("", table.only(known) if known else table, seed), metric=metric)
 
     return make
 
 
-def _train_test(
-    metric: Metric = "reward", groups: tuple[str, ...] = ()
-) -> Callable[[int, RewardTable, RewardTable], Protocol]:
-    def make(seed: int, train: RewardTable, test: RewardTable) -> Protocol:
+def _train_test(metric: Metric = "reward", groups: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
+    def make(seed: int, tables: Tables) -> Protocol:
+        train, test = tables
         test = test.only(train.experts)
         leaked = find_duplicates(train.queries, test.queries).any
         asked = np.array([not groups or group in groups for group in test.groups])
-        return Protocol("", ((train, test.rows(asked & ~leaked)),), metric)
+        return Protocol("", ((train, test.rows(asked & ~leaked)),), metric, int((asked & leaked).sum()))
 
     return make
 
 
-def _router_bench(seed: int, table: RewardTable) -> Protocol:
+def _router_bench(seed: int, tables: Tables) -> Protocol:
     """Its own split. All prompts open with the same examples, so what is routed is the last question."""
+    (table,) = tables
     table = replace(table, queries=tuple(query.rsplit("\n\n", 1)[-1] for query in table.queries))
-    is_test = np.array([split == "test" for split in table.splits])
-    train, test = table.rows(~is_test), table.rows(is_test)
-    return Protocol("", ((train, test.rows(~find_duplicates(train.queries, test.queries).any)),), "cost")
+    return replace(held_out_protocol("", table, seed), metric="cost")
 
 
-_PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[..., Protocol]]] = {
+_PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[[int, Tables], Protocol]]] = {
     "llmrouter9": (("llmrouter9-train",), _folds()),
     "llmrouter9 test": (("llmrouter9-train", "llmrouter9-test"), _train_test()),
     "routerdc7": (("routerdc7-train", "routerdc7-test-id"), _train_test("reward by group")),
@@ -116,7 +139,7 @@ _PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[..., Protocol]]] = {
         _train_test("reward by group", ("mbpp", "ceval", "math_prealgebra")),
     ),
     "mmlupro10": (("mmlupro28-dev",), _folds(MID_POOL)),
-    "zeroeval12": (("zeroeval-dev",), _folds(TWELVE, rounds=5)),
+    "zeroeval12": (("zeroeval-dev",), _folds(TWELVE)),
     "routerbench11": (("routerbench11-dev",), _router_bench),
     "routellm2": (("routellm2-dev",), _folds(metric="weak and strong")),
 }

@@ -14,6 +14,7 @@ import sys
 import typer
 
 from orchestrator.commands import fleet, gateway, outcomes, training
+from orchestrator.commands.bench import bench
 from orchestrator.commands.experts import experts
 from orchestrator.commands.imports import importers
 from orchestrator.commands.label import label
@@ -37,6 +38,7 @@ for command in (
     training.train,
     training.evaluate,
     label,
+    bench,
     promote,
 ):
     app.command()(command)

@@ -103,32 +103,32 @@ class Row:
     ci95: tuple[float, float]
     gain: float
     gain_ci95: tuple[float, float]
-    p_value: float | None
-    p_adjusted: float | None
+    p_value: float | None = None
+    p_adjusted: float | None = None
     gain_at_random: float | None
     gain_at_best: float | None
     gap_at_oracle: float | None
     shuffled: float
     cost: float | None
     cost_unit: str
-    cost_save: float | None
-    aiq: float | None
-    hypervolume: float | None
-    cost_to_match: float | None
-    apgr: float | None
-    cpt50: float | None
-    cpt80: float | None
-    arena: float | None
-    optimal_selection: float | None
-    optimal_cost: float | None
-    optimal_accuracy: float | None
-    ece: float | None
-    brier: float | None
+    cost_save: float | None = None
+    aiq: float | None = None
+    hypervolume: float | None = None
+    cost_to_match: float | None = None
+    apgr: float | None = None
+    cpt50: float | None = None
+    cpt80: float | None = None
+    arena: float | None = None
+    optimal_selection: float | None = None
+    optimal_cost: float | None = None
+    optimal_accuracy: float | None = None
+    ece: float | None = None
+    brier: float | None = None
     entropy: float
     largest_share: float
-    flip_rate: float | None
-    decision_ms: float | None
-    fit_s: float | None
+    flip_rate: float | None = None
+    decision_ms: float | None = None
+    fit_s: float | None = None
     queries: str
     share: Mapping[str, float] = field(default_factory=dict)
     earned: tuple[float, ...] = ()

@@ -2,6 +2,7 @@
 
     switchyard train linear --data train.jsonl.gz --set penalty=3 --out artifacts/support
     switchyard evaluate artifacts/support --data test.jsonl.gz --json
+    switchyard evaluate artifacts/support --from-ledger          # beside what was live, on the gateway's own decisions
 
 An experts.yaml is welcome and not needed: it says more of the experts, and which models texts can be read with. Not here: training
 itself (`routers/training/fitting.py`), making a router live (`switchyard promote`).
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.failing import told
+from orchestrator.commands.offpolicy import SinceOption, against_json, compare_with_live
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.progress import progress_bar
-from orchestrator.commands.reports import print_report
+from orchestrator.commands.reports import print_against, print_report
 from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
-    from orchestrator.config import Config
     from routers.artifact import Artifact
     from routers.base import Encoder
     from routers.data.loading import Reading
@@ -79,13 +79,14 @@ def train(
 ) -> None:
     """Train a router from outcomes, judge it by some that were held out, and write it if it is worth it."""
     from orchestrator.fleet.configedit import parse_settings
+    from orchestrator.fleet.configfile import config_if_any
     from orchestrator.fleet.encoding import training_encoder
     from orchestrator.fleet.routers import expert_card
     from routers.artifact import require_replaceable
     from routers.training.fitting import TrainingSettings, write_trained
     from routers.training.fitting import train as fit
 
-    fleet, base_dir = _fleet(config)
+    fleet, base_dir = config_if_any(config)
     files = _files(data, more, from_ledger)
     wanted = TrainingSettings(router, parse_settings(settings or ()), seed, folds, lambda_, usd_per_unit)
     with told(), progress_bar(quiet=as_json) as progress:
@@ -109,23 +110,50 @@ def evaluate(
     experts: ExpertsOption = None,
     groups: Annotated[str | None, typer.Option(metavar="g,h", help="Only queries of these groups.")] = None,
     split: Annotated[str | None, typer.Option(help="Only queries of this split.")] = None,
-    lambda_: LambdaOption = 0.0,
+    from_ledger: Annotated[
+        bool, typer.Option("--from-ledger", help="Beside what was live, on the gateway's decisions.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="Whose decisions, with --from-ledger.")] = "auto",
+    since: SinceOption = None,
+    lambda_: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda", min=0.0, help="Reward given up per US cent. Default: 0, or the policy's --from-ledger."
+        ),
+    ] = None,
     usd_per_unit: WorthOption = None,
     seed: SeedOption = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a trained router by outcomes; best single and group-best are those of its training data."""
+    """Judge a trained router by outcomes (best single and group-best are those of its training data), or, --from-ledger, beside
+    what was live: what it would have earned on the gateway's decisions, as far as these can tell."""
     from routers.training.judging import judge
     from routers.training.report import as_json as evaluation_json
 
-    loaded, reader = _load(artifact, config)
+    if from_ledger:
+        if any(option is not None for option in (data, more, experts, groups, split, usd_per_unit)):
+            raise DataError(
+                "--from-ledger takes --policy, --since and --lambda alone: outcomes in files are judged by --data"
+            )
+        against = compare_with_live(artifact, config, policy=policy, since=since, lambda_=lambda_, quiet=as_json)
+        typer.echo(json.dumps(against_json(against))) if as_json else print_against(against, str(artifact))
+        return
+    if since is not None:
+        raise DataError("--since belongs to --from-ledger")
+    loaded, reader = load_router(artifact, config)
     files = _files(data, more, False)
     with told(), progress_bar(quiet=as_json) as progress:
         table, reading = _read(files, experts, reader, progress)
         table = _chosen(table, groups, split)
         judged = judge(
-            loaded, table, lambda_=lambda_, usd_per_unit=usd_per_unit, reader=reader, seed=seed, progress=progress
+            loaded,
+            table,
+            lambda_=lambda_ or 0.0,
+            usd_per_unit=usd_per_unit,
+            reader=reader,
+            seed=seed,
+            progress=progress,
         )
     notes = (*reading.notes, *judged.notes)
     if as_json:
@@ -142,19 +170,8 @@ def _files(data: Sequence[Path] | None, more: Sequence[Path] | None, from_ledger
             "--data and --from-ledger exclude each other: `switchyard export` writes the ledger as an outcome file"
         )
     if not from_ledger and not data:
-        raise DataError("no outcomes: give --data FILE, or to `train` --from-ledger")
+        raise DataError("no outcomes: give --data FILE, or --from-ledger")
     return [*(data or ()), *(more or ())]
-
-
-def _fleet(config: Path | None) -> tuple[Config, Path]:
-    """The fleet of the YAML, and its folder; a fleet of nobody where there is no YAML and none was asked for."""
-    from orchestrator.config import Config
-    from orchestrator.fleet.configfile import find_config, read_config
-
-    if config is None and "SWITCHYARD_CONFIG" not in os.environ and not Path("experts.yaml").is_file():
-        return Config.model_construct(version=1, experts=()), Path()
-    path = find_config(config)
-    return read_config(path), path.parent
 
 
 def _read(
@@ -185,14 +202,15 @@ def _read_ledger(
         return _read([file], experts, encoder, progress)
 
 
-def _load(folder: Path, config: Path | None) -> tuple[Artifact, Encoder | None]:
+def load_router(folder: Path, config: Path | None) -> tuple[Artifact, Encoder | None]:
     """The artifact, and what to read many texts with."""
+    from orchestrator.fleet.configfile import config_if_any
     from orchestrator.fleet.encoding import Encoders, cached
     from orchestrator.fleet.routers import expert_card
     from routers.artifact import load_artifact
     from routers.families.learned import LearnedRouter
 
-    fleet, base_dir = _fleet(config)
+    fleet, base_dir = config_if_any(config)
     with told():
         encoders = tuple(Encoders().of(fleet, base_dir).by_expert.values())
         loaded = load_artifact(folder, encoders=encoders, experts=[expert_card(spec) for spec in fleet.experts])

@@ -43,6 +43,14 @@ def find_config(explicit: Path | None) -> Path:
     raise ConfigError("no experts.yaml in this folder: give --config FILE, or set $SWITCHYARD_CONFIG")
 
 
+def config_if_any(explicit: Path | None) -> tuple[Config, Path]:
+    """The configuration by its text alone, and its folder; a fleet of nobody where there is no file and none was asked for."""
+    if explicit is None and "SWITCHYARD_CONFIG" not in os.environ and not Path("experts.yaml").is_file():
+        return Config.model_construct(version=1, experts=()), Path()
+    path = find_config(explicit)
+    return read_config(path), path.parent
+
+
 def load_config(path: Path) -> Config:
     """The configuration in `path`, checked against this machine. Raises `ConfigError` with every problem."""
     return _config(path, read_text(path), on_this_machine=True)

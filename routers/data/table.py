@@ -69,6 +69,24 @@ class RewardTable:
         unit = units.pop() if units else "usd"
         return cls(queries, tuple(columns), rewards, costs, weights, groups, splits, ids, unit)
 
+    @classmethod
+    def joined(cls, tables: Sequence[Self]) -> Self:
+        """One after another. Raises ValueError unless all have the same experts and cost unit."""
+        first = tables[0]
+        if any((table.experts, table.cost_unit) != (first.experts, first.cost_unit) for table in tables):
+            raise ValueError("tables of the same experts and cost unit were expected")
+        return cls(
+            tuple(query for table in tables for query in table.queries),
+            first.experts,
+            np.concatenate([table.rewards for table in tables]),
+            np.concatenate([table.costs for table in tables]),
+            np.concatenate([table.weights for table in tables]),
+            tuple(group for table in tables for group in table.groups),
+            tuple(split for table in tables for split in table.splits),
+            tuple(id for table in tables for id in table.ids),
+            first.cost_unit,
+        )
+
     def __len__(self) -> int:
         return len(self.queries)
 

@@ -4,8 +4,9 @@
     for train, test in held.parts: ...                # row numbers of held.table; with folds=5 five pairs
     held.is_given                                     # True: the test rows are nobody's to train on, not even at the end
 
-Rows of `split: test` are held out where there are others to train on. Queries that stand in the training part, as they are or
-nearly so, are dropped from the test part. Not here: finding duplicates and folds (`routers/data/splits.py`).
+Rows of `split: test` are held out where there are others to train on. No query is judged by a router that has seen it, or nearly
+so: such queries are dropped from the part held out; from the training part with folds, so that every query is judged.
+Not here: finding duplicates and folds (`routers/data/splits.py`).
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """parts: row numbers of `table` to fit on and to judge by, in pairs. how: for the report. notes: what was left out."""
+    """parts: row numbers of `table` to fit on and to judge by, in pairs. how: for the report. notes: what was left out.
+
+    num_leaked: rows dropped for standing in both parts; the notes say so too.
+    """
 
     table: RewardTable
     parts: tuple[tuple[Rows, Rows], ...]
     is_given: bool
     how: str
     notes: tuple[str, ...]
+    num_leaked: int = 0
 
     @property
     def final(self) -> Rows:
@@ -59,13 +64,12 @@ def hold_out(table: RewardTable, *, folds: int | None = None, seed: int = 0) -> 
         numbers, how = np.where(chosen, 0, -1), f"{HELD_OUT_SHARE:.0%} of the queries, by hash"
     _require_both(numbers)
     table, numbers, left_out = _with_known_experts(table, numbers)
-    parts, num_dropped = _parts(table, numbers)
+    parts, num_dropped = _parts(table, numbers) if folds is None else _parts_of_folds(table, numbers)
     notes += left_out
     if num_dropped:
-        notes.append(
-            f"dropped from what was held out, for standing in the training part as well, or nearly so: {num_dropped:,}"
-        )
-    return HeldOut(table, parts, folds is None and has_split, how, tuple(notes))
+        where = "what was held out" if folds is None else "training parts"
+        notes.append(f"dropped from {where}, for standing in the other part as well, or nearly so: {num_dropped:,}")
+    return HeldOut(table, parts, folds is None and has_split, how, tuple(notes), num_dropped)
 
 
 def _require_both(numbers: Rows) -> None:
@@ -92,17 +96,30 @@ def _with_known_experts(table: RewardTable, numbers: Rows) -> tuple[RewardTable,
 
 
 def _parts(table: RewardTable, numbers: Rows) -> tuple[tuple[tuple[Rows, Rows], ...], int]:
-    """The parts without duplicates, and how many queries were dropped."""
-    parts, num_dropped = [], 0
+    """The two parts, what is held out without duplicates, and how many queries were dropped."""
+    train, test = np.flatnonzero(numbers != 0), np.flatnonzero(numbers == 0)
+    leaked = _stand_in(table, test, train)
+    if leaked.all():
+        raise ValueError("every held-out query stands in the training part: expected queries that differ")
+    return ((train, test[~leaked]),), int(leaked.sum())
+
+
+def _parts_of_folds(table: RewardTable, numbers: Rows) -> tuple[tuple[tuple[Rows, Rows], ...], int]:
+    """A pair for every fold, training parts without duplicates, and how many queries were dropped from one or another."""
+    parts, dropped = [], np.zeros(len(table), dtype=np.bool_)
     for fold in _folds(numbers):
         train, test = np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold)
-        leaked = find_duplicates([table.queries[i] for i in train], [table.queries[i] for i in test]).any
-        num_dropped += int(leaked.sum())
-        if not leaked.all():
-            parts.append((train, test[~leaked]))
-    if not parts:
-        raise ValueError("every held-out query stands in the training part: expected queries that differ")
-    return tuple(parts), num_dropped
+        leaked = _stand_in(table, train, test)
+        if leaked.all():
+            raise ValueError("all queries are nearly the same: expected queries that differ")
+        dropped[train[leaked]] = True
+        parts.append((train[~leaked], test))
+    return tuple(parts), int(dropped.sum())
+
+
+def _stand_in(table: RewardTable, rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Which of the rows' queries stand among the others, as they are or nearly so."""
+    return find_duplicates([table.queries[i] for i in others], [table.queries[i] for i in rows]).any
 
 
 def _folds(numbers: Rows) -> Iterator[int]:

@@ -1,0 +1,226 @@
+"""One setting of a sweep: what is measured in it, and what a router says there.
+
+    prepared = prepare(Setting("mine"), data_set, experts=(), reader=encoder)
+    prepared.tested                                     # Tested
+    prepared.run("cluster").predicted                   # (n_queries, n_experts)
+
+Texts are read once for all routers of a setting. Decisions are timed one query at a time with texts encoded, so that a router is
+judged by what it does and not by the model that it shares with the others. Not here: processes (`running.py`), metrics (`rows.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from inspect import signature
+from typing import Protocol as Interface
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.metrics.noise import NOISES, flip_rate
+from evals.protocols import Protocol
+from evals.sweeps.datasets import DataSet
+from evals.sweeps.nouns import Run, Setting, Tested
+from routers.base import Encoder, FloatArray, Router
+from routers.data.costs import CostModel
+from routers.data.splits import query_hash
+from routers.data.table import RewardTable
+from routers.families.learned import EncodedRouter, LearnedRouter
+from routers.registry import ROUTERS, make_router, router_class
+from routers.training.evaluation import Choice, choose
+from routers.training.yardsticks import TrainingSummary
+
+DECISIONS = 50
+"""Decisions that are timed in each fold, at most."""
+NOISED = 200
+"""Queries of a setting that noise is tried on, at most: the same ones for every router, seed and fleet."""
+NOISE_SEED = 77
+CENTS_PER_USD = 100.0
+
+
+def learning_types() -> tuple[str, ...]:
+    """Router types that learn from outcomes, which are those that a sweep is about."""
+    return tuple(name for name in ROUTERS if hasattr(router_class(name), "fit_encoded"))
+
+
+class _Learner(EncodedRouter, Router, Interface):
+    """What every type that learns is."""
+
+
+@dataclass
+class Prepared:
+    """reader: encodes texts, and keeps what it encoded. noised: of each fold, the test rows that noise is tried on."""
+
+    protocol: Protocol
+    tested: Tested
+    reader: Encoder
+    noised: list[NDArray[np.intp]]
+    _vectors: dict[str, FloatArray] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Every text that a router reads, and where its vector stands."""
+        return {text: place for place, text in enumerate(texts(self.protocol))}
+
+    def run(self, router: str) -> Run:
+        """Fit the router in every fold and ask it. A router that can't be fitted here says why, and costs no other anything."""
+        try:
+            return self._run(router)
+        except ValueError as exc:
+            nothing = np.empty((0, len(self.tested.table.experts)), dtype=np.float32)
+            return Run(router, nothing, float("nan"), float("nan"), failure=str(exc))
+
+    def _run(self, name: str) -> Run:
+        found, fits, decisions = [], [], []
+        flipped = dict.fromkeys(NOISES, 0.0)
+        vectors = self._read(self._make(name))
+        for (train, test), rows in zip(self.protocol.splits, self.noised, strict=True):
+            router = self._make(name)
+            seen, asked = vectors[self._at(train.queries)], vectors[self._at(test.queries)]
+            began = time.perf_counter()
+            router.fit_encoded(train, seen)
+            fits.append(time.perf_counter() - began)
+            found.append(_columns(router, asked, test.experts))
+            decisions += _decision_times(router, asked)
+            before = choose(found[-1][rows])
+            for kind, noised in _noised_texts(test, rows).items() if len(rows) else ():
+                after = choose(_columns(router, vectors[self._at(noised)], test.experts))
+                flipped[kind] += flip_rate(before, after) * len(rows)
+        num_noised = sum(map(len, self.noised))
+        flips = {kind: count / num_noised for kind, count in flipped.items()}
+        return Run(name, np.concatenate(found), float(np.median(fits)), 1e3 * float(np.median(decisions)), flips)
+
+    def _make(self, name: str) -> _Learner:
+        seed = {"seed": self.tested.setting.seed} if "seed" in signature(router_class(name)).parameters else {}
+        router = make_router(name, experts=(), encoder=self.reader, parameters=seed)
+        return cast(_Learner, router)
+
+    def _read(self, router: EncodedRouter) -> FloatArray:
+        """`(n_texts, dimensions)`, once for all routers that read in the same way."""
+        shared = isinstance(router, LearnedRouter) and type(router).encode is LearnedRouter.encode
+        key = f"spelling={getattr(router, 'reads_spelling', False)}" if shared else type(router).__name__
+        if key not in self._vectors:
+            self._vectors[key] = router.encode(tuple(self.places))
+        return self._vectors[key]
+
+    def _at(self, queries: Sequence[str]) -> list[int]:
+        return [self.places[query] for query in queries]
+
+
+def prepare(
+    setting: Setting,
+    data: DataSet,
+    *,
+    experts: Sequence[str] = (),
+    reader: Encoder,
+    usd_per_unit: float | None = None,
+) -> Prepared:
+    """experts: the setting's fleet. usd_per_unit: what costs are worth that aren't in USD.
+
+    Raises ValueError for data that can't be split, or leave nothing to choose.
+    """
+    protocol = data.protocol(setting.seed, experts)
+    if len(protocol.splits[0][0].experts) < 2:
+        raise ValueError(f"{data.title}: has outcomes of one expert, expected two or more to choose among")
+    return Prepared(protocol, _tested(setting, protocol, usd_per_unit), reader, _noised_rows(protocol))
+
+
+def texts(protocol: Protocol) -> list[str]:
+    """Every text that routers will read, noised ones too, once."""
+    found: dict[str, None] = {}
+    for (train, test), rows in zip(protocol.splits, _noised_rows(protocol), strict=True):
+        found.update(dict.fromkeys((*train.queries, *test.queries)))
+        for noised in _noised_texts(test, rows).values():
+            found.update(dict.fromkeys(noised))
+    return list(found)
+
+
+def _tested(setting: Setting, protocol: Protocol, usd_per_unit: float | None) -> Tested:
+    table = RewardTable.joined([test for _, test in protocol.splits])
+    cents_per_unit = _cents_per_unit(table, usd_per_unit)
+    parts = [
+        _learned(train, test, protocol.metric == "reward by group", cents_per_unit) for train, test in protocol.splits
+    ]
+    cents, rewards, costs, group_best = (list(column) for column in zip(*parts, strict=True))
+    by_group = protocol.metric == "reward by group"
+    return Tested(
+        setting=setting,
+        table=table,
+        fold=np.repeat(np.arange(len(protocol.splits)), [len(test) for _, test in protocol.splits]),
+        cents=np.concatenate(cents),
+        cents_per_unit=cents_per_unit,
+        weights=group_weights(table.groups) if by_group else np.ones(len(table), dtype=np.float32),
+        trained_rewards=np.stack(rewards),
+        trained_cents=np.stack(costs),
+        group_best=np.concatenate(group_best),
+        num_leaked=protocol.num_leaked,
+    )
+
+
+def _cents_per_unit(table: RewardTable, usd_per_unit: float | None) -> float | None:
+    if table.cost_unit == "usd":
+        return CENTS_PER_USD
+    return None if usd_per_unit is None else CENTS_PER_USD * usd_per_unit
+
+
+def _learned(
+    train: RewardTable, test: RewardTable, by_group: bool, cents_per_unit: float | None
+) -> tuple[FloatArray, FloatArray, FloatArray, Choice]:
+    """Expected cents of the test answers, the experts' mean rewards and cents in training, and the best of each query's group."""
+    if by_group:
+        train = replace(train, weights=train.weights * group_weights(train.groups)[:, None])
+    # Where nobody said what a unit is worth, it counts as a cent: only the ranking of costs is used then.
+    rate = (1.0 if cents_per_unit is None else cents_per_unit) / CENTS_PER_USD
+    costs = CostModel.fit(train, usd_per_unit=rate)
+    shape = (len(test), len(test.experts))
+    cents = np.zeros(shape, np.float32) if costs is None else costs.predict(test.queries, test.experts)
+    summary = TrainingSummary.of(train)
+    marks = summary.yardsticks(test)
+    assert marks is not None, "train and test have the same experts"
+    spent = [summary.costs.get(name, np.nan) * rate * CENTS_PER_USD for name in test.experts]
+    return cents, train.means, np.array(spent, dtype=np.float32), marks.group_best
+
+
+def group_weights(groups: Sequence[str | None]) -> FloatArray:
+    """`(n_queries,)`, mean 1, by which every group counts the same, whatever its size."""
+    _, numbers, counts = np.unique(np.array(groups, dtype=str), return_inverse=True, return_counts=True)
+    weights: FloatArray = (len(groups) / (len(counts) * counts[numbers])).astype(np.float32)
+    return weights
+
+
+def _columns(router: _Learner, vectors: FloatArray, experts: Sequence[str]) -> FloatArray:
+    """In the table's order; an expert that was never tried in training, and so is not known, earns nothing."""
+    predicted = router.predict_encoded(vectors)
+    known = {name: i for i, name in enumerate(router.experts_)}
+    if list(known) == list(experts):
+        return predicted
+    found = np.zeros((len(vectors), len(experts)), dtype=np.float32)
+    for column, name in enumerate(experts):
+        if name in known:
+            found[:, column] = predicted[:, known[name]]
+    return found
+
+
+def _decision_times(router: EncodedRouter, vectors: FloatArray) -> list[float]:
+    """Seconds, one query at a time."""
+    times = []
+    for row in range(min(DECISIONS, len(vectors))):
+        began = time.perf_counter()
+        router.predict_encoded(vectors[row : row + 1])
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _noised_rows(protocol: Protocol) -> list[NDArray[np.intp]]:
+    """Of each fold's test part, the rows that noise is tried on: `NOISED` queries in all, by their hashes."""
+    hashes = [np.array([query_hash(query, NOISE_SEED) for query in test.queries]) for _, test in protocol.splits]
+    every = np.sort(np.concatenate(hashes))
+    return [np.flatnonzero(found <= every[min(NOISED, len(every)) - 1]) for found in hashes]
+
+
+def _noised_texts(test: RewardTable, rows: NDArray[np.intp]) -> dict[str, list[str]]:
+    return {kind: [noise(test.queries[row], NOISE_SEED) for row in rows] for kind, noise in NOISES.items()}

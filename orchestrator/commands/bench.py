@@ -1,0 +1,216 @@
+"""`switchyard bench`: routers in every setting that was asked for, every metric, one report.
+
+    switchyard bench --data mine.jsonl --routers auto,cluster --seeds 3 --out sweep
+    switchyard bench --out sweep                      # the named data sets of $SWITCHYARD_DATA, every router that learns
+    switchyard bench --live --tasks arithmetic,gsm8k=test.jsonl --models auto,panel/council --out live
+
+Running it again with the same `--out` measures only what is new. Not here: sweeps (`evals/sweeps/`), reports (`evals/reports/`),
+tasks and what asks a gateway (`evals/tasks/`, `evals/live/`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from enum import StrEnum
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.failing import told
+from orchestrator.commands.options import ConfigOption, JsonOption
+from orchestrator.commands.progress import progress_bar
+from orchestrator.commands.tables import print_table
+from orchestrator.errors import DataError
+
+if TYPE_CHECKING:
+    from evals.sweeps.datasets import DataSet
+    from evals.sweeps.nouns import Sweep
+    from evals.sweeps.summary import Line
+
+
+class Engine(StrEnum):
+    """Where work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+LAMBDAS = "0,0.01,0.03,0.1,0.3,1,3,10,30,100"
+
+
+def bench(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for results and report.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[F...]", help="More data, after --data F.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", metavar="F...", help="Outcome files, or names of data sets. Default: all that are known."
+        ),
+    ] = None,
+    routers: Annotated[str | None, typer.Option(metavar="a,b", help="Types. Default: all that learn.")] = None,
+    fleets: Annotated[
+        list[str] | None, typer.Option("--fleet", metavar="NAME=a,b", help="Only these experts; may be repeated.")
+    ] = None,
+    lambdas: Annotated[str, typer.Option(metavar="0,1", help="Reward given up per US cent.")] = LAMBDAS,
+    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    folds: Annotated[int, typer.Option(min=2, help="Where a file has no split of its own.")] = 5,
+    adversaries: Annotated[
+        str | None, typer.Option(metavar="a,b", help="Attacks to measure under as well, or 'all'.")
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="As of `switchyard train`.")] = None,
+    usd_per_unit: Annotated[
+        float | None, typer.Option(min=0.0, help="What costs are worth that aren't in USD.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where routers are fitted.")] = Engine.LOCAL,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="P", help="Fail when a router is worse than in this results.parquet.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure routers on outcomes: rewards, costs, every metric of the field, with intervals and a report."""
+    from evals.reports.writing import write_report
+    from evals.sweeps.running import SweepPlan, run_sweep
+    from evals.sweeps.storing import row_json
+
+    with told():
+        plan = SweepPlan(
+            data=_data_sets([*(data or ()), *(more or ())], folds, adversaries),
+            routers=_routers(routers),
+            seeds=seeds,
+            lambdas=_lambdas(lambdas),
+            fleets=_fleets(fleets or ()),
+            features=features,
+            config=config,
+            usd_per_unit=usd_per_unit,
+        )
+        with progress_bar(quiet=as_json) as progress:
+            sweep = run_sweep(plan, out, workers=workers or os.cpu_count() or 1, engine=engine.value, progress=progress)
+            progress("writing the report", 0, 0)
+            report = write_report(sweep, out)
+    if as_json:
+        typer.echo(json.dumps([row_json(row) for row in sweep.rows]))
+    else:
+        _print(sweep)
+        typer.echo(f"wrote {report}")
+    if baseline is not None:
+        _require_no_worse(sweep, baseline)
+
+
+def _data_sets(names: Sequence[str], folds: int, adversaries: str | None) -> tuple[DataSet, ...]:
+    """In the order given, each with its attacked versions behind it."""
+    from dataclasses import replace
+
+    from evals.adversaries import SCENARIOS
+    from evals.sweeps.datasets import file_data_sets, named_data_sets
+
+    files = [Path(name) for name in names if Path(name).exists()]
+    others = [name for name in names if not Path(name).exists()]
+    found = [*file_data_sets(files, folds)]
+    if others or not names:
+        found += named_data_sets(_data_folder(others), others)
+    scenarios = _listed(adversaries, SCENARIOS, "--adversaries")
+    return tuple(
+        version for plain in found for version in (plain, *(replace(plain, scenario=name) for name in scenarios))
+    )
+
+
+def _data_folder(missing: Sequence[str]) -> Path:
+    """Where named data sets are."""
+    wanted = f"{missing[0]}: no such file, and" if missing else "no data: give --data FILE;"
+    if "SWITCHYARD_DATA" not in os.environ:
+        raise DataError(f"{wanted} $SWITCHYARD_DATA, where named data sets would be, is not set")
+    return Path(os.environ["SWITCHYARD_DATA"]) / "outcomes"
+
+
+def _routers(listed: str | None) -> tuple[str, ...]:
+    from evals.sweeps.measuring import learning_types
+
+    known = learning_types()
+    return known if listed is None else _listed(listed, known, "--routers")
+
+
+def _listed(listed: str | None, known: Collection[str], option: str) -> tuple[str, ...]:
+    """Names from `a,b`, or all of them. Raises `DataError` for one that isn't known."""
+    if listed is None:
+        return ()
+    names = tuple(known) if listed == "all" else tuple(dict.fromkeys(name.strip() for name in listed.split(",")))
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(f"{option}: got '{unknown[0]}', expected some of {', '.join(known)}, or all")
+    return names
+
+
+def _lambdas(listed: str) -> tuple[float, ...]:
+    """Rising, from 0, because every metric has a value at lambda 0."""
+    try:
+        found = {float(text) for text in listed.split(",")}
+    except ValueError:
+        raise DataError(f"--lambdas: got '{listed}', expected numbers, as in 0,0.1,1") from None
+    if not all(0.0 <= value < float("inf") for value in found):
+        raise DataError(f"--lambdas: got '{listed}', expected numbers from 0 up")
+    return tuple(sorted({0.0, *found}))
+
+
+def _fleets(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    from evals.sweeps.nouns import WHOLE
+
+    found: dict[str, tuple[str, ...]] = {} if given else {WHOLE: ()}
+    for text in given:
+        name, equals, experts = text.partition("=")
+        names = tuple(expert.strip() for expert in experts.split(",") if expert.strip())
+        if not equals or not name or len(names) < 2:
+            raise DataError(f"--fleet: got '{text}', expected NAME=a,b with two experts or more")
+        found[name] = names
+    return found
+
+
+def _print(sweep: Sweep) -> None:
+    """Every router's gain by data set, and what its author must know."""
+    from evals.sweeps.summary import summary
+
+    for line_group in _by_data(summary(sweep.rows)):
+        typer.echo(f"\n{line_group[0].data}, {line_group[0].n:,} queries")
+        print_table(
+            ("router", "reward", "gain over best single", "95% interval", "p"),
+            [
+                (
+                    line.router,
+                    "" if line.reward is None else f"{line.reward:.3f}",
+                    f"{line.gain.mean:+.4f}",
+                    f"{line.gain.low:+.4f} to {line.gain.high:+.4f}",
+                    "" if line.p_value is None else f"{line.p_value:.3f}",
+                )
+                for line in line_group
+            ],
+        )
+    for note in sweep.notes:
+        typer.echo(f"note: {note}")
+
+
+def _by_data(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    for _, group in groupby(lines, key=lambda line: (line.data, line.fleet)):
+        yield sorted(group, key=lambda line: -line.gain.mean)
+
+
+def _require_no_worse(sweep: Sweep, baseline: Path) -> None:
+    """Raises `DataError` that names every router that is significantly worse."""
+    from evals.sweeps.gate import changes
+    from evals.sweeps.storing import read_rows
+
+    with told():
+        compared = changes(sweep.rows, read_rows(baseline))
+    if not compared:
+        raise DataError(f"{baseline}: has no router and data set in common with this sweep")
+    worse = [
+        f"{change.router} on {change.data}: {change.difference:+.4f} (p {change.p_adjusted:.2g})"
+        for change in compared
+        if change.is_worse
+    ]
+    if worse:
+        raise DataError(f"significantly worse than {baseline}: {'; '.join(worse)}")
+    typer.echo(f"none of {len(compared)} comparisons with {baseline} is significantly worse", err=True)
