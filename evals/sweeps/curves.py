@@ -76,7 +76,8 @@ def cost_curve(tested: Tested, predicted: FloatArray, rewards: FloatArray) -> Co
     if high <= low:
         return None
     single = tested.best_single()
-    single_cost, single_reward = mean_of(tested, paid, single), mean_of(tested, rewards, single)
+    # Nothing is a share of the cost of an expert that is free.
+    single_cost, single_reward = mean_of(tested, paid, single) or float("nan"), mean_of(tested, rewards, single)
     return CostCurve(
         aiq(costs, earned, low, high),
         hypervolume(costs, earned, reference_cost=high, reference_quality=0.0),

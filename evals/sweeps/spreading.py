@@ -52,9 +52,8 @@ def on_ray() -> Iterator[Spread]:
     except ImportError as exc:
         raise ImportError("--engine ray needs optional dependencies: pip install 'switchyard-llm[ray]'") from exc
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        log_to_driver=False, include_dashboard=False, num_cpus=None if "RAY_ADDRESS" in os.environ else os.cpu_count()
-    )
+    alone = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": os.cpu_count()}
+    ray.init(log_to_driver=False, **({} if "RAY_ADDRESS" in os.environ else alone))
     call = ray.remote(num_cpus=1)(_call)
 
     def spread(work: Work) -> Iterator[Any]:

@@ -10,9 +10,11 @@ tasks and what asks a gateway (`evals/tasks/`, `evals/live/`).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.failing import told
-from orchestrator.commands.options import ConfigOption, JsonOption
+from orchestrator.commands.failing import resumable, told
+from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.progress import progress_bar
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import DataError
@@ -70,15 +72,31 @@ def bench(
     baseline: Annotated[
         Path | None, typer.Option(metavar="P", help="Fail when a router is worse than in this results.parquet.")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask a running gateway instead of looking outcomes up.")] = False,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="a,b=F", help="With --live. Default: all that are shipped.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="a,b", help="With --live: policies, panel/NAME, experts. Default: all.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --live: items of a task.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="With --live: items at once.")] = 4,
+    url: UrlOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure routers on outcomes: rewards, costs, every metric of the field, with intervals and a report."""
+    """Measure routers on outcomes: rewards, costs, every metric of the field, with intervals and a report.
+
+    With --live, measure what a running gateway answers.
+    """
+    if live:
+        _bench_live(out, tasks, models, limit, concurrency, _gateway(url, config), as_json=as_json)
+        return
     from evals.reports.writing import write_report
     from evals.sweeps.running import SweepPlan, run_sweep
     from evals.sweeps.storing import row_json
 
-    with told():
+    with told(), resumable(f"what was measured is kept in {out}"):
         plan = SweepPlan(
             data=_data_sets([*(data or ()), *(more or ())], folds, adversaries),
             routers=_routers(routers),
@@ -100,6 +118,44 @@ def bench(
         typer.echo(f"wrote {report}")
     if baseline is not None:
         _require_no_worse(sweep, baseline)
+
+
+def _bench_live(
+    out: Path, tasks: str | None, models: str | None, limit: int | None, concurrency: int, url: str, *, as_json: bool
+) -> None:
+    """A table or JSON of what every model earned on every task."""
+    from evals.live.rows import live_table
+    from evals.live.running import run_live
+    from evals.tasks.registry import load_tasks
+    from evals.tasks.shipped import SHIPPED
+
+    written = list(SHIPPED) if tasks is None else [name.strip() for name in tasks.split(",")]
+    kept = resumable(f"what was answered is kept in {out / 'live.journal'}")
+    with told(), kept, progress_bar(quiet=as_json) as progress:
+        rows = asyncio.run(
+            run_live(
+                load_tasks(written),
+                url=url,
+                key=os.environ.get("SWITCHYARD_API_KEY"),
+                models=None if models is None else [name.strip() for name in models.split(",")],
+                limit=limit,
+                concurrency=concurrency,
+                out=out,
+                progress=progress,
+            )
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows]))
+    else:
+        print_table(*live_table(rows))
+        typer.echo(f"wrote {out / 'live.md'}")
+
+
+def _gateway(url: str | None, config: Path | None) -> str:
+    from orchestrator.client import gateway_url
+    from orchestrator.fleet.configfile import find_config, read_config
+
+    return url or gateway_url(read_config(find_config(config)).gateway)
 
 
 def _data_sets(names: Sequence[str], folds: int, adversaries: str | None) -> tuple[DataSet, ...]:

@@ -11,9 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
+
 from orchestrator.errors import DataError, MissingExtra
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 _OF_TRAINING = frozenset({"sklearn", "scipy", "pyarrow", "faiss", "threadpoolctl"})
+
+
+@contextmanager
+def resumable(kept: str) -> Iterator[None]:
+    """Ctrl-C is one line, and exit code 130. kept: what is on disk by then, "what was answered is kept in F"."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {kept}, and the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.commands.failing import resumable
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import LabelError
@@ -24,9 +25,6 @@ from orchestrator.errors import LabelError
 if TYPE_CHECKING:
     from orchestrator.labelling.report import Report
     from orchestrator.labelling.run import Job, Watch
-
-INTERRUPTED = 130
-"""The exit code of a run that was stopped by Ctrl-C, as shells have it."""
 
 
 def label(
@@ -69,13 +67,8 @@ def label(
         weights={} if weights is None else _read_weights(weights),
         pairs=pairs,
     )
-    try:
+    with resumable(f"what was answered is kept in {out}.journal"):
         report = asyncio.run(_run(find_config(config), job))
-    except KeyboardInterrupt:
-        typer.echo(
-            f"stopped; what was answered is kept in {out}.journal, and the same command goes on from there", err=True
-        )
-        raise typer.Exit(INTERRUPTED) from None
     _print_report(report, as_json=as_json)
     if not report.num_written:
         raise typer.Exit(1)
@@ -86,12 +79,12 @@ async def _run(config_path: Path, job: Job) -> Report:
     from orchestrator.service import running
 
     async with running(config_path) as service:
-        with _progress() as watch:
+        with watching() as watch:
             return await run(service, job, watch)
 
 
 @contextmanager
-def _progress() -> Iterator[Watch]:
+def watching() -> Iterator[Watch]:
     """Bars on stderr, one a stage, with what everything has cost so far; nothing where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -16,7 +16,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ REMOTE_CONCURRENCY = 8
 """At once, of experts elsewhere that declare no limit."""
 LEAST_ANSWER_TOKENS = 16
 """An expert whose context leaves less room than this is not asked."""
-_NOT_ITS_KIND = frozenset({"not_applicable", "context_length_exceeded", "content_filter", "content_policy_violation"})
+NOT_ITS_KIND = frozenset({"not_applicable", "context_length_exceeded", "content_filter", "content_policy_violation"})
 """Rejections that answer the question how good the expert is here; others say that the request was made wrongly."""
 _SAME_MODEL = {
     "name",
@@ -74,10 +74,14 @@ class BudgetSpent(LabelError):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an expert answered, and what that cost; text None is an answer that can't be used."""
+    """What an expert answered, and what that cost; text None is an answer that can't be used.
+
+    measured: `latency_s`, from the expert being asked to its whole answer, and `completion_tokens`, where that is known.
+    """
 
     text: str | None
     cost_usd: float
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 class Asker:
@@ -190,8 +194,8 @@ class Asker:
                 await self._budget.release(most)
         return entry
 
-    async def _dispatch(self, query: Query, spec: ExpertBase) -> Answer | None:
-        """The expert's answer; None when it says that this is not for it, or what it says is not what was asked for."""
+    async def _dispatch(self, query: Query, spec: ExpertBase) -> tuple[Answer, float] | None:
+        """The expert's answer and its seconds; None when it says that this is not for it, or says what was not asked for."""
         decision = open_decision(query)
         plan = Plan((Choice(spec.name, 0.0),))
         try:
@@ -201,7 +205,7 @@ class Asker:
         except RateLimited:
             raise
         except RequestError as error:
-            if error.code in _NOT_ITS_KIND:
+            if error.code in NOT_ITS_KIND:
                 return None
             raise
         except AllExpertsFailed:
@@ -210,7 +214,7 @@ class Asker:
             raise
         latency_s = decision.attempts[-1].latency_s
         self._service.scheduler.release(lease, LeaseOutcome(ok=True, duration_s=latency_s))
-        return answer
+        return answer, latency_s
 
 
 class Budget:
@@ -246,18 +250,20 @@ def _is_unusable(spec: ExpertBase, decision: Decision) -> bool:
     return not remote and bool(decision.attempts) and decision.attempts[-1].outcome == "malformed"
 
 
-def _entry(spec: ExpertBase, query: Query, answer: Answer | None, read: Read) -> Entry:
+def _entry(spec: ExpertBase, query: Query, answered: tuple[Answer, float] | None, read: Read) -> Entry:
     """Its cost is by the expert's count of tokens, or by an estimate where it doesn't count."""
-    if answer is None:
+    if answered is None:
         return Entry(spec.name, None)
+    answer, latency_s = answered
     value, usage = read(answer.body or b"{}"), answer.usage
     prompt_tokens = usage.prompt_tokens or query.prompt_tokens + query.other_prompt_tokens
     completion_tokens = usage.completion_tokens or (estimate(value) if isinstance(value, str) else 0)
-    return Entry(spec.name, value, cost_usd(spec.price, prompt_tokens, completion_tokens))
+    measured = {"latency_s": latency_s, "completion_tokens": float(completion_tokens)}
+    return Entry(spec.name, value, cost_usd(spec.price, prompt_tokens, completion_tokens), measured)
 
 
 def _said(entry: Entry) -> Said:
-    return Said(None if entry.value is None else str(entry.value), entry.cost_usd)
+    return Said(None if entry.value is None else str(entry.value), entry.cost_usd, entry.measured)
 
 
 def _text(body: bytes) -> str | None:

@@ -23,11 +23,15 @@ from orchestrator.errors import LabelError
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """expert: who was asked. value: a text, a number, or None for an answer that is none. cost_usd: by its price then."""
+    """expert: who was asked. value: a text, a number, or None for an answer that is none. cost_usd: by its price then.
+
+    measured: what else whoever asked wants to keep of the call, by name.
+    """
 
     expert: str
     value: str | float | None
     cost_usd: float = 0.0
+    measured: dict[str, float] = {}
 
 
 class _Line(msgspec.Struct, frozen=True):

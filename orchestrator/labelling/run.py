@@ -67,9 +67,9 @@ async def label(service: Service, job: Job, watch: Watch = unwatched) -> Report:
     items = list(read_items(job.queries))
     with Journal.open(kept) as journal:
         asker = Asker(service, journal, max_cost_usd=job.max_cost_usd)
-        experts = _experts(asker, service, job.experts)
+        experts = text_experts(asker, service, job.experts)
         grader = await make_grader(job.reward, Tools(asker, job.weights, job.pairs))
-        _check(grader, items, job.queries)
+        check_items(grader, items, job.queries)
         asking = _steps("asking", len(items) * len(experts), asker, watch)
         collected = await collect(asker, service.fleet.specs, items, experts, job.settings, asking)
         graded = await grade(grader, items, collected, _steps("grading", len(items), asker, watch))
@@ -87,8 +87,8 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
         raise LabelError(f"{path}: can't be written: {exc.strerror}") from exc
 
 
-def _experts(asker: Asker, service: Service, named: Sequence[str] | None) -> tuple[str, ...]:
-    """Raises `LabelError` for one that can't be asked for text."""
+def text_experts(asker: Asker, service: Service, named: Sequence[str] | None) -> tuple[str, ...]:
+    """Those named, or all that answer in text. Raises `LabelError` for one that can't be asked for text."""
     if named is not None:
         return tuple(asker.spec(name).name for name in dict.fromkeys(named))
     able = tuple(name for name, spec in service.fleet.specs.items() if spec.serves & {"chat", "completion"})
@@ -97,7 +97,8 @@ def _experts(asker: Asker, service: Service, named: Sequence[str] | None) -> tup
     return able
 
 
-def _check(grader: Grader, items: Sequence[Item], path: Path) -> None:
+def check_items(grader: Grader, items: Sequence[Item], path: Path) -> None:
+    """Raises `LabelError`, with file and line, for a query that can't be graded so, and where there is none."""
     if not items:
         raise LabelError(f"{path}: there is no query in it")
     for item in items:

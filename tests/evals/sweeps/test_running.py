@@ -148,6 +148,14 @@ def test_several_processes_find_what_one_does(data, tmp_path):
     assert [(row.router, row.reward, row.gain) for row in one.rows] == [(r.router, r.reward, r.gain) for r in two.rows]
 
 
+@pytest.mark.slow
+def test_a_cluster_finds_what_one_process_does(data, tmp_path):
+    pytest.importorskip("ray")
+    plan = SweepPlan(data=data, routers=("linear", "knn"), features=FEATURES)
+    one, other = run_sweep(plan, tmp_path / "local"), run_sweep(plan, tmp_path / "ray", engine="ray")
+    assert [(row.router, row.reward) for row in one.rows] == [(row.router, row.reward) for row in other.rows]
+
+
 def test_a_router_that_cannot_be_fitted_costs_no_other_anything(tmp_path):
     outcomes = [Outcome(f"question {i}", {"a": 0.5, "b": float(i % 2)}) for i in range(40)]
     write_outcomes(tmp_path / "groupless.jsonl", outcomes)
