@@ -79,6 +79,11 @@ def protocols(data: Path, seed: int = 0) -> Iterator[Protocol]:
         yield make_protocol(name, tables, seed)
 
 
+def protocol_metric(name: str) -> Metric:
+    """What a protocol is about; of a data set that is no protocol, the reward."""
+    return _METRICS.get(name, "reward")
+
+
 def known_protocols(data: Path) -> tuple[str, ...]:
     """Names of the protocols whose files are in the folder `data`."""
     return tuple(name for name in _PROTOCOLS if all(path.exists() for path in protocol_files(name, data)))
@@ -92,7 +97,8 @@ def protocol_files(name: str, data: Path) -> tuple[Path, ...]:
 def make_protocol(name: str, tables: Tables, seed: int = 0, experts: Sequence[str] = ()) -> Protocol:
     """tables: of its files, in their order. experts: a fleet, by default that of the protocol."""
     chosen = [table.only([expert for expert in experts if expert in table.experts]) for table in tables]
-    return replace(_PROTOCOLS[name][1](seed, chosen if experts else tables), name=name)
+    found = _PROTOCOLS[name][1](seed, chosen if experts else tables)
+    return replace(found, name=name, metric=protocol_metric(name))
 
 
 def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int = FOLDS) -> Protocol:
@@ -103,22 +109,22 @@ def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int =
     return Protocol(name, splits, num_leaked=held.num_leaked, notes=held.notes)
 
 
-def _folds(experts: tuple[str, ...] = (), metric: Metric = "reward") -> Callable[[int, Tables], Protocol]:
+def _folds(experts: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
     def make(seed: int, tables: Tables) -> Protocol:
         (table,) = tables
         known = [expert for expert in experts if expert in table.experts]
-        return replace(held_out_protocol("", table.only(known) if known else table, seed), metric=metric)
+        return held_out_protocol("", table.only(known) if known else table, seed)
 
     return make
 
 
-def _train_test(metric: Metric = "reward", groups: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
+def _train_test(groups: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
     def make(seed: int, tables: Tables) -> Protocol:
         train, test = tables
         test = test.only(train.experts)
         leaked = find_duplicates(train.queries, test.queries).any
         asked = np.array([not groups or group in groups for group in test.groups])
-        return Protocol("", ((train, test.rows(asked & ~leaked)),), metric, int((asked & leaked).sum()))
+        return Protocol("", ((train, test.rows(asked & ~leaked)),), num_leaked=int((asked & leaked).sum()))
 
     return make
 
@@ -127,19 +133,25 @@ def _router_bench(seed: int, tables: Tables) -> Protocol:
     """Its own split. All prompts open with the same examples, so what is routed is the last question."""
     (table,) = tables
     table = replace(table, queries=tuple(query.rsplit("\n\n", 1)[-1] for query in table.queries))
-    return replace(held_out_protocol("", table, seed), metric="cost")
+    return held_out_protocol("", table, seed)
 
 
 _PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[[int, Tables], Protocol]]] = {
     "llmrouter9": (("llmrouter9-train",), _folds()),
     "llmrouter9 test": (("llmrouter9-train", "llmrouter9-test"), _train_test()),
-    "routerdc7": (("routerdc7-train", "routerdc7-test-id"), _train_test("reward by group")),
+    "routerdc7": (("routerdc7-train", "routerdc7-test-id"), _train_test()),
     "routerdc7 elsewhere": (
         ("routerdc7-train", "routerdc7-test-ood"),
-        _train_test("reward by group", ("mbpp", "ceval", "math_prealgebra")),
+        _train_test(("mbpp", "ceval", "math_prealgebra")),
     ),
     "mmlupro10": (("mmlupro28-dev",), _folds(MID_POOL)),
     "zeroeval12": (("zeroeval-dev",), _folds(TWELVE)),
     "routerbench11": (("routerbench11-dev",), _router_bench),
-    "routellm2": (("routellm2-dev",), _folds(metric="weak and strong")),
+    "routellm2": (("routellm2-dev",), _folds()),
+}
+_METRICS: dict[str, Metric] = {
+    "routerdc7": "reward by group",
+    "routerdc7 elsewhere": "reward by group",
+    "routerbench11": "cost",
+    "routellm2": "weak and strong",
 }

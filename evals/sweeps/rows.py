@@ -61,25 +61,29 @@ def setting_rows(tested: Tested, runs: Sequence[Run], lambdas: Sequence[float]) 
 
 @dataclass(frozen=True)
 class _Measured:
-    """rewards, costs: complete, `(n_queries, n_experts)`; costs in the table's unit. order: of the queries by their hashes."""
+    """rewards, costs: complete, `(n_queries, n_experts)`; costs in the table's unit.
+
+    names: of the queries, their ids, or their texts without. order: of the queries by the hashes of these.
+    """
 
     tested: Tested
     rewards: FloatArray
     costs: FloatArray
+    names: tuple[str, ...]
     order: NDArray[np.intp]
 
     @classmethod
     def of(cls, tested: Tested) -> _Measured:
         table = tested.table
         full = completed(table, tested.trained_rewards[tested.fold])
-        hashes = np.array([query_hash(query) for query in table.queries], dtype=np.uint64)
-        return cls(tested, full.rewards, known_costs(tested), np.argsort(hashes, kind="stable"))
+        names = tuple(id or query for id, query in zip(table.ids, table.queries, strict=True))
+        hashes = np.array([query_hash(name) for name in names], dtype=np.uint64)
+        return cls(tested, full.rewards, known_costs(tested), names, np.argsort(hashes, kind="stable"))
 
     @cached_property
     def fingerprint(self) -> str:
         """The same for the same queries, whatever the folds."""
-        queries = self.tested.table.queries
-        text = "\0".join(queries[i] for i in self.order)
+        text = "\0".join(self.names[i] for i in self.order)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
     def worth(self, lambda_: float) -> FloatArray:

@@ -92,9 +92,11 @@ def bench(
     if live:
         _bench_live(out, tasks, models, limit, concurrency, _gateway(url, config), as_json=as_json)
         return
+    from evals.reports.appendix import appendix
     from evals.reports.writing import write_report
     from evals.sweeps.running import SweepPlan, run_sweep
     from evals.sweeps.storing import row_json
+    from evals.sweeps.table import markdown_table
 
     with told(), resumable(f"what was measured is kept in {out}"):
         plan = SweepPlan(
@@ -111,11 +113,13 @@ def bench(
             sweep = run_sweep(plan, out, workers=workers or os.cpu_count() or 1, engine=engine.value, progress=progress)
             progress("writing the report", 0, 0)
             report = write_report(sweep, out)
+            (out / "table.md").write_text(markdown_table(sweep.rows), encoding="utf-8")
+            (out / "advice.md").write_text(appendix(sweep), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps([row_json(row) for row in sweep.rows]))
     else:
         _print(sweep)
-        typer.echo(f"wrote {report}")
+        typer.echo(f"wrote {report}, and beside it table.md and advice.md")
     if baseline is not None:
         _require_no_worse(sweep, baseline)
 
@@ -179,7 +183,7 @@ def _data_sets(names: Sequence[str], folds: int, adversaries: str | None) -> tup
 def _data_folder(missing: Sequence[str]) -> Path:
     """Where named data sets are."""
     wanted = f"{missing[0]}: no such file, and" if missing else "no data: give --data FILE;"
-    if "SWITCHYARD_DATA" not in os.environ:
+    if not os.environ.get("SWITCHYARD_DATA"):
         raise DataError(f"{wanted} $SWITCHYARD_DATA, where named data sets would be, is not set")
     return Path(os.environ["SWITCHYARD_DATA"]) / "outcomes"
 
