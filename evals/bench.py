@@ -97,6 +97,19 @@ def examples(
 
 
 @app.command()
+def offpolicy(
+    logs: Annotated[int, typer.Option(min=2, help="How many are simulated of each world.")] = 500,
+    decisions: Annotated[int, typer.Option(min=100, help="In each log.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of worlds and logs.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Whether off-policy intervals hold the truth 95 times of 100, and how often a router that is no better is promoted."""
+    from evals.offpolicy.simulation import simulate
+
+    _show(simulate(num_logs=logs, num_decisions=decisions, seed=seed), as_json)
+
+
+@app.command()
 def retrieval(
     out: Annotated[Path | None, typer.Option(help="Where to write the outcomes.")] = None,
     per_collection: Annotated[int, typer.Option(help="Questions and texts of each collection, at most.")] = 120,
@@ -107,6 +120,22 @@ def retrieval(
     from orchestrator.fleet.configfile import find_config
 
     _show(bench_retrieval(find_config(None), out, per_collection), as_json)
+
+
+@app.command()
+def active(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these tables. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Orders of the queries.")] = 20,
+    delta: Annotated[float, typer.Option(min=1e-6, max=0.5, help="How likely a verdict may be wrong.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Calls until the best expert, or the ranking, is known: adaptive samplers against asking everybody everything."""
+    from evals.active.benchmark import bench_active
+
+    _show(bench_active(_data(data), seeds=seeds, delta=delta, only=only or ()), as_json)
 
 
 def _data(given: Path | None) -> Path:

@@ -15,10 +15,12 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
+from orchestrator.commands.profile import profile
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import ConfigError
 
 experts = typer.Typer(help="The experts of the YAML, and of a running gateway.", no_args_is_help=True)
+experts.command()(profile)
 
 
 @experts.command("list")
