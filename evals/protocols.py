@@ -109,10 +109,13 @@ def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int =
     return Protocol(name, splits, num_leaked=held.num_leaked, notes=held.notes)
 
 
-def _folds(experts: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
+def _folds(experts: tuple[str, ...] = (), cost_unit: str | None = None) -> Callable[[int, Tables], Protocol]:
+    """cost_unit: what costs are in, where the files don't say."""
+
     def make(seed: int, tables: Tables) -> Protocol:
         (table,) = tables
         known = [expert for expert in experts if expert in table.experts]
+        table = replace(table, cost_unit=cost_unit or table.cost_unit)
         return held_out_protocol("", table.only(known) if known else table, seed)
 
     return make
@@ -144,8 +147,8 @@ _PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[[int, Tables], Protocol]]]
         ("routerdc7-train", "routerdc7-test-ood"),
         _train_test(("mbpp", "ceval", "math_prealgebra")),
     ),
-    "mmlupro10": (("mmlupro28-dev",), _folds(MID_POOL)),
-    "zeroeval12": (("zeroeval-dev",), _folds(TWELVE)),
+    "mmlupro10": (("mmlupro28-dev",), _folds(MID_POOL, cost_unit="characters")),
+    "zeroeval12": (("zeroeval-dev",), _folds(TWELVE, cost_unit="characters")),
     "routerbench11": (("routerbench11-dev",), _router_bench),
     "routellm2": (("routellm2-dev",), _folds()),
 }

@@ -172,6 +172,7 @@ class Decision:
 
     scores: expected reward per feasible expert. plan: experts in order of utility. waits_s: expected wait of each expert at
     binding. propensity: probability with which the bound expert was chosen, given scores and waits (1 without exploration).
+    propensities: that of each expert that could be bound; none when a conversation stayed with its expert.
     artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
     infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
@@ -195,6 +196,7 @@ class Decision:
     infeasible: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     propensity: float = 1.0
+    propensities: dict[str, float] = field(default_factory=dict)
     expert: str | None = None
     waits_s: dict[str, float] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)

@@ -5,12 +5,13 @@
     bind(plan.choices, {"small": 30.0}, plan.mu)    # whoever is best now, with 30 s to wait for small
 
 Serving and evals call the same functions. Exploration happens here and only among near-ties; `propensity` gives the exact
-probability with which an expert was bound, given the scores and the waits at binding.
+probability with which an expert was bound, given the scores and the waits at binding, and `propensities` everybody's.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -65,7 +66,8 @@ class Plan:
     """Feasible experts, best first before waits, and why.
 
     ranking: the experts before exploration. draw: the one that exploration put first, if it did. ties: those it drew from.
-    explore: the probability of drawing. rungs: in a cascade, who is asked one after another until one is sure.
+    explore: the probability of drawing. rungs: in a cascade, who is asked one after another until one is sure. stays: it is the
+    conversation's expert that comes first, not the one with the best scores.
     """
 
     choices: tuple[Choice, ...]
@@ -76,6 +78,7 @@ class Plan:
     ties: tuple[str, ...] = ()
     explore: float = 0.0
     rungs: tuple[str, ...] = ()
+    stays: bool = False
 
 
 def make_plan(
@@ -130,13 +133,21 @@ def propensity(plan: Plan, waits_s: Mapping[str, float], expert: str) -> float:
     waits_s: of those that could be bound. After a failure they are fewer than the plan has, and the probability is that
     among them; `expert` itself could be bound in any case.
     """
-    candidates = tuple(c for c in plan.ranking or plan.choices if c.expert in waits_s or c.expert == expert)
-    exploit = bind(candidates, waits_s, plan.mu) == expert
+    return propensities(plan, waits_s, expert)[expert]
+
+
+def propensities(plan: Plan, waits_s: Mapping[str, float], bound: str) -> dict[str, float]:
+    """`propensity` of each expert that could be bound, `bound` among them; 0 for those that the policy never would. Sums to 1."""
+    candidates = tuple(c for c in plan.ranking or plan.choices if c.expert in waits_s or c.expert == bound)
+    exploited = bind(candidates, waits_s, plan.mu)
     if not plan.ties:
-        return float(exploit)
+        return {choice.expert: float(choice.expert == exploited) for choice in candidates}
     best = max(plan.ranking, key=lambda c: c.utility).utility
-    explored = sum(bind(_raised(candidates, tie, best), waits_s, plan.mu) == expert for tie in plan.ties)
-    return (1.0 - plan.explore) * exploit + plan.explore * explored / len(plan.ties)
+    drawn = Counter(bind(_raised(candidates, tie, best), waits_s, plan.mu) for tie in plan.ties)
+    return {
+        name: (1.0 - plan.explore) * (name == exploited) + plan.explore * drawn[name] / len(plan.ties)
+        for name in (choice.expert for choice in candidates)
+    }
 
 
 def _ranked(options: Sequence[Option], settings: Settings, stay_with: str | None) -> tuple[Choice, ...]:
@@ -151,7 +162,7 @@ def _ranked(options: Sequence[Option], settings: Settings, stay_with: str | None
 
 def _staying(choices: tuple[Choice, ...], mu: float) -> Plan:
     """A plan that does not explore, because the first of `choices` has the conversation."""
-    return Plan(choices, choices, mu, reason=f"{choices[0].expert} already has this conversation")
+    return Plan(choices, choices, mu, reason=f"{choices[0].expert} already has this conversation", stays=True)
 
 
 def _raised(choices: tuple[Choice, ...], expert: str, best: float | None = None) -> tuple[Choice, ...]:

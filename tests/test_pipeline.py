@@ -470,6 +470,7 @@ async def test_exploration_is_recorded_with_its_propensity(tmp_path):
     chosen = {name: [d.propensity for d in decisions if d.expert == name] for name in ("a", "b")}
     assert set(chosen["a"]) == {0.75}
     assert set(chosen["b"]) == {0.25}
+    assert all(d.propensities == {"a": 0.75, "b": 0.25} for d in decisions)
     assert 20 <= len(chosen["b"]) <= 90
 
 

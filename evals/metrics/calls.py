@@ -22,11 +22,13 @@ def gap_recovered(gain: Doubles, weak: Doubles, strong: Doubles) -> Doubles:
     RouteLLM (arXiv 2406.18665), equation 4. Equal gains are no order: each such query counts as their mean, which is what a random
     order recovers on average. NaN throughout when the two models earn the same.
     """
+    gap = float((strong - weak).sum())
+    if not gap:
+        return np.full(len(gain) + 1, np.nan)
     _, place = np.unique(-gain, return_inverse=True)
     means = np.bincount(place, strong - weak) / np.bincount(place)
-    added = np.concatenate(([0.0], np.cumsum(means[np.sort(place)])))
-    gap = float((strong - weak).sum())
-    recovered: Doubles = added / gap if gap else np.full(len(added), np.nan)
+    recovered = np.concatenate(([0.0], np.cumsum(means[np.sort(place)]) / gap))
+    recovered[-1] = 1.0  # what rounding took would leave a target of 1 unreached
     return recovered
 
 
@@ -67,6 +69,6 @@ def _curve_by_thresholds(gain: Doubles, weak: Doubles, strong: Doubles, num_resu
     """Rising shares of strong calls, and the gap recovered at each."""
     thresholds = np.quantile(gain, np.linspace(0.0, 1.0, num_results + 1))[-2::-1]
     called = gain >= thresholds[:, None]
-    gap = float((strong - weak).mean())
+    gap = float((strong - weak).mean()) or float("nan")
     recovered = (called * (strong - weak)).mean(axis=1) / gap
     return np.append(0.0, called.mean(axis=1)), np.append(0.0, recovered)

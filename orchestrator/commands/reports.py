@@ -13,6 +13,7 @@ import typer
 from orchestrator.commands.tables import print_table
 
 if TYPE_CHECKING:
+    from orchestrator.commands.offpolicy import Against
     from routers.training.evaluation import Interval
     from routers.training.report import Evaluation
 
@@ -35,6 +36,35 @@ def print_report(evaluation: Evaluation, title: str, notes: Sequence[str] = ()) 
     typer.echo()
     for line in [*_costs(evaluation), *(f"note: {note}" for note in notes)]:
         typer.echo(line)
+
+
+def print_against(against: Against, name: str) -> None:
+    """Live and candidate, what the log knows of the candidate's choices, and the verdict."""
+    compared, known = against.comparison, against.comparison.overlap
+    typer.echo(
+        f"{name} beside what was live for {against.policy}, on {compared.n:,} decisions since {against.since:%Y-%m-%d %H:%M}, "
+        f"{compared.num_scored:,} with feedback\n"
+    )
+    measure = f"utility, lambda {compared.lambda_:g}" if compared.lambda_ else "reward"
+    rows = [
+        (label, f"{part.mean:{sign}.4f}", f"{part.low:{sign}.4f} to {part.high:{sign}.4f}")
+        for label, part, sign in (
+            ("live", compared.live, ""),
+            (name, compared.candidate, ""),
+            ("difference", compared.difference, "+"),
+        )
+    ]
+    print_table(("", measure, "95%"), rows)
+    typer.echo()
+    chosen = [(expert, f"{count:,}", f"{known.unsupported.get(expert, 0):,}") for expert, count in known.chosen.items()]
+    print_table(("it would have chosen", "decisions", "nothing known of"), chosen)
+    typer.echo(
+        f"\neffective sample size: {known.effective_sample_size:,.0f} of {compared.n:,}, largest weight {known.max_weight:.3g}\n"
+        f"decisions needed to show {compared.smallest:g}: {compared.num_needed:,} (these would: {compared.power:.0%})"
+    )
+    for note in against.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"{compared.verdict}: {compared.reason}")
 
 
 def _print_rewards(evaluation: Evaluation) -> None:

@@ -6,7 +6,7 @@ await ledger.feedback(Feedback(decision_id=decision.id, score=1.0))   # durable 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,20 @@ class Rewarded:
     number: int
     artifact: str | None
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A decision that a policy made by scores, and that its expert answered. reward: the last score, None where nobody gave one.
+
+    propensities: of each expert that could be bound, with which it was; 0 for those that the policy never would have.
+    """
+
+    query: str
+    expert: str
+    reward: float | None
+    cost_usd: float
+    propensities: Mapping[str, float]
 
 
 class Ledger(Protocol):
@@ -54,6 +68,10 @@ class Ledger(Protocol):
 
     def rewarded(self, after: int = 0) -> AsyncIterator[Rewarded]:
         """The same with what an online router needs, from beyond the number `after`: each decision once."""
+        ...
+
+    def routed(self, policy: str, *, since: float = 0.0) -> AsyncIterator[Routed]:
+        """What the policy decided from the Unix time `since` on, scored or not, in order of time: a log of its choices."""
         ...
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
 from orchestrator.ledger import schema
-from orchestrator.ledger.base import Rewarded
+from orchestrator.ledger.base import Rewarded, Routed
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
@@ -132,6 +132,26 @@ class SQLLedger:
                     outcome = _outcome(decision, decision.expert, given[decision.id])
                     yield Rewarded(number, decision.artifact, outcome)
             after = page[-1][0]
+
+    async def routed(self, policy: str, *, since: float = 0.0) -> AsyncIterator[Routed]:
+        """Left out: what nobody answered, what was not chosen by scores, and decisions whose text or propensities weren't kept."""
+        await self._flush()
+        columns = schema.decisions.c
+        made = (
+            sa.select(columns.created_at, columns.id, columns.record)
+            .where(columns.policy == policy, columns.status == 200, columns.created_at >= since)
+            .order_by(columns.created_at, columns.id)
+            .limit(PAGE)
+        )
+        page = await self._read(made)
+        while page:
+            decisions = [msgspec.json.decode(record, type=Decision) for _, _, record in page]
+            given = await self._feedback_on(decision.id for decision in decisions)
+            for decision in decisions:
+                if decision.text and decision.propensities and decision.expert is not None and _was_routed(decision):
+                    yield _routed(decision, decision.expert, given[decision.id])
+            last = sa.tuple_(*page[-1][:2])
+            page = await self._read(made.where(sa.tuple_(columns.created_at, columns.id) > last))
 
     async def _feedback_on(self, decision_ids: Iterable[str]) -> Mapping[str, list[_Given]]:
         """All feedback on these decisions, in the order it came."""
@@ -282,21 +302,32 @@ class _Given(NamedTuple):
 
 
 def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outcome:
-    """A scored decision as an outcome. Cost and propensity are those of the expert that answered, and of nobody else.
+    """A scored decision as an outcome. The cost is that of the expert that answered, and of nobody else.
 
     An expert that was called by name, that a collection belongs to, or that a cascade came to, was not chosen by scores alone: it
-    has no propensity.
+    has no propensity. Beside it stand the propensities of those that could have been bound and have no reward.
     """
-    rewards = {piece.expert or answered: piece.score for piece in given if piece.score is not None}
+    rewards = _scores(given, answered)
+    others = {name: chance for name, chance in decision.propensities.items() if name not in rewards}
     corrections = [piece.correction for piece in given if piece.correction]
     return Outcome(
         id=decision.id,
         query=decision.text,
         rewards=rewards,
         costs={answered: _cost_of(decision, answered)} if answered in rewards else {},
-        propensity={answered: decision.propensity} if answered in rewards and _was_routed(decision) else {},
+        propensity={answered: decision.propensity} | others if answered in rewards and _was_routed(decision) else {},
         target=corrections[-1] if corrections else None,
     )
+
+
+def _routed(decision: Decision, answered: str, given: Sequence[_Given]) -> Routed:
+    reward = _scores(given, answered).get(answered)
+    return Routed(decision.text, answered, reward, _cost_of(decision, answered), decision.propensities)
+
+
+def _scores(given: Sequence[_Given], answered: str) -> dict[str, float]:
+    """The last score of each expert that got one."""
+    return {piece.expert or answered: piece.score for piece in given if piece.score is not None}
 
 
 def _cost_of(decision: Decision, answered: str) -> float:

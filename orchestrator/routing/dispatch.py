@@ -28,7 +28,7 @@ from orchestrator.routing.fallback import Fallback
 from orchestrator.routing.feasibility import nothing_feasible
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
 from orchestrator.types import Answer, Attempt, Call, Decision, Query
-from routers.policy import Plan, propensity
+from routers.policy import Plan, propensities
 
 # A rejection with one of these codes says "not I" rather than "nobody".
 _ANOTHER_MAY = frozenset({"context_length_exceeded", "not_applicable"})
@@ -58,7 +58,8 @@ class Dispatcher:
             try:
                 lease = await self._acquire(request, decision, backed_off_s)
                 decision.waits_s.update(lease.waits_s)
-                decision.propensity = propensity(plan, lease.waits_s, lease.expert)
+                found = propensities(plan, lease.waits_s, lease.expert)
+                decision.propensity, decision.propensities = found[lease.expert], {} if plan.stays else found
                 return await self._attempt(query, fleet, lease, decision, backed_off_s), lease
             except ExpertError as error:
                 backed_off_s = 0.0

@@ -21,8 +21,10 @@ from routers.data.table import RewardTable
 
 Choice = NDArray[np.intp]
 
-CHUNK = 4_000_000
-"""Draws held at once by the bootstrap."""
+LEVELS = 16
+"""Values that the bootstrap tells apart."""
+NORMAL = 1.959964
+"""The 97.5% quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,22 @@ def completed(table: RewardTable, predictions: FloatArray) -> RewardTable:
 def bootstrap(values: FloatArray, *, seed: int = 0, resamples: int = 2_000) -> Interval:
     """The mean of the values that are known, with the percentile interval over resampled queries (Efron 1979).
 
-    Fewer than about 20 values give an interval that is too narrow. Raises ValueError when none is known.
+    Values are counted in `LEVELS` equal bins, each standing for the mean of its own, and the counts are drawn: with few distinct
+    values, as rewards have, that is the bootstrap itself. Draws are then stretched to the standard deviation of the values and
+    to Student's t, without which the interval of few values is too narrow; that of fewer than about 20 still is. It stays
+    within the values. Raises ValueError when none is known.
     """
     known = values[~np.isnan(values)].astype(np.float64)
     if not len(known):
         raise ValueError("no value is known, expected at least one")
-    dice = np.random.default_rng(seed)
-    at_once = max(1, CHUNK // len(known))
-    counts = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
-    means = np.concatenate([known[dice.integers(0, len(known), (n, len(known)))].mean(axis=1) for n in counts])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(known.mean()), float(low), float(high))
+    n, mean, least, most = len(known), known.mean(), known.min(), known.max()
+    if least == most:
+        return Interval(float(least), float(least), float(least))
+    counts, levels = _levels(known - mean)
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples) @ levels / n
+    stretch = known.std(ddof=1) / np.sqrt(counts @ levels**2 / n) * _student(n - 1) / NORMAL
+    low, high = np.clip(mean + stretch * np.percentile(drawn, [2.5, 97.5]), least, most)
+    return Interval(float(mean), float(low), float(high))
 
 
 def paired(first: FloatArray, second: FloatArray, *, seed: int = 0) -> Interval:
@@ -109,6 +116,21 @@ def entropy_bits(shares: FloatArray) -> float:
     """Of the shares `(n_experts,)`: 0 when all queries go to one expert, `log2(n_experts)` when they spread evenly."""
     used = shares[shares > 0].astype(np.float64)
     return float(max(0.0, -(used * np.log2(used)).sum()))
+
+
+def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """How many values are in each of `LEVELS` equal bins, and their mean there; empty bins are left out."""
+    least, most = values.min(), values.max()
+    bins = np.minimum((values - least) * (LEVELS / (most - least)), LEVELS - 1).astype(np.intp)
+    counts = np.bincount(bins)
+    used = counts > 0
+    return counts[used], np.bincount(bins, values)[used] / counts[used]
+
+
+def _student(degrees: int) -> float:
+    """The 97.5% quantile of Student's t (Abramowitz and Stegun 26.7.5): within 0.003 from 10 degrees of freedom on."""
+    z = NORMAL
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
 def _calibration(predicted: FloatArray, rewards: FloatArray, weights: FloatArray, bins: int) -> Calibration:

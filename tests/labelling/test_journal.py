@@ -10,7 +10,7 @@ from orchestrator.labelling.journal import Entry, Journal
 
 def test_what_was_added_is_there_in_later_runs(tmp_path):
     path = tmp_path / "o.journal"
-    entries = {"k1": Entry("a", "text\n\u2028☞", 0.5), "k2": Entry("a", None), "k3": Entry("b", 0.25, 0.1)}
+    entries = {"k1": Entry("a", "text\n\u2028☞", 0.5), "k2": Entry("a", None), "k3": Entry("b", 0.25, 0.1, {"s": 2.5})}
     with Journal.open(path) as journal:
         for key, entry in entries.items():
             journal.add(key, entry)

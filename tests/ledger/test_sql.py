@@ -7,6 +7,7 @@ import time
 import pytest
 
 from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
+from orchestrator.ledger.base import Routed
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.types import Attempt, Decision, Feedback
 from routers.base import Outcome
@@ -131,6 +132,53 @@ async def test_feedback_about_two_experts_is_one_outcome(ledger):
     given = Feedback("sw-1", score=1.0), Feedback("sw-1", score=0.25, expert="b"), Feedback("sw-1", score=0.5)
     [outcome] = await exported(ledger, *given)
     assert (outcome.rewards, outcome.propensity) == ({"a": 0.5, "b": 0.25}, {"a": 0.95})
+
+
+async def test_beside_the_propensity_of_who_answered_stand_those_of_the_others(ledger):
+    chances = {"a": 0.95, "b": 0.05, "c": 0.0}
+    [outcome] = await exported(ledger, propensities=chances)
+    assert outcome.propensity == chances
+    given = Feedback("sw-1", score=1.0), Feedback("sw-1", score=0.25, expert="b")
+    [outcome] = await exported(ledger, *given, propensities=chances)
+    assert outcome.propensity == {"a": 0.95, "c": 0.0}, "b's reward came without a draw"
+
+
+async def routed(ledger, policy="auto", **options):
+    return [row async for row in ledger.routed(policy, **options)]
+
+
+async def test_what_a_policy_routed_is_read_scored_or_not_in_order_of_time(ledger):
+    chances = {"a": 0.95, "b": 0.05}
+    for i in range(1_500):
+        ledger.record(decision(f"sw-{i}", created_at=float(i // 7), text=f"question {i}", propensities=chances))
+    await ledger.feedback(Feedback("sw-3", score=0.0))
+    await ledger.feedback(Feedback("sw-3", score=0.75))
+    await ledger.feedback(Feedback("sw-4", score=0.5, expert="b"))
+    rows = await routed(ledger)
+    assert sorted(row.query for row in rows) == sorted(f"question {i}" for i in range(1_500))
+    rewards = {row.query: row.reward for row in rows if row.reward is not None}
+    assert rewards == {"question 3": 0.75}, "feedback about another expert is none on who answered"
+    assert rows[0] == Routed("question 0", "a", None, 0.001, chances)
+    assert len(await routed(ledger, since=100.0)) == 1_500 - 700
+    assert await routed(ledger, "cheap") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": ""},
+        {"status": 502},
+        {"propensities": {}},
+        {"router": None},
+        {"mode": "cascade"},
+        {"mode": "panel", "expert": "panel/both"},
+        {"kind": "embedding"},
+    ],
+    ids=["no text", "failed", "a conversation that stayed", "called by name", "cascade", "panel", "embedding"],
+)
+async def test_what_was_not_chosen_by_scores_or_not_answered_was_not_routed(ledger, changes):
+    ledger.record(decision(**({"propensities": {"a": 1.0}} | changes)))
+    assert await routed(ledger) == []
 
 
 async def test_a_correction_is_the_target(ledger):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from routers.policy import Choice, Option, Plan, Settings, bind, make_plan, propensity, utility
+from routers.policy import Choice, Option, Plan, Settings, bind, make_plan, propensities, propensity, utility
 
 NAMES = ("a", "b", "c", "d")
 FRACTIONS = st.integers(0, 20).map(lambda n: n / 20)
@@ -152,6 +152,16 @@ def test_after_a_failure_propensities_sum_to_one_over_those_left(options, settin
     assert math.fsum(propensity(plan, waits_left, name) for name in left) == pytest.approx(1.0)
     bound = bind([choice for choice in plan.choices if choice.expert in left], waits_left, plan.mu)
     assert propensity(plan, waits_left, bound) > 0.0
+
+
+@given(OPTIONS, SETTINGS, UNIFORM, WAITS, st.data())
+def test_everybodys_propensities_are_told_at_once(options, settings, uniform, waits_s, data):
+    plan = make_plan(options, settings, uniform=uniform)
+    left = data.draw(st.lists(st.sampled_from(experts(plan)), min_size=1, unique=True))
+    waits_left = {name: waits_s[name] for name in left}
+    found = propensities(plan, waits_left, left[0])
+    assert found == {name: propensity(plan, waits_left, name) for name in found}
+    assert found.keys() == set(left)
 
 
 def test_an_expert_called_by_name_has_propensity_one():

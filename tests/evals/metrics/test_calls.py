@@ -41,6 +41,13 @@ def test_without_a_gap_nothing_is_recovered():
     recovered = gap_recovered(array(1, 2), array(0, 1), array(1, 0))
     assert np.isnan(recovered).all()
     assert np.isnan(call_share(recovered, 0.5))
+    assert np.isnan(apgr_by_thresholds(array(1, 2), array(0, 1), array(1, 0)))
+
+
+def test_all_calls_recover_the_whole_gap_whatever_rounding_does():
+    dice = np.random.default_rng(5)
+    for _ in range(50):
+        assert call_share(gap_recovered(dice.random(7), dice.random(7), 1.0 + dice.random(7)), 1.0) == 1.0
 
 
 def test_a_coin_recovers_half_on_average():

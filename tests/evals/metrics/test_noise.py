@@ -35,7 +35,7 @@ def test_noise_changes_a_question_and_depends_on_the_seed(kind):
 
 def test_noise_is_the_same_on_every_machine():
     assert NOISES["reorder"]("One is first. Two is next. Three?", 3) == "Two is next. Three? One is first."
-    assert NOISES["prefix"]("Why?", 3) == "I have a question. Why?"
+    assert NOISES["prefix"]("Why?", 3) == "Quick question: Why?"
 
 
 def test_typos_touch_a_tenth_of_the_words_and_no_numbers():

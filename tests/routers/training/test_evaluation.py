@@ -62,6 +62,41 @@ def test_the_interval_is_the_one_that_theory_gives_for_many_values():
     assert interval.high == pytest.approx(values.mean() + margin, abs=margin / 8)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [400, 4_000])
+@pytest.mark.parametrize(
+    ("values", "shares"),
+    [((0, 1), (0.4, 0.6)), ((-1, 0, 1), (0.1, 0.77, 0.13)), ((-1, 0, 1), (0.03, 0.92, 0.05))],
+    ids=["rewards", "gains", "few gains"],
+)
+def test_95_of_100_intervals_hold_the_true_mean(n, values, shares):
+    dice = np.random.default_rng(n)
+    found = [bootstrap(dice.choice(np.array(values, np.float32), n, p=shares)) for _ in range(1_000)]
+    truth = float(np.dot(values, shares))
+    assert 0.93 <= np.mean([interval.low <= truth <= interval.high for interval in found]) <= 0.97
+
+
+@pytest.mark.slow
+def test_the_interval_of_paired_rewards_holds_the_true_gain_as_often():
+    """Soft rewards of many values, of two experts that are good at the same queries."""
+    dice = np.random.default_rng(9)
+    held = 0
+    for _ in range(600):
+        hard = dice.random(400)
+        first, second = (dice.beta(2 + 3 * hard, 2).astype(np.float32) for _ in range(2))
+        interval = paired(first, second)
+        held += interval.low <= 0.0 <= interval.high
+    assert 0.93 <= held / 600 <= 0.97
+
+
+def test_few_values_get_a_wider_interval_than_resampling_alone_gives():
+    values = np.array([0.1, 0.9, 0.3, 0.7, 0.5, 0.2, 0.8, 0.6], np.float32)
+    resampled = np.random.default_rng(0).choice(values, (20_000, 8)).mean(axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    interval = bootstrap(values)
+    assert interval.high - interval.low == pytest.approx((high - low) * 2.365 / 1.96 * math.sqrt(8 / 7), rel=0.06)
+
+
 def test_values_that_are_not_known_are_left_out():
     assert bootstrap(np.array([0.5, NAN, 0.5], np.float32)).mean == 0.5
     with pytest.raises(ValueError, match="no value is known"):
