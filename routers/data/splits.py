@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ _COMMON_SHARE, _COMMON_LEAST, _COMMON_MOST = 0.01, 10, 100
 
 _ESTIMATE_MARGIN = 0.15
 """How far below a similarity its estimate of 128 hashes may lie: more than five standard deviations."""
+
+REMEMBERED = 1 << 15
+"""Hashes kept: a fit that cross-validates asks for those of the same texts dozens of times."""
 
 _CHUNK_PAIRS = 20_000
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+|[^\w\s.,;:!?'\"]")
@@ -67,6 +71,7 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())  # folding may leave what can be composed
 
 
+@lru_cache(maxsize=REMEMBERED)
 def query_hash(query: str, seed: int = 0) -> int:
     """64 bits of the normalised text, the same on every machine."""
     data = normalised(query).encode("utf-8", "surrogatepass")

@@ -16,7 +16,7 @@ parts are whole models.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -134,7 +134,7 @@ class HierarchicalRouter(LearnedRouter):
         own = np.column_stack((own, seen))
         wanted = _softmax(_filled(table, labels) / np.float32(self.temperature))
         counts = np.where(table.tried, table.weights, 0.0).sum(axis=1) / table.tried.sum(axis=1)
-        problem = _Problem(wanted, counts.astype(np.float32), seen, own, membership, self.variance)
+        problem = _Problem(wanted, counts.astype(np.float32)[:, None], seen, own, membership, self.variance)
         self.gates_ = problem.solve(fitted, stopping, self.dropout, self.penalty, self.seed)
         rows = stopping if len(stopping) else fitted
         self.scale_ = fit_scale(table, vectors, self.gates_(seen, own), rows)
@@ -182,7 +182,7 @@ def _filled(table: RewardTable, labels: Labels) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What the gates are fitted to. wanted: shares `(n_queries, n_experts)`. counts: `(n_queries,)`, how much each query counts."""
+    """What the gates are fitted to. wanted: shares `(n_queries, n_experts)`. counts: `(n_queries, 1)`, how much a query counts."""
 
     wanted: FloatArray
     counts: FloatArray
@@ -205,39 +205,55 @@ class _Problem:
         )
         dice = np.random.default_rng(seed)
         draws = [self._kept(dropout, dice) for _ in range(DRAWS if dropout else 1)]
-        everyone = np.ones_like(self.wanted)
+        seen, unseen = self._rows(fitted), self._rows(stopping)
+        kept, everyone = [each[fitted] for each in draws], [np.ones_like(unseen.wanted)]
 
         def objective(parameters: Parameters) -> tuple[float, Parameters]:
-            gates = self._gates(parameters)
-            parts = [self.loss(gates, fitted, kept[fitted]) for kept in draws]
-            gradients = tuple(
-                sum(each) / np.float32(len(parts)) for each in zip(*(part[1] for part in parts), strict=True)
-            )
+            value, gradients = seen.loss(self._gates(parameters), kept)
             decayed = tuple(g + np.float32(penalty) * w for g, w in zip(gradients[:2], parameters[:2], strict=True))
             squares = sum(float(np.vdot(w, w)) for w in parameters[:2])
-            return sum(part[0] for part in parts) / len(parts) + 0.5 * penalty * squares, decayed + gradients[2:]
+            return value + 0.5 * penalty * squares, decayed + gradients[2:]
 
         def held_out(parameters: Parameters) -> float:
-            return self.loss(self._gates(parameters), stopping, everyone[stopping])[0]
+            return unseen.loss(self._gates(parameters), everyone)[0]
 
         return self._gates(minimise(objective, start.parameters, held_out if len(stopping) else None))
 
-    def loss(self, gates: Gates, rows: Labels, kept: FloatArray) -> tuple[float, Parameters]:
-        """Cross-entropy of the shares against those wanted, both among the kept experts, summed; and its gradients."""
-        categories, vectors, weights = self.categories[rows], self.vectors[rows], self.counts[rows, None]
-        wanted = self.wanted[rows] * kept
-        wanted /= np.maximum(wanted.sum(axis=1, keepdims=True), np.float32(1e-30))
-        local = gates.local(vectors)
+    def loss(self, gates: Gates, draws: Sequence[FloatArray]) -> tuple[float, Parameters]:
+        """Cross-entropy of the shares against those wanted, both among a draw's kept experts, summed; and its gradients.
+
+        The mean over draws, each `(n_queries, n_experts)` of 0 and 1.
+        """
+        local = gates.local(self.vectors)
         within, logarithms = gates.within(local)
-        shares = _softmax(gates.joined(categories, logarithms), kept)
-        value = -float((weights * wanted * np.log(np.maximum(shares, np.float32(1e-30)))).sum())
-        slope = weights * (shares - wanted)
+        joined = gates.joined(self.categories, logarithms)
+        value, slope = 0.0, np.zeros_like(joined)
+        for kept in draws:
+            wanted = self.wanted * kept
+            wanted /= np.maximum(wanted.sum(axis=1, keepdims=True), np.float32(1e-30))
+            shares = _softmax(joined, kept)
+            value -= float(np.vdot(self.counts * wanted, np.log(np.maximum(shares, np.float32(1e-30))))) / len(draws)
+            slope += self.counts * (shares - wanted) / np.float32(len(draws))
         by_group = slope @ self.membership
         spread = local - (local @ self.membership / self.membership.sum(axis=0)) @ self.membership.T
         value += 0.5 * self.variance * float(np.vdot(spread, spread))
         local_slope = slope - within * (by_group @ self.membership.T) + np.float32(self.variance) * spread
-        gradients = (categories.T @ by_group, vectors.T @ local_slope, by_group.sum(axis=0), local_slope.sum(axis=0))
+        gradients = (
+            self.categories.T @ by_group,
+            self.vectors.T @ local_slope,
+            by_group.sum(axis=0),
+            local_slope.sum(axis=0),
+        )
         return value, gradients
+
+    def _rows(self, rows: Labels) -> _Problem:
+        return replace(
+            self,
+            wanted=self.wanted[rows],
+            counts=self.counts[rows],
+            categories=self.categories[rows],
+            vectors=self.vectors[rows],
+        )
 
     def _gates(self, parameters: Parameters) -> Gates:
         global_weights, local_weights, global_biases, local_biases = parameters

@@ -122,9 +122,17 @@ def fit_network(
 
 
 def minimise(
-    objective: Objective, start: Parameters, held_out: Callable[[Parameters], float] | None = None
+    objective: Objective,
+    start: Parameters,
+    held_out: Callable[[Parameters], float] | None = None,
+    *,
+    tolerance: float = 1e-5,
+    memory: int = 20,
 ) -> Parameters:
-    """L-BFGS from `start` (Liu and Nocedal 1989); with `held_out`, the parameters for which that was lowest on the way."""
+    """L-BFGS from `start` (Liu and Nocedal 1989); with `held_out`, the parameters for which that was lowest on the way.
+
+    tolerance: of the gradient's largest element, as a share of the objective at `start`. memory: steps that curvature is told from.
+    """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
 
@@ -143,7 +151,7 @@ def minimise(
             jac=True,
             method="L-BFGS-B",
             callback=watch,
-            options={"maxiter": MAX_ITERATIONS, "maxcor": 20},
+            options={"maxiter": MAX_ITERATIONS, "maxcor": memory, "gtol": tolerance},
         )
     return watch.best if watch else _shaped(result.x, start)
 

@@ -5,7 +5,7 @@ import pytest
 
 from routers.base import Outcome
 from routers.data.table import RewardTable
-from routers.parts.categories import category_labels, fit_classifier, held_out_shares
+from routers.parts.categories import PENALTY, category_labels, fit_classifier, held_out_shares
 
 
 def blobs(*sizes):
@@ -34,6 +34,17 @@ def test_a_label_without_rows_gets_no_share():
     shares = fit_classifier(vectors, 2 * labels)(vectors)
     assert shares.shape == (40, 3)
     assert shares[:, 1].max() < 1e-6
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_it_is_multinomial_logistic_regression(noise):
+    """As scikit-learn finds it, for categories that overlap, and vectors that all point more or less one way."""
+    from sklearn.linear_model import LogisticRegression
+
+    vectors, labels = blobs(100, 60, 20)
+    vectors += 3.0 + noise * np.random.default_rng(1).standard_normal(vectors.shape, dtype=np.float32)
+    model = LogisticRegression(C=1.0 / PENALTY, tol=1e-8, max_iter=2_000).fit(vectors.astype(np.float64), labels)
+    np.testing.assert_allclose(fit_classifier(vectors, labels)(vectors), model.predict_proba(vectors), atol=5e-3)
 
 
 def test_groups_are_the_categories():

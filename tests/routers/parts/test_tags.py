@@ -1,6 +1,7 @@
 """Tags of queries, given and mined."""
 
 import numpy as np
+import pytest
 
 from routers.base import Outcome
 from routers.data.table import RewardTable
@@ -25,6 +26,15 @@ def test_vectors_that_lie_together_share_a_tag():
     tags = mined_tags(vectors, clusters=3, seed=0).reshape(3, 10)
     assert (tags == tags[:, :1]).all()
     assert len(set(tags[:, 0])) == 3
+
+
+@pytest.mark.parametrize(("clusters", "seed"), [(2, 0), (8, 1), (40, 2)])
+def test_tags_are_those_of_scikit_learn(clusters, seed):
+    from sklearn.cluster import KMeans
+
+    vectors = np.random.default_rng(seed).standard_normal((300, 16), dtype=np.float32)
+    expected = KMeans(clusters, n_init=1, random_state=seed).fit(vectors).labels_
+    np.testing.assert_array_equal(mined_tags(vectors, clusters, seed), expected)
 
 
 def test_there_are_no_more_tags_than_different_vectors():
