@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH ?= gateway
 LITELLM := .bench/litellm
+LLMROUTER := .bench/llmrouter
 SOURCES := kernels routers orchestrator evals tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup run test test-all lint fix bench bench-litellm weights
+.PHONY: help setup run test test-all lint fix bench bench-litellm bench-llmrouter weights
 
 help:  ## what each verb does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: weights  ## everything `make run` needs: .venv, packages, the shipped fleet's weights
 
@@ -39,6 +40,8 @@ bench: $(VENV)/.dev weights  ## measure; BENCH=gateway and its options
 
 bench-litellm: $(LITELLM)/.made  ## LiteLLM's proxy, in an environment of its own, for `make bench` to compare
 
+bench-llmrouter: $(LLMROUTER)/.made  ## LLMRouter, the same way, for `make bench BENCH=llmrouter`
+
 # Does nothing when every file is in the model cache and has its hash.
 weights: $(VENV)/.local
 	@$(BIN)/switchyard pull --config experts.yaml
@@ -51,6 +54,14 @@ $(VENV)/.made:
 $(LITELLM)/.made: Makefile
 	$(PYTHON) -m venv --clear $(LITELLM)
 	$(LITELLM)/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.100.0'
+	@touch $@
+
+# Without most of what it depends on, which the routers that are compared don't import.
+$(LLMROUTER)/.made: Makefile
+	$(PYTHON) -m venv --clear $(LLMROUTER)
+	$(LLMROUTER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 transformers==5.23.0 \
+	  scikit-learn==1.9.1 pandas==3.0.6 scipy==1.17.1 pyyaml==6.0.3 pydantic==2.14.3 pillow==13.0.0
+	$(LLMROUTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llmrouter-lib==0.4.0
 	@touch $@
 
 $(VENV)/.local: pyproject.toml $(VENV)/.made

@@ -138,6 +138,27 @@ def active(
     _show(bench_active(_data(data), seeds=seeds, delta=delta, only=only or ()), as_json)
 
 
+@app.command()
+def llmrouter(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="As of `switchyard train`. Default: the fleet's encoder.")
+    ] = None,
+    python: Annotated[
+        Path, typer.Option(exists=True, help="Python of LLMRouter's environment, which `make bench-llmrouter` makes.")
+    ] = Path(".bench/llmrouter/bin/python"),
+    as_json: AsJson = False,
+) -> None:
+    """Our training and evaluation against LLMRouter's own: time, processor time and reward, on its data."""
+    from evals.bench_llmrouter import bench_llmrouter
+    from orchestrator.fleet.configfile import find_config
+
+    train, test = (_data(data) / f"llmrouter9-{split}.jsonl.gz" for split in ("train", "test"))
+    _show(bench_llmrouter(train, test, python=python, config=find_config(None), features=features), as_json)
+
+
 def _data(given: Path | None) -> Path:
     """The folder of outcome files."""
     if given is None and "SWITCHYARD_DATA" not in os.environ:
