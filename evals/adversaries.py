@@ -1,7 +1,7 @@
 """Attacks on outcomes: what training or serving looks like when a judge is gamed, an expert breaks, or feedback is wrong or rare.
 
-    hit = attacked(protocol, "broken_expert", seed=0)     # named "llmrouter9+broken_expert", measured like any other
-    for held in held_up(rows, rows_of_hit): ...           # what each router still gains over the best single expert of before
+    hit = attacked(protocol, "broken_expert", seed=0)     # measured like any other
+    for held in held_up(sweep.rows): ...                  # what each router still gains over the best single expert of before
 
 An attack changes rewards, queries or experts of the training or the test part; test queries keep their number and order. The same
 seed gives the same attack. Attackers know nothing of the router. Not here: sweeps, noise (`evals/metrics/noise.py`).
@@ -17,6 +17,7 @@ import numpy as np
 
 from evals.metrics.noise import NOISES
 from evals.protocols import Protocol
+from evals.sweeps.baselines import BEST_SINGLE
 from evals.sweeps.nouns import Row
 from routers.base import FloatArray
 from routers.data.table import RewardTable
@@ -50,7 +51,7 @@ def attacked(protocol: Protocol, name: str, seed: int = 0) -> Protocol:
         SCENARIOS[name].attack(train, test, np.random.default_rng([seed, number]))
         for number, (train, test) in enumerate(protocol.splits)
     ]
-    return replace(protocol, name=f"{protocol.name}+{name}", splits=tuple(splits))
+    return replace(protocol, splits=tuple(splits))
 
 
 def _gamed_judge(share: float) -> Attack:
@@ -173,16 +174,16 @@ class HeldUp:
     is_paired: bool
 
 
-def held_up(plain: Sequence[Row], under_attack: Sequence[Row]) -> tuple[HeldUp, ...]:
-    """For each row of `under_attack` whose router, fleet and seed are in `plain`, data set by data set; others are left out."""
-    known = {(row.data, row.fleet, row.router, row.seed): row for row in plain if row.earned}
+def held_up(rows: Sequence[Row]) -> tuple[HeldUp, ...]:
+    """Of rows with and without attacks: those under one whose data, fleet, router and seed are there without it, too."""
+    told = [row for row in rows if row.earned]
+    known = {(row.data, row.fleet, row.router, row.seed): row for row in told if not row.scenario}
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row, Row]]] = {}
-    for row in under_attack:
-        data, _, scenario = row.data.rpartition("+")
-        before = known.get((data, row.fleet, row.router, row.seed))
-        single = known.get((data, row.fleet, "best_single", row.seed))
-        if row.earned and before is not None and single is not None:
-            found.setdefault((data, row.fleet, scenario, row.router), []).append((before, row, single))
+    for row in told:
+        before = known.get((row.data, row.fleet, row.router, row.seed))
+        single = known.get((row.data, row.fleet, BEST_SINGLE, row.seed))
+        if row.scenario and before is not None and single is not None:
+            found.setdefault((row.data, row.fleet, row.scenario, row.router), []).append((before, row, single))
     return tuple(_held_up(key, rows) for key, rows in found.items())
 
 

@@ -46,30 +46,6 @@ def kernels(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def routers(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only these routers. Default: all that learn.")] = None,
-    protocol: Annotated[list[str] | None, typer.Option(help="Only these protocols.")] = None,
-    features: Annotated[
-        str | None, typer.Option(help="As of `switchyard train`. Default: the fleet's encoder.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Every router on real outcomes: rewards, and gains over the best single expert with intervals."""
-    from evals.bench_routers import bench_routers, learning_types
-    from orchestrator.fleet.configfile import find_config, read_config
-    from orchestrator.fleet.encoding import training_encoder
-
-    path = find_config(None)
-    encoder = training_encoder(features, read_config(path), path.parent)
-    chosen = only or learning_types()
-    _show(bench_routers(_data(data), encoder, routers=chosen, only=protocol or (), seed=seed), as_json)
-
-
-@app.command()
 def claims(
     data: Annotated[
         Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")

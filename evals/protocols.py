@@ -95,10 +95,14 @@ def protocol_files(name: str, data: Path) -> tuple[Path, ...]:
 
 
 def make_protocol(name: str, tables: Tables, seed: int = 0, experts: Sequence[str] = ()) -> Protocol:
-    """tables: of its files, in their order. experts: a fleet, by default that of the protocol."""
-    chosen = [table.only([expert for expert in experts if expert in table.experts]) for table in tables]
-    found = _PROTOCOLS[name][1](seed, chosen if experts else tables)
-    return replace(found, name=name, metric=protocol_metric(name))
+    """tables: of its files, in their order. experts: a fleet, by default the protocol's own, of those that there are."""
+    _, make = _PROTOCOLS[name]
+    known = [expert for expert in _POOLS.get(name, ()) if expert in tables[0].experts]
+    if chosen := experts or known:
+        tables = [table.only([expert for expert in chosen if expert in table.experts]) for table in tables]
+    if unit := _UNITS.get(name):
+        tables = [replace(table, cost_unit=unit) for table in tables]
+    return replace(make(seed, tables), name=name, metric=protocol_metric(name))
 
 
 def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int = FOLDS) -> Protocol:
@@ -109,16 +113,9 @@ def held_out_protocol(name: str, table: RewardTable, seed: int = 0, folds: int =
     return Protocol(name, splits, num_leaked=held.num_leaked, notes=held.notes)
 
 
-def _folds(experts: tuple[str, ...] = (), cost_unit: str | None = None) -> Callable[[int, Tables], Protocol]:
-    """cost_unit: what costs are in, where the files don't say."""
-
-    def make(seed: int, tables: Tables) -> Protocol:
-        (table,) = tables
-        known = [expert for expert in experts if expert in table.experts]
-        table = replace(table, cost_unit=cost_unit or table.cost_unit)
-        return held_out_protocol("", table.only(known) if known else table, seed)
-
-    return make
+def _folds(seed: int, tables: Tables) -> Protocol:
+    (table,) = tables
+    return held_out_protocol("", table, seed)
 
 
 def _train_test(groups: tuple[str, ...] = ()) -> Callable[[int, Tables], Protocol]:
@@ -140,18 +137,21 @@ def _router_bench(seed: int, tables: Tables) -> Protocol:
 
 
 _PROTOCOLS: dict[str, tuple[tuple[str, ...], Callable[[int, Tables], Protocol]]] = {
-    "llmrouter9": (("llmrouter9-train",), _folds()),
+    "llmrouter9": (("llmrouter9-train",), _folds),
     "llmrouter9 test": (("llmrouter9-train", "llmrouter9-test"), _train_test()),
     "routerdc7": (("routerdc7-train", "routerdc7-test-id"), _train_test()),
     "routerdc7 elsewhere": (
         ("routerdc7-train", "routerdc7-test-ood"),
         _train_test(("mbpp", "ceval", "math_prealgebra")),
     ),
-    "mmlupro10": (("mmlupro28-dev",), _folds(MID_POOL, cost_unit="characters")),
-    "zeroeval12": (("zeroeval-dev",), _folds(TWELVE, cost_unit="characters")),
+    "mmlupro10": (("mmlupro28-dev",), _folds),
+    "zeroeval12": (("zeroeval-dev",), _folds),
     "routerbench11": (("routerbench11-dev",), _router_bench),
-    "routellm2": (("routellm2-dev",), _folds()),
+    "routellm2": (("routellm2-dev",), _folds),
 }
+_POOLS: dict[str, tuple[str, ...]] = {"mmlupro10": MID_POOL, "zeroeval12": TWELVE}
+_UNITS = {"mmlupro10": "characters", "zeroeval12": "characters"}
+"""What costs are in, where the files don't say."""
 _METRICS: dict[str, Metric] = {
     "routerdc7": "reward by group",
     "routerdc7 elsewhere": "reward by group",

@@ -64,7 +64,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProfileRow:
     """One expert. reward: 0..1, mean of what it was asked, None without any; low, high: where the mean over all queries like these
     lies, wrong at most 5 times in 100. Groups that were asked more than others count as in the file.
 
@@ -92,7 +92,7 @@ class Profile:
 
     goal: Goal
     decided: bool
-    experts: tuple[Row, ...]
+    experts: tuple[ProfileRow, ...]
     sentences: tuple[str, ...]
     num_calls: int
     num_asked: int
@@ -192,13 +192,13 @@ def stratified(rewards: FloatArray, strata: Sequence[NDArray[np.intp]]) -> tuple
     return float(means @ sizes / sizes[asked].sum()) if asked.any() else None, float(low), float(high)
 
 
-def _row(payer: Payer, column: int, strata: Sequence[NDArray[np.intp]]) -> Row:
+def _row(payer: Payer, column: int, strata: Sequence[NDArray[np.intp]]) -> ProfileRow:
     expert = payer.experts[column]
     said = payer.said[expert]
     measured = [each.measured for each in said if each.measured]
     seconds = sum(each["latency_s"] for each in measured)
     reward, low, high = stratified(payer.rewards[:, column], strata)
-    return Row(
+    return ProfileRow(
         expert=expert,
         calls=len(said),
         reward=reward,

@@ -130,11 +130,9 @@ class _Game:
 def advise(tested: Tested, run: Run, lambda_: float = 0.0, epsilon: float = 0.005, seed: int = 0) -> Advice:
     """epsilon: utility that may be given up for a smaller fleet. seed: of the halves, and of the intervals.
 
-    Equal texts are in one half. Raises ValueError for a run that failed, for costs that nobody valued when lambda is above 0, and
-    for queries too few to have two halves.
+    Equal texts are in one half. Raises ValueError for costs that nobody valued when lambda is above 0, and for queries too few to
+    have two halves.
     """
-    if run.failure is not None:
-        raise ValueError(f"{run.router} could not be fitted: {run.failure}")
     if lambda_ and tested.has_costs and tested.cents_per_unit is None:
         raise ValueError(f"costs are in {tested.table.cost_unit}, and lambda is per US cent: say what a unit is worth")
     chooses = np.array([is_held_out(query, 0.5, seed) for query in tested.table.queries], dtype=np.bool_)

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from evals.live.http import Http
+from evals.live.served import Served
 from evals.tasks.base import Measured, Said
 from orchestrator.aggregators.convening import answer_text
 from orchestrator.errors import GatewayError
@@ -31,15 +32,21 @@ from orchestrator.tokens import estimate
 from orchestrator.types import Decision
 from routers.base import FloatArray
 
+_GREETING = "Hello."
+
 _Read = Callable[[dict[str, Any]], str | None]
 """What of an answer's body is kept; None where it holds nothing."""
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What may stand in `model`. kind: an expert's, or policy, or panel. experts: of these two; None means all."""
+    """What may stand in `model`. kind: an expert's, or policy, or panel. experts: of these two; None means all.
+
+    owned_by: an expert's backend.
+    """
 
     id: str
     kind: str
+    owned_by: str = ""
     capabilities: tuple[str, ...] = ()
     context: int | None = None
     experts: tuple[str, ...] | None = None
@@ -97,6 +104,28 @@ class Gateway:
             raise GatewayError(f"{model} refused to embed {len(texts)} texts")
         floats = np.frombuffer(base64.b64decode(said.text), dtype=np.float32)
         return floats.reshape(len(texts), -1), said
+
+    async def served(self, chosen: Sequence[str]) -> dict[str, Served]:
+        """By name: all experts and panels, and the chosen policies, each asked for a decision without the call."""
+        asked = [model for model in self.models.values() if model.kind != "policy" or model.id in chosen]
+        return {model.id: await self._served(model) for model in asked}
+
+    async def _served(self, model: Model) -> Served:
+        experts = () if model.is_expert else tuple(self.models if model.experts is None else model.experts)
+        experts = tuple(name for name in experts if name in self.models and self.models[name].is_expert)
+        told = {} if model.kind != "policy" else await self._routed(model)
+        return Served(model.kind, model.owned_by, model.capabilities, model.context, experts, **told)
+
+    async def _routed(self, policy: Model) -> dict[str, str | None]:
+        """Of an embedding in a collection that isn't there yet where no expert chats: only such a one is routed."""
+        body: dict[str, Any] = {"model": policy.id, "messages": [{"role": "user", "content": _GREETING}]}
+        if not self._candidates(policy, "chat"):
+            collection = f"{self._collection}/{policy.id}/{_GREETING}"
+            body = {"model": policy.id, "input": _GREETING, "switchyard": {"collection": collection}}
+        reply = await self._http.post("/v1/route", body)
+        if reply.error is not None:
+            raise GatewayError(f"{policy.id}: {reply.error}")
+        return {"router": reply.body.get("router"), "artifact": reply.body.get("artifact")}
 
     def _candidates(self, model: Model, kind: str) -> list[Model]:
         """The experts of a kind that may answer for a model: itself, or those of a policy or a panel."""

@@ -5,7 +5,7 @@
     print_table(*live_table(rows))
 
 Every answer is in `out/live.journal` as soon as it is there: a run that is stopped goes on where it was, with the same folder. A
-journal knows models by name, so a fleet that has changed needs another folder. Not here: the terminal.
+journal knows models by name, so models that have changed need another folder (`served.py`). Not here: the terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from evals.live.asks import GatewayAsks
 from evals.live.cells import ask_all, fits, grade_all
 from evals.live.gateway import Model, connected
 from evals.live.rows import LiveRow, live_rows
+from evals.live.served import JOURNAL, require_same
 from evals.live.writing import write_all
 from evals.tasks.base import Task
 from orchestrator.errors import DataError, GatewayError, MissingExtra
@@ -40,13 +41,14 @@ async def run_live(
     """key: of the gateway. models: None means all that the tasks are for. limit: of items a task. concurrency: items at once.
 
     Raises `GatewayError` when no gateway answers or a model isn't there, `DataError` or `LabelError` when a task, a judge or
-    the folder can't be used: all of these before anything is asked.
+    the folder can't be used, or its answers are of models that have changed since: all of these before anything is asked.
     """
     collection = _prepared(out)
     tasks = [task if limit is None else task.limited(limit) for task in tasks]
-    with Journal.open(out / "live.journal") as journal:
+    with Journal.open(out / JOURNAL) as journal:
         async with connected(url, key=key, journal=journal, collection=collection) as gateway:
             chosen = _chosen(gateway.models, tasks, models)
+            require_same(out, await gateway.served([model.id for model in chosen]))
             asks = GatewayAsks(gateway)
             graders = {task.name: await task.grader(asks) for task in tasks}
             cells = await ask_all(gateway, tasks, chosen, concurrency=concurrency, progress=progress)

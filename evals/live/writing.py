@@ -8,13 +8,14 @@ Outcomes are of experts that were asked by name. An error is an expert that was 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.files import write_whole
 from evals.live.cells import Cell
 from evals.live.rows import LiveRow, live_table
+from evals.markdown import markdown_table
 from evals.tasks.base import TaskKind
 from routers.base import Outcome
 from routers.data.outcomes import write_outcomes
@@ -27,10 +28,10 @@ def write_all(out: Path, cells: Sequence[Cell], rows: Sequence[LiveRow], *, tota
     for kind, name in kinds.items():
         if any(cell.task.kind == kind for cell in cells):
             write_outcomes(out / name, outcomes_of(cells, kind))
-    _whole(out / "live.md", lambda path: path.write_text(_markdown(rows, total_usd), encoding="utf-8"))
+    write_whole(out / "live.md", lambda file: file.write(_markdown(rows, total_usd).encode()))
     pa = pyarrow()
     table = pa.Table.from_pylist([_record(cell) for cell in cells], schema=_schema(pa))
-    _whole(out / "live.parquet", lambda path: pa.parquet.write_table(table, path))
+    write_whole(out / "live.parquet", lambda file: pa.parquet.write_table(table, file))
 
 
 def outcomes_of(cells: Sequence[Cell], kind: TaskKind) -> Iterator[Outcome]:
@@ -84,28 +85,14 @@ def _schema(pa: Any) -> Any:
 
 def _markdown(rows: Sequence[LiveRow], total_usd: float) -> str:
     columns, lines = live_table(rows)
-    table = [columns, ("---",) * len(columns), *lines]
     errors = [
         f"- {row.task}, {row.model}: {row.errors} errors, the first: {row.first_error}" for row in rows if row.errors
     ]
     parts = [
         "# Live sweep",
-        "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in table),
+        markdown_table(columns, lines),
         "Gain: over the best single expert of the sweep on the same items, paired. An error earns 0, as does an answer that "
         f"can't be used. Everything in this folder has cost {total_usd:.4f} USD, judges included.",
         "\n".join(errors),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
     arena_score(0.67, usd_per_1000=0.15)                 # 0.67
     optimal_selection(rewards, costs, choice)            # how often the cheapest expert of those that are right was chosen
-    robustness(before, after)
 
 The optimal expert of a query is the cheapest one with a reward of 1; a query without any does not count. rewards and costs are
 `(n_queries, n_experts)`, NaN where not known; choice is `(n_queries,)`, columns. Each is NaN when no query counts. Not here: noise
@@ -16,7 +15,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.metrics.noise import flip_rate
 from routers.base import FloatArray
 from routers.training.evaluation import Choice
 
@@ -60,11 +58,6 @@ def optimal_accuracy(rewards: FloatArray, costs: FloatArray, choice: Choice) -> 
     counted = _counted(rewards, costs, choice)
     earned = rewards[np.arange(len(choice)), choice][counted]
     return _ratio(earned.sum(dtype=np.float64), len(earned))
-
-
-def robustness(before: Choice, after: Choice) -> float:
-    """The share of queries whose expert stays when their text is changed without changing what is asked."""
-    return 1.0 - flip_rate(before, after)
 
 
 def _least_and_paid(

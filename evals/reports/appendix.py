@@ -9,10 +9,12 @@ Advice is that of the router with the highest gain in each case, under the first
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from evals.adversaries import SCENARIOS, HeldUp, held_up
+from evals.adversaries import HeldUp, held_up
 from evals.advice.advising import advise
 from evals.advice.text import advice_text
+from evals.markdown import markdown_table
 from evals.sweeps.baselines import BASELINES
 from evals.sweeps.nouns import Setting, Sweep
 from evals.sweeps.summary import POOLED, summary
@@ -24,19 +26,13 @@ def appendix(sweep: Sweep) -> str:
 
 
 def _advice(sweep: Sweep) -> Iterator[str]:
-    lines = [line for line in summary(sweep.rows) if line.router not in BASELINES and line.data != POOLED]
-    for data, fleet in dict.fromkeys((line.data, line.fleet) for line in lines):
-        if _is_attacked(data):
-            continue
-        found = [line for line in lines if (line.data, line.fleet) == (data, fleet)]
-        best = max(found, key=lambda line: line.gain.mean).router
-        setting = min(
-            setting
-            for setting, router in sweep.runs
-            if (setting.data, setting.fleet) == (data, fleet) and router == best
-        )
+    plain = [line for line in summary(sweep.rows) if line.setting.data != POOLED and not line.setting.scenario]
+    learned = [line for line in plain if line.router not in BASELINES]
+    for case in dict.fromkeys(line.setting for line in learned):
+        best = max((line for line in learned if line.setting == case), key=lambda line: line.gain.mean).router
+        setting = min(one for one, router in sweep.runs if router == best and replace(one, seed=case.seed) == case)
         told = _advised(sweep, setting, best)
-        yield f"## Fleet advice: {data}, by what `{best}` chooses\n\n```text\n{told}\n```\n"
+        yield f"## Fleet advice: {case.title}, by what `{best}` chooses\n\n```text\n{told}\n```\n"
 
 
 def _advised(sweep: Sweep, setting: Setting, router: str) -> str:
@@ -48,20 +44,12 @@ def _advised(sweep: Sweep, setting: Setting, router: str) -> str:
 
 
 def _attacks(sweep: Sweep) -> Iterator[str]:
-    rows = [row for row in sweep.rows if row.lambda_ == 0.0]
-    plain = [row for row in rows if not _is_attacked(row.data)]
-    found = held_up(plain, [row for row in rows if _is_attacked(row.data)])
-    if found:
+    if found := held_up(sweep.rows):
         yield "## Under attack\n\nChange in gain over the best single expert of before, in points of reward.\n"
-        yield "| data | attack | router | change | 95% |\n| --- | --- | --- | --- | --- |"
-        yield from map(_line, found)
+        yield markdown_table(["data", "attack", "router", "change", "95%"], map(_cells, found)) + "\n"
 
 
-def _line(found: HeldUp) -> str:
-    change = found.change
+def _cells(found: HeldUp) -> tuple[str, ...]:
+    change, data = found.change, Setting(found.data, found.fleet).title
     ends = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
-    return f"| {found.data} | {found.scenario} | {found.router} | {100 * change.mean:+.1f} | {ends} |"
-
-
-def _is_attacked(data: str) -> bool:
-    return data.rpartition("+")[2] in SCENARIOS
+    return data, found.scenario, found.router, f"{100 * change.mean:+.1f}", ends

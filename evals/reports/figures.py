@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from evals.reports.averages import BEST_SINGLE, GROUP_BEST, ORACLE, Line
-from evals.reports.curves import Frontier, Point, Reliability
+from evals.reports.averages import GROUP_BEST, ReportLine
+from evals.reports.frontiers import Frontier, Point, Reliability
 from evals.reports.groups import Grouped
 from evals.reports.texts import cost_shown, rounded
 from evals.reports.views import MOST, CaseView, Report
+from evals.sweeps.baselines import BEST_SINGLE, ORACLE
 from routers.training.evaluation import Interval
 
 Figure = dict[str, Any]
@@ -61,7 +62,7 @@ def frontier(view: Frontier, routers: Sequence[str], colour: Mapping[str, str]) 
     return {"data": traces, "layout": layout}
 
 
-def gains(lines: Sequence[Line]) -> Figure:
+def gains(lines: Sequence[ReportLine]) -> Figure:
     """A forest plot: the gain of each router over the best single expert, and of the baselines that lie among them."""
     shown = among(lines)[::-1]
     colour = [("var(--gain)" if line.gain.low > 0 else QUIET) if line.kind == "router" else BOUND for line in shown]
@@ -89,7 +90,7 @@ def gains(lines: Sequence[Line]) -> Figure:
     return {"data": [trace], "layout": layout}
 
 
-def among(lines: Sequence[Line]) -> list[Line]:
+def among(lines: Sequence[ReportLine]) -> list[ReportLine]:
     """Routers, and baselines no further from 0 than they: the rest would squeeze the figure, and stands in the table."""
     routers = [line for line in lines if line.kind == "router"]
     ends = [end for line in routers for end in (line.gain.low, line.gain.high)]
@@ -103,7 +104,7 @@ def among(lines: Sequence[Line]) -> list[Line]:
     ]
 
 
-def shares(lines: Sequence[Line], experts: Sequence[str]) -> Figure:
+def shares(lines: Sequence[ReportLine], experts: Sequence[str]) -> Figure:
     """Stacked bars: which part of the queries each expert gets from each router."""
     shown = [line for line in lines if line.share][::-1]
     traces = [

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.reports.averages import BEST_SINGLE, GROUP_BEST, ORACLE
-from evals.reports.curves import Frontier, Point
+from evals.files import write_whole
+from evals.reports.averages import GROUP_BEST
 from evals.reports.figures import TICKS, among
+from evals.reports.frontiers import Frontier, Point
 from evals.reports.texts import cost_shown
 from evals.reports.views import MOST, CaseView, Report
+from evals.sweeps.baselines import BEST_SINGLE, ORACLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,13 @@ DPI = 160
 
 
 def draw_images(report: Report, folder: Path) -> tuple[Path, ...]:
-    """One a case, named after it, and numbered where two have the same name. The same router has the same colour in all."""
+    """One a case, named after it, and numbered where two have the same name. The same router has the same colour in all.
+
+    Those that an earlier report left in the folder are deleted.
+    """
+    for pattern in ("frontier-*.png", "gains-*.png"):
+        for stale in folder.glob(pattern):
+            stale.unlink()
     inks = dict(zip((view.router for view in report.routers), INKS, strict=False))
     taken: Counter[str] = Counter()
     paths = []
@@ -56,7 +64,7 @@ def _draw(view: CaseView, inks: dict[str, str], path: Path) -> None:
     else:
         _gains(axes, view)
     axes.set_title(_literal(view.case.title), loc="left", fontsize=11)
-    figure.savefig(path, dpi=DPI)
+    write_whole(path, lambda file: figure.savefig(file, dpi=DPI, format="png"))
 
 
 def _frontier(axes: Axes, view: Frontier, routers: Sequence[str], inks: dict[str, str]) -> None:

@@ -7,11 +7,10 @@ Not here: figures; a README links the images (`images.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from evals.reports.averages import Line
+from evals.markdown import markdown_table
+from evals.reports.averages import ReportLine
 from evals.reports.columns import COLUMNS
-from evals.reports.texts import cost_shown, headline_texts, points, shown, verdict_text
+from evals.reports.texts import attack_text, cost_shown, headline_texts, points, shown, verdict_text
 from evals.reports.views import CaseView, Report
 
 METRICS = tuple(
@@ -24,7 +23,8 @@ def markdown(report: Report, *, title: str) -> str:
     parts = [f"# {_plain(title)}", *(_plain(text) for text in headline_texts(report.headline))]
     verdicts = {verdict.case: verdict_text(verdict) for verdict in report.headline.verdicts}
     for view in report.cases:
-        parts += [f"## {_plain(view.case.title)}", _plain(verdicts.get(view.case, "")), _facts(view), _table(view)]
+        said = verdicts.get(view.case, "") or attack_text(view.case)
+        parts += [f"## {_plain(view.case.title)}", _plain(said), _facts(view), _table(view)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -39,36 +39,29 @@ def _facts(view: CaseView) -> str:
 
 def _table(view: CaseView) -> str:
     columns = [column for column in METRICS if any(line.values[column.name] is not None for line in view.lines)]
-    titles = [
-        "Router",
-        "Reward",
-        "Gain",
-        *(column.title for column in columns),
-    ]
-    rows = [
-        [_name(line), _reward(line), _gain(line), *(shown(column, line) for column in columns)] for line in view.lines
-    ]
-    return "\n".join(_lines([titles, ["---", *["---:"] * (len(titles) - 1)], *rows]))
+    return markdown_table(
+        ["Router", "Reward", "Gain", *(column.title for column in columns)],
+        (
+            [_name(line), _reward(line), _gain(line), *(shown(column, line) for column in columns)]
+            for line in view.lines
+        ),
+    )
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield from (f"| {' | '.join(row)} |" for row in rows)
-
-
-def _name(line: Line) -> str:
+def _name(line: ReportLine) -> str:
     return _plain(line.router) if line.kind == "router" else f"*{_plain(line.router)}*"
 
 
-def _reward(line: Line) -> str:
+def _reward(line: ReportLine) -> str:
     return f"{line.reward.mean * 100:.1f}"
 
 
-def _gain(line: Line) -> str:
+def _gain(line: ReportLine) -> str:
     return f"{points(line.gain.mean)} [{points(line.gain.low)}, {points(line.gain.high)}]"
 
 
 def _plain(text: str) -> str:
-    """As text: no markup, and nothing that ends a cell."""
-    for letter in "\\`*_<>|[]":
+    """As text, without markup."""
+    for letter in "\\`*_<>[]":
         text = text.replace(letter, f"\\{letter}")
     return " ".join(text.split())

@@ -13,11 +13,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evals.reports.averages import ORACLE, Line
+from evals.reports.averages import ReportLine
 from evals.reports.columns import COLUMNS, Column
 from evals.reports.figures import PALETTE, among, case_figures, colours
-from evals.reports.texts import PAYS, fixed, headline_texts, points, rounded, scaled, shown, verdict_text
+from evals.reports.texts import (
+    PAYS,
+    attack_text,
+    fixed,
+    headline_texts,
+    points,
+    rounded,
+    scaled,
+    share_shown,
+    shown,
+    verdict_text,
+)
 from evals.reports.views import CaseView, Report
+from evals.sweeps.baselines import ORACLE
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("figures.js", "table.js", "whatif.js", "page.js")
@@ -68,7 +80,9 @@ def page(report: Report, *, title: str) -> str:
         headline=headline_texts(report.headline),
         verdicts=report.headline.verdicts,
         verdict_texts={verdict.case: verdict_text(verdict) for verdict in report.headline.verdicts},
+        attack_text=attack_text,
         pays=PAYS,
+        share_shown=share_shown,
         points=points,
         cases=report.cases,
         figures={view.case: case_figures(view, colour) for view in report.cases},
@@ -81,7 +95,6 @@ def page(report: Report, *, title: str) -> str:
         shown=shown,
         interval=_interval_text,
         notes=report.notes,
-        failures=report.failures,
         shares=lambda line: _shares(line, experts[line.case]),
         results=_results(report),
         what_if=_what_if(report, colour),
@@ -91,7 +104,7 @@ def page(report: Report, *, title: str) -> str:
     )
 
 
-def _shares(line: Line, experts: Sequence[str]) -> list[dict[str, str]]:
+def _shares(line: ReportLine, experts: Sequence[str]) -> list[dict[str, str]]:
     """Of the experts that got queries, each with the colour that it has in the figures of the data set."""
     return [
         {"expert": expert, "colour": PALETTE[i % len(PALETTE)], "percent": f"{line.share[expert] * 100:.1f}"}
@@ -109,12 +122,12 @@ def _outside(view: CaseView) -> str:
     )
 
 
-def _interval_text(column: Column, line: Line) -> str:
+def _interval_text(column: Column, line: ReportLine) -> str:
     low, high = _intervals(line)[column.name]
     return f"{fixed(low, column.digits)} to {fixed(high, column.digits)}"
 
 
-def _intervals(line: Line) -> Mapping[str, tuple[float, float]]:
+def _intervals(line: ReportLine) -> Mapping[str, tuple[float, float]]:
     return {
         "reward": (line.reward.low * 100, line.reward.high * 100),
         "gain": (line.gain.low * 100, line.gain.high * 100),
@@ -125,7 +138,7 @@ def _results(report: Report) -> Mapping[str, Any]:
     """What `assets/table.js` reads: values in the order of the columns and as they are shown, None where one does not apply."""
     rows = [
         {
-            "data": line.case.data,
+            "data": line.case.label,
             "fleet": line.case.fleet,
             "router": line.router,
             "kind": line.kind,

@@ -8,7 +8,10 @@ Not here: markup.
 
 from __future__ import annotations
 
-from evals.reports.averages import Line
+from math import isinf
+
+from evals.adversaries import SCENARIOS
+from evals.reports.averages import Case, ReportLine
 from evals.reports.columns import Column
 from evals.reports.verdicts import Headline, Pays, Verdict
 from routers.training.evaluation import Interval
@@ -20,7 +23,7 @@ PAYS: dict[Pays, str] = {
     "no": "Routing does not pay",
 }
 
-MISSING = "–"
+MISSING, NEVER = "–", "never"
 UNITS = {"usd": "US$ per 1,000 queries"}
 
 
@@ -37,8 +40,8 @@ def fixed(value: float, digits: int | None, sign: str = "") -> str:
 
 
 def rounded(value: float | None, digits: int | None) -> float | None:
-    """As `fixed` shows it, still a number."""
-    if value is None:
+    """As `fixed` shows it, still a number; None for one that is not finite, which JSON can't have."""
+    if value is None or isinf(value):
         return None
     return float(f"{value:.4g}") if digits is None else round(value, digits)
 
@@ -68,12 +71,27 @@ def verdict_text(verdict: Verdict) -> str:
     return text
 
 
+def attack_text(case: Case) -> str:
+    """What a case is under, "" for none."""
+    if not case.scenario:
+        return ""
+    known = SCENARIOS.get(case.scenario)
+    return f"Under attack{f': {known.what}' if known else ''}. Left out of the summary, of rankings and of means over data sets."
+
+
+def share_shown(share: float | None) -> str:
+    """Of a cost, as a percentage; infinite where it is never enough."""
+    if share is None:
+        return MISSING
+    return NEVER if isinf(share) else f"{share:.0%}"
+
+
 def cost_shown(cost: float, unit: str) -> tuple[float, str]:
     """The cost as it is shown, and in what: dollars of 1,000 queries, another unit of one query."""
     return (cost * 1000, UNITS[unit]) if unit in UNITS else (cost, f"{unit} per query")
 
 
-def scaled(column: Column, line: Line) -> float | None:
+def scaled(column: Column, line: ReportLine) -> float | None:
     """The value as it is shown: times 100, or as `cost_shown`; None where the metric does not apply."""
     value = line.values[column.name]
     if value is None or column.name != "cost":
@@ -81,10 +99,12 @@ def scaled(column: Column, line: Line) -> float | None:
     return cost_shown(value, line.cost_unit)[0]
 
 
-def shown(column: Column, line: Line) -> str:
-    """That as text, a dash for none."""
+def shown(column: Column, line: ReportLine) -> str:
+    """That as text, a dash for none, and never for what is infinite."""
     value = scaled(column, line)
-    return MISSING if value is None else fixed(value, column.digits)
+    if value is None:
+        return MISSING
+    return NEVER if isinf(value) else fixed(value, column.digits)
 
 
 def _pays_text(headline: Headline) -> str:

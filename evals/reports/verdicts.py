@@ -7,7 +7,8 @@
 
 Routing pays where the best router's interval lies above 0 and its p-value, adjusted for all routers that were tried, is below 0.05,
 by reward alone (lambda 0). It pays for cost where that holds at a lambda above 0, of reward less cost and adjusted for all lambdas
-as well, against the expert that is best at that lambda. Not here: words (`texts.py`).
+as well, against the expert that is best at that lambda. Data under attack take no part. Not here: words
+(`texts.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from evals.reports.averages import Case, Line, by_reward_alone, cases, ranked
-from evals.sweeps.summary import POOLED
-from evals.sweeps.summary import Line as Pooled
+from evals.reports.averages import Case, ReportLine, by_reward_alone, cases, ranked
+from evals.sweeps.nouns import Setting
+from evals.sweeps.summary import POOLED, SummaryLine
 from routers.training.evaluation import Interval
 
 Pays = Literal["yes", "cost", "unclear", "no"]
@@ -31,8 +32,8 @@ class Verdict:
     """best: the router that earned most. priced: the largest gain that is sure at a lambda above 0, None without one."""
 
     case: Case
-    best: Line
-    priced: Line | None
+    best: ReportLine
+    priced: ReportLine | None
 
     @property
     def pays(self) -> Pays:
@@ -59,20 +60,21 @@ class Headline:
     verdicts: tuple[Verdict, ...]
 
 
-def summed_up(lines: Sequence[Line], pooled: Sequence[Pooled]) -> Headline:
-    """lines: of a sweep. pooled: its `evals.sweeps.summary.summary`."""
+def summed_up(lines: Sequence[ReportLine], pooled: Sequence[SummaryLine]) -> Headline:
+    """lines: of a sweep; those under attack count for nothing here. pooled: its `evals.sweeps.summary.summary`."""
+    lines = [line for line in lines if not line.case.scenario]
     verdicts = tuple(found for case in cases(lines) if (found := _verdict(case, lines)))
     first = [line for line in by_reward_alone(lines) if line.case.fleet == lines[0].case.fleet]
     order = ranked(first)
     if not order:
         return Headline(None, None, 0, 0, verdicts)
     best = [line for line in first if line.router == order[0]]
-    wanted = (POOLED, best[0].case.fleet, order[0])
-    gains = [line.gain for line in pooled if (line.data, line.fleet, line.router) == wanted]
+    wanted = (Setting(POOLED, best[0].case.fleet), order[0])
+    gains = [line.gain for line in pooled if (line.setting, line.router) == wanted]
     return Headline(order[0], gains[0] if gains else best[0].gain, len(order), len(best), verdicts)
 
 
-def _verdict(case: Case, lines: Sequence[Line]) -> Verdict | None:
+def _verdict(case: Case, lines: Sequence[ReportLine]) -> Verdict | None:
     routers = [line for line in lines if line.case == case and line.kind == "router"]
     if not routers:
         return None
@@ -86,7 +88,7 @@ def _verdict(case: Case, lines: Sequence[Line]) -> Verdict | None:
     )
 
 
-def _is_sure(line: Line, tests: int = 1) -> bool:
+def _is_sure(line: ReportLine, tests: int = 1) -> bool:
     """Whether it gained, of so many lambdas at which it was tested (Bonferroni)."""
     p_value = line.values["p_adjusted"]
     return line.gain.low > 0 and (p_value is None or p_value * tests < SIGNIFICANT)

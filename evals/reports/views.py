@@ -3,8 +3,8 @@
     report = view(read_sweep(Path("out")))
     report.headline.router, report.cases[0].frontier, report.routers[0].examples
 
-What each part is: `averages.py` (lines), `verdicts.py`, `curves.py`, `groups.py`, `extremes.py`, `embedding.py`. Not here: how it
-looks (`figures.py`, `page.py`, `markdown.py`, `images.py`).
+What each part is: `averages.py` (lines), `verdicts.py`, `frontiers.py`, `groups.py`, `extremes.py`, `embedding.py`. Not here: how
+it looks (`figures.py`, `page.py`, `markdown.py`, `images.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.reports.averages import Case, Line, averaged, by_reward_alone, cases, ranked, tested
-from evals.reports.curves import Frontier, Reliability, frontier, reliability
+from evals.reports.averages import Case, ReportLine, averaged, by_reward_alone, cases, ranked, tested
 from evals.reports.embedding import Embedded, embed
 from evals.reports.extremes import Extremes, extremes
+from evals.reports.frontiers import Frontier, Reliability, frontier, reliability
 from evals.reports.groups import Grouped, gains_by_group, rewards_by_group
 from evals.reports.verdicts import Headline, summed_up
 from evals.sweeps.nouns import Sweep, Tested
@@ -45,7 +45,7 @@ class CaseView:
 
     case: Case
     measured: Measured
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     frontier: Frontier | None
     gains: Grouped | None
     rewards: Grouped | None
@@ -62,21 +62,20 @@ class RouterView:
     """lines: at lambda 0, by case. examples: of the first seed, by case."""
 
     router: str
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     examples: Mapping[Case, Extremes]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """lines: of every lambda. routers: best first (`ranked`). failures: what could not be run, and why."""
+    """lines: of every lambda. routers: best first (`ranked`). notes: of the sweep, what could not be run among them."""
 
     headline: Headline
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     lambdas: tuple[float, ...]
     cases: tuple[CaseView, ...]
     routers: tuple[RouterView, ...]
     notes: tuple[str, ...]
-    failures: tuple[str, ...]
 
 
 def view(sweep: Sweep) -> Report:
@@ -85,10 +84,10 @@ def view(sweep: Sweep) -> Report:
     lines = averaged(sweep, pooled)
     shown = tuple(_case(sweep, lines, case) for case in cases(lines) if tested(sweep, case))
     routers = tuple(_router(sweep, lines, router) for router in ranked(lines))
-    return Report(summed_up(lines, pooled), lines, sweep.lambdas, shown, routers, sweep.notes, _failures(sweep))
+    return Report(summed_up(lines, pooled), lines, sweep.lambdas, shown, routers, sweep.notes)
 
 
-def _case(sweep: Sweep, lines: Sequence[Line], case: Case) -> CaseView:
+def _case(sweep: Sweep, lines: Sequence[ReportLine], case: Case) -> CaseView:
     here = sorted(
         (line for line in by_reward_alone(lines) if line.case == case), key=lambda line: line.reward.mean, reverse=True
     )
@@ -121,7 +120,7 @@ def _measured(measured: Sequence[Tested]) -> Measured:
     )
 
 
-def _router(sweep: Sweep, lines: Sequence[Line], router: str) -> RouterView:
+def _router(sweep: Sweep, lines: Sequence[ReportLine], router: str) -> RouterView:
     here = tuple(line for line in by_reward_alone(lines) if line.router == router)
     examples = {}
     for line in here:
@@ -132,13 +131,4 @@ def _router(sweep: Sweep, lines: Sequence[Line], router: str) -> RouterView:
 
 
 def _ran(sweep: Sweep, one: Tested, router: str) -> bool:
-    run = sweep.runs.get((one.setting, router))
-    return run is not None and run.failure is None
-
-
-def _failures(sweep: Sweep) -> tuple[str, ...]:
-    return tuple(
-        f"{router} on {Case(key.data, key.fleet).title}, seed {key.seed}: {run.failure}"
-        for (key, router), run in sweep.runs.items()
-        if run.failure is not None
-    )
+    return (one.setting, router) in sweep.runs

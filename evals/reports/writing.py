@@ -2,13 +2,15 @@
 
     write_report(read_sweep(Path("out")), Path("out"))       # out/report.html, out/report.md, out/frontier-*.png
 
-Needs the libraries of the extra `bench`. Not here: the files of the sweep itself (`evals/sweeps/storing.py`).
+Each is whole or not there; images of an earlier report go. Needs the libraries of the extra `bench`. Not here: the files of the
+sweep itself (`evals/sweeps/storing.py`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from evals.files import write_whole
 from evals.reports.images import draw_images
 from evals.reports.markdown import markdown
 from evals.reports.page import page
@@ -20,10 +22,8 @@ TITLE = "Which router, and does routing pay?"
 
 def write_report(sweep: Sweep, folder: Path, *, title: str = TITLE) -> Path:
     """Writes `report.html`, `report.md` and an image for each case into `folder`, made if need be; returns the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = view(sweep)
+    report, path = view(sweep), folder / "report.html"
     draw_images(report, folder)
-    (folder / "report.md").write_text(markdown(report, title=title), encoding="utf-8")
-    path = folder / "report.html"
-    path.write_text(page(report, title=title), encoding="utf-8")
+    write_whole(folder / "report.md", lambda file: file.write(markdown(report, title=title).encode()))
+    write_whole(path, lambda file: file.write(page(report, title=title).encode()))
     return path

@@ -15,7 +15,8 @@ from evals.sweeps.nouns import Tested
 from routers.base import FloatArray
 from routers.training.evaluation import Choice
 
-BASELINES = ("random", "cheapest", "best_constant", "best_single", "group_best", "oracle")
+BEST_SINGLE, ORACLE = "best_single", "oracle"
+BASELINES = ("random", "cheapest", "best_constant", BEST_SINGLE, "group_best", ORACLE)
 
 
 def baselines(tested: Tested, worth: FloatArray, lambda_: float) -> dict[str, Choice]:
@@ -25,9 +26,9 @@ def baselines(tested: Tested, worth: FloatArray, lambda_: float) -> dict[str, Ch
     found: dict[str, Choice] = {
         "random": np.array(dice.integers(0, num_experts, size=n), dtype=np.intp),
         "best_constant": np.full(n, (tested.weights[:, None] * worth).mean(axis=0).argmax(), dtype=np.intp),
-        "best_single": tested.best_single(lambda_),
+        BEST_SINGLE: tested.best_single(lambda_),
         "group_best": tested.group_best,
-        "oracle": worth.argmax(axis=1),
+        ORACLE: np.where(tested.table.tried, worth, -np.inf).argmax(axis=1),
     }
     if tested.has_costs:
         found["cheapest"] = np.nan_to_num(tested.trained_cents, nan=np.inf).argmin(axis=1)[tested.fold]

@@ -26,12 +26,15 @@ STEPS = 60
 
 @dataclass(frozen=True, slots=True)
 class CostCurve:
-    """cost_to_match: least cost at which the best single expert's reward is reached, as a share of its cost; NaN if never."""
+    """cost_to_match: least cost at which the best single expert's reward is reached, as a share of its cost, infinite if never.
+
+    It and `cost_save` are None where that expert is free.
+    """
 
     aiq: float
     hypervolume: float
-    cost_to_match: float
-    cost_save: float
+    cost_to_match: float | None
+    cost_save: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,13 @@ def cost_curve(tested: Tested, predicted: FloatArray, rewards: FloatArray) -> Co
     if high <= low:
         return None
     single = tested.best_single()
-    # Nothing is a share of the cost of an expert that is free.
-    single_cost, single_reward = mean_of(tested, paid, single) or float("nan"), mean_of(tested, rewards, single)
+    single_cost, single_reward = mean_of(tested, paid, single), mean_of(tested, rewards, single)
+    reached = np.nan_to_num(cost_to_reach(costs, earned, single_reward), nan=np.inf)
     return CostCurve(
         aiq(costs, earned, low, high),
         hypervolume(costs, earned, reference_cost=high, reference_quality=0.0),
-        cost_to_reach(costs, earned, single_reward) / single_cost,
-        cost_save(costs, earned, single_cost, single_reward),
+        float(reached) / single_cost if single_cost else None,
+        cost_save(costs, earned, single_cost, single_reward) if single_cost else None,
     )
 
 

@@ -37,18 +37,14 @@ class DataSet:
         """experts: a fleet, by default every expert. Raises ValueError for data that can't be split, or have none of them."""
         tables, notes = _read(self.files, tuple(path.stat().st_mtime_ns for path in self.files))
         if missing := [name for name in experts if not any(name in table.experts for table in tables)]:
-            raise ValueError(f"{self.name}: no outcome has the expert '{missing[0]}'")
+            known = ", ".join(dict.fromkeys(name for table in tables for name in table.experts))
+            raise ValueError(f"no outcome has the expert '{missing[0]}', expected some of {known}")
         if self.is_named:
             found = make_protocol(self.name, tables, seed, experts)
         else:
             found = held_out_protocol(self.name, tables[0].only(experts) if experts else tables[0], seed, self.folds)
         found = replace(found, notes=(*notes, *found.notes))
         return found if self.scenario is None else attacked(found, self.scenario, seed)
-
-    @property
-    def title(self) -> str:
-        """What rows call it."""
-        return self.name if self.scenario is None else f"{self.name}+{self.scenario}"
 
 
 def named_data_sets(folder: Path, names: Sequence[str] = ()) -> tuple[DataSet, ...]:

@@ -1,7 +1,7 @@
 """Whether any router got significantly worse than in an earlier sweep: what `switchyard bench --baseline old.parquet` fails by.
 
     for change in changes(rows, read_rows(Path("old.parquet"))):
-        change.router, change.difference, change.is_worse
+        change.router, change.setting.title, change.difference, change.is_worse
 
 Rewards of the same queries are compared pairwise; where the queries changed, means are compared by their intervals, which finds
 less. Holm's correction over all comparisons keeps the chance of a false alarm below 5% however many routers there are. By reward
@@ -10,14 +10,14 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
 from evals.metrics.significance import holm, p_value
-from evals.sweeps.nouns import Row
+from evals.sweeps.nouns import Row, Setting
 from evals.sweeps.summary import settings_of
 
 ALPHA = 0.05
@@ -29,8 +29,7 @@ HALF_WIDTH = 1.96
 class Change:
     """difference: mean reward now, less that of the baseline. p_adjusted: two-sided, by Holm. is_paired: of the same queries."""
 
-    data: str
-    fleet: str
+    setting: Setting
     router: str
     difference: float
     p_adjusted: float
@@ -45,17 +44,25 @@ def changes(rows: Sequence[Row], baseline: Sequence[Row]) -> list[Change]:
     """Of every router and data set that both know, in the order of `rows`."""
     before = dict(settings_of(baseline))
     compared = []
-    for (data, fleet), now in settings_of(rows):
+    for setting, now in settings_of(rows):
         for router in dict.fromkeys(row.router for row in now):
-            old = [row for row in before.get((data, fleet), []) if row.router == router]
+            old = [row for row in before.get(setting, []) if row.router == router]
             if old:
                 new = [row for row in now if row.router == router]
-                compared.append(((data, fleet, router), *_compared(new, old)))
+                compared.append(((setting, router), *_compared(new, old)))
     adjusted = holm([chance for _, _, chance, _ in compared])
     return [
         Change(*which, difference, float(p), is_paired)
         for (which, difference, _, is_paired), p in zip(compared, adjusted, strict=True)
     ]
+
+
+def lost(rows: Sequence[Row], baseline: Sequence[Row], routers: Collection[str]) -> list[tuple[Setting, str]]:
+    """What the baseline has of these routers in settings that were measured now too, and this sweep has not."""
+    now = {(setting, row.router) for setting, found in settings_of(rows) for row in found}
+    settings = {setting for setting, _ in now}
+    before = {(setting, row.router) for setting, found in settings_of(baseline) for row in found}
+    return sorted(which for which in before - now if which[0] in settings and which[1] in routers)
 
 
 def _compared(new: Sequence[Row], old: Sequence[Row]) -> tuple[float, float, bool]:

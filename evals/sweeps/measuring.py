@@ -66,15 +66,8 @@ class Prepared:
         """Every text that a router reads, and where its vector stands."""
         return {text: place for place, text in enumerate(texts(self.protocol))}
 
-    def run(self, router: str) -> Run:
-        """Fit the router in every fold and ask it. A router that can't be fitted here says why, and costs no other anything."""
-        try:
-            return self._run(router)
-        except ValueError as exc:
-            nothing = np.empty((0, len(self.tested.table.experts)), dtype=np.float32)
-            return Run(router, nothing, float("nan"), float("nan"), failure=str(exc))
-
-    def _run(self, name: str) -> Run:
+    def run(self, name: str) -> Run:
+        """Fit the router in every fold and ask it. Raises ValueError where it can't be fitted."""
         found, fits, decisions = [], [], []
         flipped = dict.fromkeys(NOISES, 0.0)
         vectors = self._read(self._make(name))
@@ -123,9 +116,12 @@ def prepare(
 
     Raises ValueError for data that can't be split, or leave nothing to choose.
     """
-    protocol = data.protocol(setting.seed, experts)
+    try:
+        protocol = data.protocol(setting.seed, experts)
+    except ValueError as exc:
+        raise ValueError(f"{data.name}: {exc}") from exc
     if len(protocol.splits[0][0].experts) < 2:
-        raise ValueError(f"{data.title}: has outcomes of one expert, expected two or more to choose among")
+        raise ValueError(f"{data.name}: has outcomes of one expert, expected two or more to choose among")
     return Prepared(protocol, _tested(setting, protocol, usd_per_unit), reader, _noised_rows(protocol))
 
 
@@ -158,7 +154,16 @@ def _tested(setting: Setting, protocol: Protocol, usd_per_unit: float | None) ->
         trained_cents=np.stack(costs),
         group_best=np.concatenate(group_best),
         num_leaked=protocol.num_leaked,
+        notes=(*protocol.notes, *_unpriced(table.experts, np.stack(costs))),
     )
+
+
+def _unpriced(experts: Sequence[str], cents: FloatArray) -> list[str]:
+    """Experts without costs where others have some."""
+    unknown = [name for name, known in zip(experts, cents.T, strict=True) if np.isnan(known).any()]
+    if not unknown or len(unknown) == len(experts):
+        return []
+    return [f"costs are left out, for want of any to learn from: {', '.join(unknown)}"]
 
 
 def _cents_per_unit(table: RewardTable, usd_per_unit: float | None) -> float | None:

@@ -26,11 +26,21 @@ WHOLE = "all"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Setting:
-    """data: name of a data set, or of a protocol. fleet: name of a choice of its experts. seed: of folds and routers."""
+    """data: name of a data set, or of a protocol. fleet: name of a choice of its experts. seed: of folds and routers.
+
+    scenario: the attack that it is measured under (`evals/adversaries.py`), "" for none.
+    """
 
     data: str
     fleet: str = WHOLE
     seed: int = 0
+    scenario: str = ""
+
+    @property
+    def title(self) -> str:
+        """Without the seed, for people."""
+        fleet = "" if self.fleet == WHOLE else f" with {self.fleet}"
+        return f"{self.data}{fleet}{f' under {self.scenario}' if self.scenario else ''}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Tested:
     router is the mean of `weights * reward`. trained_rewards, trained_cents: what experts earned and cost on average in the
     training part of each fold `(n_folds, n_experts)`. group_best: `(n_queries,)`, the expert that was best in training in the
     query's group, which no router is told. num_leaked: queries dropped for standing in the training part as well.
+    notes: what was left out.
     """
 
     setting: Setting
@@ -55,6 +66,7 @@ class Tested:
     trained_cents: FloatArray
     group_best: Choice
     num_leaked: int = 0
+    notes: tuple[str, ...] = ()
 
     def best_single(self, lambda_: float = 0.0) -> Choice:
         """`(n_queries,)`: the expert with the highest mean `reward - lambda * cents` in the training part of the query's fold."""
@@ -64,7 +76,8 @@ class Tested:
 
     @property
     def has_costs(self) -> bool:
-        return bool((~np.isnan(self.table.costs)).any())
+        """Whether some are known of every expert: one without would count as free."""
+        return not bool(np.isnan(self.trained_cents).any())
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class Run:
     """What one router expected of every query of a setting, `(n_queries, n_experts)`, 0..1, each query by the fit of its fold.
 
     fit_s: of one fit, encoding left out; decision_ms: of one query, encoded; both medians. flips: share of the queries whose expert
-    changes under a kind of noise (`evals/metrics/noise.py`), by kind, at lambda 0. failure: why there is nothing, else None.
+    changes under a kind of noise (`evals/metrics/noise.py`), by kind, at lambda 0.
     """
 
     router: str
@@ -80,7 +93,6 @@ class Run:
     fit_s: float
     decision_ms: float
     flips: Mapping[str, float] = field(default_factory=dict)
-    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,7 @@ class Row:
     lambda_: float
     seed: int
     n: int
+    scenario: str = ""
     reward: float
     ci95: tuple[float, float]
     gain: float
@@ -136,7 +149,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A finished sweep, or as far as it got. lambdas: reward given up per US cent, rising from 0. notes: for its readers."""
+    """A finished sweep, or as far as it got. lambdas: reward given up per US cent, rising from 0.
+
+    notes: for its readers, those about routers that could not be fitted too.
+    """
 
     lambdas: tuple[float, ...]
     tested: Mapping[Setting, Tested]

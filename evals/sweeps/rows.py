@@ -4,8 +4,9 @@
     rows[0].router, rows[0].gain, rows[0].gain_ci95
 
 An expert that was not tried on a query has no reward there: then all choices are judged by the same completed table (doubly robust,
-`routers.training.evaluation.completed`), filled with what the experts earned in training. Where nobody said what costs are worth,
-there is one lambda, 0. Not here: formulas (`evals/metrics/`), means over seeds (`summary.py`).
+`routers.training.evaluation.completed`), filled with what the experts earned in training. A choice that looks at rewards, as the
+oracle's, is judged by those that are known. Where nobody said what costs are worth, there is one lambda, 0. Not here: formulas
+(`evals/metrics/`), means over seeds (`summary.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from evals.metrics.arena import arena_score, optimal_accuracy, optimal_cost, opt
 from evals.metrics.controls import shuffled
 from evals.metrics.gains import gain_at_best, gain_at_random, gap_at_oracle, largest_share
 from evals.metrics.significance import holm, p_value
-from evals.sweeps.baselines import baselines
+from evals.sweeps.baselines import ORACLE, baselines
 from evals.sweeps.curves import CallCurve, CostCurve, call_curve, cost_curve, known_costs, mean_of
 from evals.sweeps.nouns import Row, Run, Tested
 from evals.sweeps.storing import Store
@@ -63,7 +65,7 @@ def setting_rows(tested: Tested, runs: Sequence[Run], lambdas: Sequence[float]) 
 class _Measured:
     """rewards, costs: complete, `(n_queries, n_experts)`; costs in the table's unit.
 
-    names: of the queries, their ids, or their texts without. order: of the queries by the hashes of these.
+    names: of the queries, their ids, or their texts where some have none of their own. order: the same under every seed.
     """
 
     tested: Tested
@@ -76,15 +78,24 @@ class _Measured:
     def of(cls, tested: Tested) -> _Measured:
         table = tested.table
         full = completed(table, tested.trained_rewards[tested.fold])
-        names = tuple(id or query for id, query in zip(table.ids, table.queries, strict=True))
+        ids = tuple(id for id in table.ids if id is not None)
+        names = ids if len(set(ids)) == len(table) else table.queries
         hashes = np.array([query_hash(name) for name in names], dtype=np.uint64)
-        return cls(tested, full.rewards, known_costs(tested), names, np.argsort(hashes, kind="stable"))
+        # Those that are the same text are told apart by what was earned, so that seeds, which shuffle, agree on their order.
+        ties = np.array([crc32(row.tobytes()) for row in np.nan_to_num(table.rewards, nan=-1.0)])
+        return cls(tested, full.rewards, known_costs(tested), names, np.lexsort((ties, hashes)))
 
     @cached_property
     def fingerprint(self) -> str:
         """The same for the same queries, whatever the folds."""
         text = "\0".join(self.names[i] for i in self.order)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+    @cached_property
+    def known_best(self) -> FloatArray:
+        """What the best of the experts that were tried on each query earned there, weighted; `(n_queries,)`."""
+        best: FloatArray = self.tested.weights * np.nanmax(self.tested.table.rewards, axis=1)
+        return best
 
     def worth(self, lambda_: float) -> FloatArray:
         """`reward - lambda * cents` of every answer."""
@@ -102,11 +113,13 @@ class _Measured:
         """What any choice has; what only predictions have is left empty."""
         tested, table = self.tested, self.tested.table
         earned = self.values(self.rewards, choice)
+        if router == ORACLE:
+            earned = self.known_best
         reward = bootstrap(earned)
-        gain = self.values(self.worth(lambda_), choice) - self.values(self.worth(lambda_), tested.best_single(lambda_))
+        worth = self.worth(lambda_)
+        gain = self.values(worth, choice) - self.values(worth, tested.best_single(lambda_))
         gained = bootstrap(gain)
         shares = (np.bincount(choice, minlength=len(table.experts)) / len(choice)).astype(np.float32)
-        oracle = self.values(self.rewards, self.rewards.argmax(axis=1))
         means = (tested.weights[:, None] * self.rewards).mean(axis=0, dtype=np.float64)
         single = mean_of(tested, self.rewards, tested.best_single())
         cost = mean_of(tested, self.costs, choice) if tested.has_costs else None
@@ -116,6 +129,7 @@ class _Measured:
             router=router,
             lambda_=lambda_,
             seed=tested.setting.seed,
+            scenario=tested.setting.scenario,
             n=len(choice),
             reward=reward.mean,
             ci95=(reward.low, reward.high),
@@ -123,7 +137,7 @@ class _Measured:
             gain_ci95=(gained.low, gained.high),
             gain_at_random=gain_at_random(reward.mean, float(means.mean())),
             gain_at_best=gain_at_best(reward.mean, single),
-            gap_at_oracle=gap_at_oracle(reward.mean, float(oracle.mean())),
+            gap_at_oracle=gap_at_oracle(reward.mean, float(self.known_best.mean())),
             shuffled=shuffled(choice, tested.weights[:, None] * self.rewards),
             cost=cost,
             cost_unit=table.cost_unit,
@@ -168,10 +182,10 @@ def _costly(measured: _Measured, row: Row, choice: Choice, curve: CostCurve | No
         return {}
     tested = measured.tested
     found: dict[str, Any] = {
-        **{name: None if np.isnan(value) else value for name, value in asdict(curve).items()},
-        "optimal_selection": optimal_selection(measured.rewards, measured.costs, choice),
-        "optimal_cost": optimal_cost(measured.rewards, measured.costs, choice),
-        "optimal_accuracy": optimal_accuracy(measured.rewards, measured.costs, choice),
+        **{name: value for name, value in asdict(curve).items() if value is not None and not np.isnan(value)},
+        "optimal_selection": optimal_selection(tested.table.rewards, measured.costs, choice),
+        "optimal_cost": optimal_cost(tested.table.rewards, measured.costs, choice),
+        "optimal_accuracy": optimal_accuracy(tested.table.rewards, measured.costs, choice),
     }
     if tested.cents_per_unit is not None:
         found["arena"] = arena_score(row.reward, 1_000 * row.cost * tested.cents_per_unit / CENTS_PER_USD)

@@ -33,13 +33,14 @@ from routers.training.judging import Progress, quiet
 
 Engine = Literal["local", "ray"]
 T = TypeVar("T")
+LAMBDAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 AT_ONCE = 512
 """Texts that are encoded between two looks at the progress."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """fleets: experts by name, none of them named for all. lambdas: reward given up per US cent.
+    """fleets: experts by name, none of them named for all. lambdas: reward given up per US cent, by default `LAMBDAS`.
 
     seeds: how many, of folds and routers. features, config: as of `switchyard train`. usd_per_unit: what costs are worth that
     aren't in USD; without it they have no lambda.
@@ -48,7 +49,7 @@ class SweepPlan:
     data: tuple[DataSet, ...]
     routers: tuple[str, ...]
     seeds: int = 1
-    lambdas: tuple[float, ...] = (0.0,)
+    lambdas: tuple[float, ...] | None = None
     fleets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {WHOLE: ()})
     features: str | None = None
     config: Path | None = None
@@ -59,7 +60,7 @@ class SweepPlan:
         for data in self.data:
             for fleet, experts in self.fleets.items():
                 for seed in range(self.seeds):
-                    yield _Job(Setting(data.title, fleet, seed), data, experts, self)
+                    yield _Job(Setting(data.name, fleet, seed, data.scenario or ""), data, experts, self)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class _Job:
             "experts": self.experts,
             "features": features,
             "usd_per_unit": self.plan.usd_per_unit,
+            "code": _code(),
         }
         return hashlib.blake2b(json.dumps(told).encode(), digest_size=10).hexdigest()
 
@@ -87,56 +89,66 @@ class _Job:
 def run_sweep(
     plan: SweepPlan, folder: Path, *, workers: int = 1, engine: Engine = "local", progress: Progress = quiet
 ) -> Sweep:
-    """Raises ValueError for data that can't be read or split, unknown routers, and a folder that holds something else."""
+    """Raises ValueError for data that can't be read or split, unknown routers, and a folder that holds something else.
+
+    A router that can't be fitted somewhere costs no other anything: the notes say why. Raises ValueError if none could.
+    """
     for name in plan.routers:
         if not hasattr(router_class(name), "fit_encoded"):
             raise ValueError(f"a router of type '{name}' does not learn from outcomes, so there is nothing to sweep")
+    jobs = list(plan.jobs())
+    if len({job.setting for job in jobs}) < len(jobs):
+        raise ValueError("two data sets have one name: give each file a name of its own")
     store, encoder = Store(folder), _encoder(plan.features, plan.config)
-    keys = {job.setting: job.key(encoder.fingerprint) for job in plan.jobs()}
+    store.require_own()
+    keys = {job.setting: job.key(encoder.fingerprint) for job in jobs}
     missing = [
         (job, keys[job.setting], router)
-        for job in plan.jobs()
+        for job in jobs
         for router in plan.routers
         if not store.has_run(keys[job.setting], router)
     ]
-    notes = _encode({job.data: job for job, _, _ in missing}, encoder, progress)
-    store.put_index(Index(plan.lambdas, keys, plan.routers, notes))
+    _encode(plan, {job.data: job for job, _, _ in reversed(missing)}, encoder, progress)
+    lambdas = plan.lambdas or LAMBDAS
     with on_ray() if engine == "ray" else processes(workers) as spread:
         work = [(_measure, (job, key, router, folder)) for job, key, router in missing]
-        failures = _done(spread(work), len(work), "fitting routers", progress)
-        notes = (*notes, *dict.fromkeys(failure for failure in failures if failure is not None))
-        store.put_index(Index(plan.lambdas, keys, plan.routers, notes))
-        counting = [(rows_of_setting, (folder, key, plan.routers, plan.lambdas)) for key in keys.values()]
+        results = _done(spread(work), len(work), "fitting routers", progress)
+        failures = tuple(dict.fromkeys(result for result in results if result is not None))
+        if failures and len(failures) == len(jobs) * len(plan.routers):
+            raise ValueError(failures[0])
+        store.put_index(Index(lambdas, keys, plan.routers, failures))
+        counting = [(rows_of_setting, (folder, key, plan.routers, lambdas)) for key in keys.values()]
         rows = _done(spread(counting), len(counting), "counting", progress)
     write_rows(folder / RESULTS, sorted((row for found in rows for row in found), key=_order))
     return read_sweep(folder)
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    return row.data, row.fleet, row.seed, row.router, row.lambda_
+    return row.data, row.scenario, row.fleet, row.seed, row.router, row.lambda_
 
 
-def _encode(data: Mapping[DataSet, _Job], encoder: Encoder, progress: Progress) -> tuple[str, ...]:
-    """Every text once, so that no two processes do it; and what must be said of the data."""
-    notes: dict[str, None] = {}
+def _encode(plan: SweepPlan, data: Mapping[DataSet, _Job], encoder: Encoder, progress: Progress) -> None:
+    """Every text once, so that no two processes do it. Raises ValueError for data that leave nothing to measure."""
     for number, (data_set, job) in enumerate(data.items()):
-        progress(f"reading {data_set.title}", number, len(data))
-        protocol = data_set.protocol(job.setting.seed, job.experts)
-        notes.update(dict.fromkeys(f"{data_set.title}: {note}" for note in protocol.notes))
-        found = texts(protocol)
+        progress(f"reading {data_set.name}", number, len(data))
+        prepared = prepare(job.setting, data_set, experts=job.experts, reader=encoder, usd_per_unit=plan.usd_per_unit)
+        if prepared.tested.has_costs and prepared.tested.cents_per_unit is None and any(plan.lambdas or ()):
+            unit = prepared.tested.table.cost_unit
+            raise ValueError(f"{data_set.name}: costs are in {unit}, so a lambda needs --usd-per-unit")
+        found = texts(prepared.protocol)
         for start in range(0, len(found), AT_ONCE):
-            progress(f"encoding {data_set.title}", start, len(found))
+            progress(f"encoding {data_set.name}", start, len(found))
             encoder.encode(found[start : start + AT_ONCE])
-    return tuple(notes)
 
 
 def _measure(job: _Job, key: str, router: str, folder: Path) -> str | None:
     """In a process of its own: the run and its setting are on disk afterwards. What is wrong, if it can't be done."""
     store = Store(folder)
-    prepared = _prepared(job, key)
-    run = prepared.run(router)
-    if run.failure is not None:
-        return f"{job.setting.data}: {router}: {run.failure}"
+    try:
+        prepared = _prepared(job, key)
+        run = prepared.run(router)
+    except ValueError as exc:
+        return f"{job.setting.title}, seed {job.setting.seed}: {router}: {exc}"
     store.put_tested(key, prepared.tested)
     store.put_run(key, run)
     return None
@@ -160,6 +172,19 @@ def _prepared(job: _Job, key: str) -> Prepared:
 @lru_cache(maxsize=1)
 def _encoder(features: str | None, config: Path | None) -> Encoder:
     return training_encoder(features, *config_if_any(config))
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Of what fits and measures: results of other code are not resumed."""
+    root = Path(__file__).parents[2]
+    files = [
+        *(root / "routers").rglob("*.py"),
+        *(root / "kernels").rglob("*.py"),
+        *(root / "evals/metrics").glob("*.py"),
+    ]
+    files += [root / f"evals/{name}.py" for name in ("protocols", "adversaries", "sweeps/measuring", "sweeps/datasets")]
+    return hashlib.blake2b("".join(map(_digest, sorted(files))).encode(), digest_size=10).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -12,31 +12,31 @@ seed or data set measures just what is new. Files are whole or not there. Nothin
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.files import write_whole
 from evals.sweeps.nouns import Row, Run, Setting, Sweep, Tested
 from routers.data.table import RewardTable
 
 RESULTS = "results.parquet"
 INDEX = "sweep.json"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a sweep is of. settings: with the key of each. routers: their types."""
+    """What a sweep is of. settings: with the key of each. routers: their types. failures: what couldn't be measured."""
 
     lambdas: tuple[float, ...]
     settings: Mapping[Setting, str]
     routers: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 class Store:
@@ -49,22 +49,24 @@ class Store:
         return self._run(key, router).is_file() and self._tested(key).is_file()
 
     def put_run(self, key: str, run: Run) -> None:
-        """A run that failed is not kept: it is tried again next time."""
-        if run.failure is None:
-            told = {"router": run.router, "fit_s": run.fit_s, "decision_ms": run.decision_ms, "flips": dict(run.flips)}
-            _write_npz(self._run(key, run.router), told, {"predicted": run.predicted})
+        told = {"router": run.router, "fit_s": run.fit_s, "decision_ms": run.decision_ms, "flips": dict(run.flips)}
+        _write_npz(self._run(key, run.router), told, {"predicted": run.predicted})
 
     def run(self, key: str, router: str) -> Run:
         told, arrays = _read_npz(self._run(key, router))
         return Run(predicted=arrays["predicted"], **told)
 
     def put_tested(self, key: str, tested: Tested) -> None:
+        """Unless it is there."""
+        if self._tested(key).is_file():
+            return
         table = tested.table
         told = {
             "setting": asdict(tested.setting),
             **{name: getattr(table, name) for name in ("queries", "experts", "groups", "splits", "ids", "cost_unit")},
             "cents_per_unit": tested.cents_per_unit,
             "num_leaked": tested.num_leaked,
+            "notes": tested.notes,
         }
         arrays = {f"table_{name}": getattr(table, name) for name in _TABLE_ARRAYS}
         _write_npz(self._tested(key), told, {**arrays, **{name: getattr(tested, name) for name in _TESTED_ARRAYS}})
@@ -79,6 +81,7 @@ class Store:
             table=RewardTable(**columns),
             cents_per_unit=told["cents_per_unit"],
             num_leaked=told["num_leaked"],
+            notes=tuple(told["notes"]),
             **{name: arrays[name] for name in _TESTED_ARRAYS},
         )
 
@@ -88,20 +91,28 @@ class Store:
             "lambdas": index.lambdas,
             "settings": [{**asdict(setting), "key": key} for setting, key in index.settings.items()],
             "routers": index.routers,
-            "notes": index.notes,
+            "failures": index.failures,
         }
-        _write(self.folder / INDEX, lambda file: file.write(json.dumps(body, indent=1).encode()))
+        write_whole(self.folder / INDEX, lambda file: file.write(json.dumps(body, indent=1).encode()))
 
     def index(self) -> Index:
         """Raises ValueError for a folder without a sweep, or one that another version wrote."""
         path = self.folder / INDEX
         if not path.is_file():
             raise ValueError(f"{self.folder}: holds no sweep, expected a folder that `switchyard bench --out` wrote")
-        body = json.loads(path.read_bytes())
-        if body.get("version") != VERSION:
-            raise ValueError(f"{path}: was written by another version ({body.get('version')}), expected {VERSION}")
-        settings = {Setting(told["data"], told["fleet"], told["seed"]): told["key"] for told in body["settings"]}
-        return Index(tuple(body["lambdas"]), settings, tuple(body["routers"]), tuple(body["notes"]))
+        try:
+            body = json.loads(path.read_bytes())
+            if body["version"] != VERSION:
+                raise ValueError(f"{path}: was written by another version ({body['version']}), expected {VERSION}")
+            settings = {Setting(**{n: told[n] for n in _SETTING}): told["key"] for told in body["settings"]}
+            return Index(tuple(body["lambdas"]), settings, tuple(body["routers"]), tuple(body["failures"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as exc:
+            raise ValueError(f"{path}: is no index of a sweep, expected one that `switchyard bench` wrote") from exc
+
+    def require_own(self) -> None:
+        """Raises ValueError for a folder that holds something, but no sweep."""
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            self.index()
 
     def _tested(self, key: str) -> Path:
         return self.folder / "settings" / f"{key}.npz"
@@ -120,11 +131,11 @@ def read_sweep(folder: Path) -> Sweep:
         for router in index.routers
         if store.has_run(key, router)
     }
-    tested = {
-        setting: store.tested(key) for setting, key in index.settings.items() if any(s == setting for s, _ in runs)
-    }
+    measured = dict.fromkeys(setting for setting, _ in runs)
+    tested = {setting: store.tested(index.settings[setting]) for setting in measured}
+    notes = dict.fromkeys(f"{setting.title}: {note}" for setting, one in tested.items() for note in one.notes)
     rows = read_rows(folder / RESULTS) if (folder / RESULTS).is_file() else ()
-    return Sweep(index.lambdas, tested, runs, rows, index.notes)
+    return Sweep(index.lambdas, tested, runs, rows, (*notes, *index.failures))
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -132,8 +143,8 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([_plain(row) for row in rows])
-    _write(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    table = pa.Table.from_pylist([_plain(row) for row in rows], schema=_schema())
+    write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
 def read_rows(path: Path) -> tuple[Row, ...]:
@@ -141,6 +152,8 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
     names = {field.name for field in fields(Row)}
     try:
         found = pq.read_table(path).to_pylist()
@@ -159,8 +172,24 @@ def row_json(row: Row) -> dict[str, Any]:
     }
 
 
+_SETTING = ("data", "fleet", "seed", "scenario")
 _TABLE_ARRAYS = ("rewards", "costs", "weights")
 _TESTED_ARRAYS = ("fold", "cents", "weights", "trained_rewards", "trained_cents", "group_best")
+
+
+def _schema() -> Any:
+    """The same for every sweep, whatever is null in it, so that tables of several can be joined."""
+    import pyarrow as pa
+
+    interval = pa.list_(pa.float64())
+    special = {
+        **dict.fromkeys(("data", "fleet", "router", "scenario", "cost_unit", "queries"), pa.string()),
+        **dict.fromkeys(("seed", "n"), pa.int64()),
+        **dict.fromkeys(("ci95", "gain_ci95"), interval),
+        "earned": pa.list_(pa.float32()),
+        "share": pa.list_(pa.struct([("expert", pa.string()), ("share", pa.float64())])),
+    }
+    return pa.schema([(_column(field.name), special.get(field.name, pa.float64())) for field in fields(Row)])
 
 
 def _column(name: str) -> str:
@@ -192,7 +221,7 @@ def _noun(name: str, value: Any) -> Any:
 def _write_npz(path: Path, told: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     words = np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
     columns: dict[str, Any] = {"told": words, **arrays}
-    _write(path, lambda file: np.savez_compressed(file, **columns))
+    write_whole(path, lambda file: np.savez_compressed(file, **columns))
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -200,16 +229,3 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         arrays = {name: file[name] for name in file.files}
     told: dict[str, Any] = json.loads(arrays.pop("told").tobytes())
     return told, arrays
-
-
-def _write(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            writer(file)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)

@@ -30,8 +30,9 @@ from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
     from evals.sweeps.datasets import DataSet
-    from evals.sweeps.nouns import Sweep
-    from evals.sweeps.summary import Line
+    from evals.sweeps.nouns import Row, Sweep
+    from evals.sweeps.running import SweepPlan
+    from evals.sweeps.summary import SummaryLine
 
 
 class Engine(StrEnum):
@@ -39,9 +40,6 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     RAY = "ray"
-
-
-LAMBDAS = "0,0.01,0.03,0.1,0.3,1,3,10,30,100"
 
 
 def bench(
@@ -57,16 +55,16 @@ def bench(
     fleets: Annotated[
         list[str] | None, typer.Option("--fleet", metavar="NAME=a,b", help="Only these experts; may be repeated.")
     ] = None,
-    lambdas: Annotated[str, typer.Option(metavar="0,1", help="Reward given up per US cent.")] = LAMBDAS,
+    lambdas: Annotated[
+        str | None, typer.Option(metavar="0,1", help="Reward given up per US cent. Default: ten, from 0 to 100.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     folds: Annotated[int, typer.Option(min=2, help="Where a file has no split of its own.")] = 5,
     adversaries: Annotated[
         str | None, typer.Option(metavar="a,b", help="Attacks to measure under as well, or 'all'.")
     ] = None,
     features: Annotated[str | None, typer.Option(help="As of `switchyard train`.")] = None,
-    usd_per_unit: Annotated[
-        float | None, typer.Option(min=0.0, help="What costs are worth that aren't in USD.")
-    ] = None,
+    usd_per_unit: Annotated[float | None, typer.Option(help="What costs are worth that aren't in USD.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
     engine: Annotated[Engine, typer.Option(help="Where routers are fitted.")] = Engine.LOCAL,
     baseline: Annotated[
@@ -89,39 +87,54 @@ def bench(
 
     With --live, measure what a running gateway answers.
     """
+    offline: dict[str, object] = {"--data": data or more, "--routers": routers, "--fleet": fleets, "--lambdas": lambdas}
+    offline |= {"--adversaries": adversaries, "--usd-per-unit": usd_per_unit, "--baseline": baseline}
+    online: dict[str, object] = {"--tasks": tasks, "--models": models, "--limit": limit, "--url": url}
+    if misplaced := [option for option, value in (offline if live else online).items() if value is not None]:
+        raise DataError(f"{misplaced[0]}: has no meaning {'with' if live else 'without'} --live")
     if live:
         _bench_live(out, tasks, models, limit, concurrency, _gateway(url, config), as_json=as_json)
         return
-    from evals.reports.appendix import appendix
-    from evals.reports.writing import write_report
-    from evals.sweeps.running import SweepPlan, run_sweep
-    from evals.sweeps.storing import row_json
-    from evals.sweeps.table import markdown_table
+    from evals.sweeps.running import SweepPlan
+    from evals.sweeps.storing import read_rows, row_json
 
     with told(), resumable(f"what was measured is kept in {out}"):
+        before = None if baseline is None else read_rows(baseline)
         plan = SweepPlan(
             data=_data_sets([*(data or ()), *(more or ())], folds, adversaries),
             routers=_routers(routers),
             seeds=seeds,
-            lambdas=_lambdas(lambdas),
+            lambdas=None if lambdas is None else _lambdas(lambdas),
             fleets=_fleets(fleets or ()),
             features=features,
             config=config,
-            usd_per_unit=usd_per_unit,
+            usd_per_unit=_worth(usd_per_unit),
         )
-        with progress_bar(quiet=as_json) as progress:
-            sweep = run_sweep(plan, out, workers=workers or os.cpu_count() or 1, engine=engine.value, progress=progress)
-            progress("writing the report", 0, 0)
-            report = write_report(sweep, out)
-            (out / "table.md").write_text(markdown_table(sweep.rows), encoding="utf-8")
-            (out / "advice.md").write_text(appendix(sweep), encoding="utf-8")
+        sweep = _swept(plan, out, workers or os.cpu_count() or 1, engine, quiet=as_json)
     if as_json:
         typer.echo(json.dumps([row_json(row) for row in sweep.rows]))
     else:
         _print(sweep)
-        typer.echo(f"wrote {report}, and beside it table.md and advice.md")
-    if baseline is not None:
-        _require_no_worse(sweep, baseline)
+        typer.echo(f"wrote {out / 'report.html'}, and beside it table.md and advice.md")
+    if before is not None:
+        _require_no_worse(sweep, plan, before, str(baseline))
+
+
+def _swept(plan: SweepPlan, out: Path, workers: int, engine: Engine, *, quiet: bool) -> Sweep:
+    """The sweep, and the files that are made of it."""
+    from evals.files import write_whole
+    from evals.reports.appendix import appendix
+    from evals.reports.writing import write_report
+    from evals.sweeps.running import run_sweep
+    from evals.sweeps.table import sweep_table
+
+    with progress_bar(quiet=quiet) as progress:
+        sweep = run_sweep(plan, out, workers=workers, engine=engine.value, progress=progress)
+        progress("writing the report", 0, 0)
+        write_report(sweep, out)
+    write_whole(out / "table.md", lambda file: file.write(sweep_table(sweep.rows).encode()))
+    write_whole(out / "advice.md", lambda file: file.write(appendix(sweep).encode()))
+    return sweep
 
 
 def _bench_live(
@@ -216,15 +229,23 @@ def _lambdas(listed: str) -> tuple[float, ...]:
     return tuple(sorted({0.0, *found}))
 
 
+def _worth(usd_per_unit: float | None) -> float | None:
+    if usd_per_unit is not None and not 0.0 < usd_per_unit < float("inf"):
+        raise DataError(f"--usd-per-unit: got {usd_per_unit:g}, expected a number above 0")
+    return usd_per_unit
+
+
 def _fleets(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
     from evals.sweeps.nouns import WHOLE
 
     found: dict[str, tuple[str, ...]] = {} if given else {WHOLE: ()}
     for text in given:
         name, equals, experts = text.partition("=")
-        names = tuple(expert.strip() for expert in experts.split(",") if expert.strip())
+        names = tuple(dict.fromkeys(expert.strip() for expert in experts.split(",") if expert.strip()))
         if not equals or not name or len(names) < 2:
             raise DataError(f"--fleet: got '{text}', expected NAME=a,b with two experts or more")
+        if name in found:
+            raise DataError(f"--fleet: got two fleets called '{name}', expected a name for each")
         found[name] = names
     return found
 
@@ -233,10 +254,10 @@ def _print(sweep: Sweep) -> None:
     """Every router's gain by data set, and what its author must know."""
     from evals.sweeps.summary import summary
 
-    for line_group in _by_data(summary(sweep.rows)):
-        typer.echo(f"\n{line_group[0].data}, {line_group[0].n:,} queries")
+    for title, lines in _by_setting(summary(sweep.rows)):
+        typer.echo(f"\n{title}, {lines[0].n:,} queries")
         print_table(
-            ("router", "reward", "gain over best single", "95% interval", "p"),
+            ("router", "reward", "gain over best single", "95% interval", "p, unadjusted"),
             [
                 (
                     line.router,
@@ -245,32 +266,31 @@ def _print(sweep: Sweep) -> None:
                     f"{line.gain.low:+.4f} to {line.gain.high:+.4f}",
                     "" if line.p_value is None else f"{line.p_value:.3f}",
                 )
-                for line in line_group
+                for line in lines
             ],
         )
     for note in sweep.notes:
         typer.echo(f"note: {note}")
 
 
-def _by_data(lines: Sequence[Line]) -> Iterator[list[Line]]:
-    for _, group in groupby(lines, key=lambda line: (line.data, line.fleet)):
-        yield sorted(group, key=lambda line: -line.gain.mean)
+def _by_setting(lines: Sequence[SummaryLine]) -> Iterator[tuple[str, list[SummaryLine]]]:
+    for setting, group in groupby(lines, key=lambda line: line.setting):
+        yield setting.title, sorted(group, key=lambda line: -line.gain.mean)
 
 
-def _require_no_worse(sweep: Sweep, baseline: Path) -> None:
-    """Raises `DataError` that names every router that is significantly worse."""
-    from evals.sweeps.gate import changes
-    from evals.sweeps.storing import read_rows
+def _require_no_worse(sweep: Sweep, plan: SweepPlan, before: Sequence[Row], baseline: str) -> None:
+    """Raises `DataError` that names every router that is significantly worse, or gives nothing where it did."""
+    from evals.sweeps.gate import changes, lost
 
-    with told():
-        compared = changes(sweep.rows, read_rows(baseline))
+    compared = changes(sweep.rows, before)
     if not compared:
         raise DataError(f"{baseline}: has no router and data set in common with this sweep")
     worse = [
-        f"{change.router} on {change.data}: {change.difference:+.4f} (p {change.p_adjusted:.2g})"
+        f"{change.router} on {change.setting.title}: {change.difference:+.4f} (p {change.p_adjusted:.2g})"
         for change in compared
         if change.is_worse
     ]
+    worse += [f"{router} on {setting.title}: no result" for setting, router in lost(sweep.rows, before, plan.routers)]
     if worse:
         raise DataError(f"significantly worse than {baseline}: {'; '.join(worse)}")
     typer.echo(f"none of {len(compared)} comparisons with {baseline} is significantly worse", err=True)

@@ -21,7 +21,7 @@ from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.tables import print_table
 
 if TYPE_CHECKING:
-    from evals.active.live import Job, Profile, Row
+    from evals.active.live import Job, Profile, ProfileRow
 
 
 def profile(
@@ -93,7 +93,7 @@ def _print(found: Profile, *, as_json: bool) -> None:
         typer.echo(f"note: {note}", err=True)
 
 
-def _cells(row: Row) -> tuple[object, ...]:
+def _cells(row: ProfileRow) -> tuple[object, ...]:
     reward = "" if row.reward is None else f"{row.reward:.3f}"
     latency = "" if row.latency_p50_s is None else f"{row.latency_p50_s:.3g}"
     tokens = "" if row.tokens_per_s is None else f"{row.tokens_per_s:.3g}"

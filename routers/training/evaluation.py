@@ -45,6 +45,19 @@ class Calibration:
     brier: float
 
 
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Answers by what was expected of them, each `(n_bins,)`, by rising expectation; bins without any are left out.
+
+    n: answers. weight: their sum of weights. expected, earned: means of reward by weight.
+    """
+
+    n: NDArray[np.intp]
+    weight: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    earned: NDArray[np.float64]
+
+
 def choose(predictions: FloatArray, cents: FloatArray | None = None, lambda_: float = 0.0) -> Choice:
     """The column with the highest `reward - lambda * cents` in each row, the first of equals; an unknown cost counts as none."""
     utility = predictions if cents is None or not lambda_ else predictions - lambda_ * np.nan_to_num(cents)
@@ -112,6 +125,18 @@ def calibration(predictions: FloatArray, table: RewardTable, *, bins: int = 10) 
     }
 
 
+def binned(predicted: FloatArray, rewards: FloatArray, weights: FloatArray, bins: int = 10) -> Bins:
+    """Answers `(n_answers,)` in equal bins of expected reward; what is expected beyond 0..1 is in the first bin or the last."""
+    places = np.minimum((np.clip(predicted, 0.0, 1.0) * bins).astype(np.intp), bins - 1)
+    counts, exact = np.bincount(places, minlength=bins), weights.astype(np.float64)
+    weight, expected, earned = (
+        np.bincount(places, exact * values, minlength=bins).astype(np.float64)
+        for values in (np.ones_like(exact), predicted, rewards)
+    )
+    used = weight > 0
+    return Bins(counts[used], weight[used], expected[used] / weight[used], earned[used] / weight[used])
+
+
 def entropy_bits(shares: FloatArray) -> float:
     """Of the shares `(n_experts,)`: 0 when all queries go to one expert, `log2(n_experts)` when they spread evenly."""
     used = shares[shares > 0].astype(np.float64)
@@ -134,7 +159,6 @@ def _student(degrees: int) -> float:
 
 
 def _calibration(predicted: FloatArray, rewards: FloatArray, weights: FloatArray, bins: int) -> Calibration:
-    gaps = weights * (predicted - rewards)
-    places = np.minimum((predicted * bins).astype(np.intp), bins - 1)
-    ece = np.abs(np.bincount(places, weights=gaps, minlength=bins)).sum() / weights.sum()
-    return Calibration(len(predicted), float(ece), float((weights * (predicted - rewards) ** 2).sum() / weights.sum()))
+    found = binned(predicted, rewards, weights, bins)
+    ece = float(found.weight @ np.abs(found.expected - found.earned) / found.weight.sum())
+    return Calibration(len(predicted), ece, float((weights * (predicted - rewards) ** 2).sum() / weights.sum()))

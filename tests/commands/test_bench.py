@@ -46,7 +46,7 @@ async def test_one_command_prints_a_table_and_writes_a_report(folder):
 async def test_attacks_are_measured_beside_the_data_as_they_are(folder):
     attack = ("--adversaries", "broken_expert", "--lambdas", "0", "--out", "attacked")
     found = await bench(folder, "--data", "mine.jsonl", *QUICK, *attack)
-    assert "mine+broken_expert, 278 queries" in found.out
+    assert "mine under broken_expert, 278 queries" in found.out
     assert "| mine | broken_expert | linear | -" in (folder / "attacked" / "advice.md").read_text()
 
 
@@ -66,6 +66,8 @@ async def test_a_baseline_that_was_better_fails_the_command(folder):
     await bench(folder, "--data", "mine.jsonl", *QUICK, "--lambdas", "0", "--out", "out")
     shutil.copy(folder / "out" / "results.parquet", folder / "same.parquet")
     assert (await bench(folder, "--data", "mine.jsonl", *QUICK, "--out", "out", "--baseline", "same.parquet")).code == 0
+    inside = await bench(folder, "--data", "mine.jsonl", *QUICK, "--out", "out", "--baseline", "out/results.parquet")
+    assert inside.code == 0, "it is read before it is written anew"
     best = [row for row in read_rows(folder / "same.parquet") if row.router == "oracle"]
     write_rows(folder / "better.parquet", [replace(row, router="best_single") for row in best])
     worse = await bench(folder, "--data", "mine.jsonl", *QUICK, "--out", "out", "--baseline", "better.parquet")
@@ -81,6 +83,11 @@ async def test_a_baseline_that_was_better_fails_the_command(folder):
         (("--data", "mine.jsonl", "--routers", "magic"), "--routers: got 'magic', expected some of "),
         (("--data", "mine.jsonl", "--lambdas", "cheap"), "--lambdas: got 'cheap', expected numbers"),
         (("--data", "mine.jsonl", "--lambdas", "-1"), "--lambdas: got '-1', expected numbers from 0 up"),
+        (("--data", "mine.jsonl", "--limit", "3"), "--limit: has no meaning without --live"),
+        (("--live", "--routers", "linear"), "--routers: has no meaning with --live"),
+        (("--data", "mine.jsonl", "mine.jsonl"), "two data sets have one name"),
+        (("--data", "mine.jsonl", "--usd-per-unit", "0"), "--usd-per-unit: got 0, expected a number above 0"),
+        (("--data", "mine.jsonl", "--baseline", "absent.parquet"), "absent.parquet: "),
         (("--data", "mine.jsonl", "--fleet", "small=poet"), "--fleet: got 'small=poet', expected NAME=a,b"),
         (("--data", "mine.jsonl", "--fleet", "x=poet,cook"), "mine: no outcome has the expert 'cook'"),
         (("--data", "mine.jsonl", "--adversaries", "gremlin"), "--adversaries: got 'gremlin', expected some of "),

@@ -60,7 +60,7 @@ def same(first, second):
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_an_attacked_protocol_can_be_measured_like_any_other(name):
     found = attacked(PROTOCOL, name)
-    assert (found.name, found.metric) == (f"mine+{name}", PROTOCOL.metric)
+    assert (found.name, found.metric) == (PROTOCOL.name, PROTOCOL.metric)
     for (train, test), (_, plain) in zip(found.splits, PROTOCOL.splits, strict=True):
         assert train.experts == test.experts
         assert (len(test), test.groups) == (len(plain), plain.groups)
@@ -182,11 +182,11 @@ def test_a_sweep_measures_attacked_data_and_says_how_routers_held_up(tmp_path):
     """Where the judge is gamed, the best single expert is free, and no cost is a share of its cost."""
     write_outcomes(tmp_path / "mine.jsonl", outcomes())
     rows = []
-    for scenario in (None, "gamed_judge"):
-        data = DataSet("mine", (tmp_path / "mine.jsonl",), folds=2, scenario=scenario)
-        prepared = prepare(Setting(data.title), data, reader=HashedEncoder(64))
-        rows.append(setting_rows(prepared.tested, [prepared.run("linear")], (0.0, 1.0)))
-    found = {held.router: held for held in held_up(*rows)}
+    for scenario in ("", "gamed_judge"):
+        data = DataSet("mine", (tmp_path / "mine.jsonl",), folds=2, scenario=scenario or None)
+        prepared = prepare(Setting("mine", scenario=scenario), data, reader=HashedEncoder(64))
+        rows += setting_rows(prepared.tested, [prepared.run("linear")], (0.0, 1.0))
+    found = {held.router: held for held in held_up(rows)}
     assert found["linear"].is_paired
     assert found["best_single"].attacked == pytest.approx(found["best_single"].change.mean)
     assert found["best_single"].attacked < -0.6
@@ -198,16 +198,26 @@ def test_an_unknown_scenario_names_those_there_are():
         attacked(PROTOCOL, "flood")
 
 
-def row(data, router, earned, seed=0, queries="same"):
+def row(name, router, earned, seed=0, queries="same"):
+    """name: of data, and after a plus of an attack on it."""
     nothing = dict.fromkeys(Row.__dataclass_fields__)
-    given = {"data": data, "router": router, "fleet": "all", "seed": seed, "queries": queries, "lambda_": 0.0}
+    data, _, scenario = name.partition("+")
+    given = {
+        "data": data,
+        "scenario": scenario,
+        "router": router,
+        "fleet": "all",
+        "seed": seed,
+        "queries": queries,
+        "lambda_": 0.0,
+    }
     return Row(**nothing | given | {"n": len(earned), "share": {}, "earned": tuple(earned)})
 
 
 def test_what_is_left_of_a_gain_is_over_the_best_single_expert_of_before():
     plain = [row("mine", "best_single", [0.5] * 30), row("mine", "linear", [0.8] * 30)]
     hits = [row("mine+broken_expert", "best_single", [0.0] * 30), row("mine+broken_expert", "linear", [0.6] * 30)]
-    single, linear = held_up(plain, hits)
+    single, linear = held_up(plain + hits)
     assert (linear.data, linear.scenario, linear.router) == ("mine", "broken_expert", "linear")
     assert (linear.plain, linear.attacked, linear.change.mean) == pytest.approx((0.3, 0.1, -0.2))
     assert (linear.change.low, linear.change.high) == pytest.approx((-0.2, -0.2))
@@ -219,8 +229,8 @@ def test_a_change_is_paired_where_the_queries_are_the_same():
     before = dice.random(200)
     after = before - 0.1
     plain = [row("mine", "best_single", before), row("mine", "linear", before)]
-    (paired,) = held_up(plain, [row("mine+label_noise", "linear", after)])
-    (unpaired,) = held_up(plain, [row("mine+label_noise", "linear", after, queries="others")])
+    (paired,) = held_up([*plain, row("mine+label_noise", "linear", after)])
+    (unpaired,) = held_up([*plain, row("mine+label_noise", "linear", after, queries="others")])
     assert (paired.is_paired, unpaired.is_paired) == (True, False)
     assert paired.change.mean == pytest.approx(unpaired.change.mean) == pytest.approx(-0.1)
     assert paired.change.high - paired.change.low < 1e-6
@@ -232,7 +242,7 @@ def test_seeds_are_averaged_and_rows_without_their_like_left_out():
     plain += [row("mine", "linear", [0.5 + seed / 10] * 30, seed) for seed in (0, 1)]
     hits = [row("mine+label_noise", "linear", [0.4] * 30, seed) for seed in (0, 1, 2)]
     hits += [row("mine+label_noise", "tree", [0.4] * 30), row("yours+label_noise", "linear", [0.4] * 30)]
-    (found,) = held_up(plain, hits)
+    (found,) = held_up(plain + hits)
     assert (found.plain, found.attacked, found.change.mean) == pytest.approx((0.05, -0.1, -0.15))
 
 

@@ -1,12 +1,9 @@
 """The settings of the benchmark, on small files made here."""
 
-import pytest
-
-from evals.bench_routers import bench_routers
-from evals.protocols import protocols
+from evals.protocols import make_protocol, protocol_files, protocols
 from routers.base import Outcome
-from routers.data.outcomes import write_outcomes
-from routers.encoders import HashedEncoder
+from routers.data.outcomes import read_outcomes, write_outcomes
+from routers.data.table import RewardTable
 
 
 def rows(start, count, split=None, ids=True):
@@ -32,11 +29,9 @@ def test_folds_test_every_query_once_and_never_train_on_it(tmp_path):
     assert all(not set(train.queries) & set(test.queries) for train, test in protocol.splits)
 
 
-def test_every_query_counts_once_in_the_results_with_or_without_an_id(tmp_path):
-    write_outcomes(tmp_path / "llmrouter9-train.jsonl.gz", rows(0, 60, ids=False))
-    found = {row.router: row for row in bench_routers(tmp_path, HashedEncoder(256), routers=["linear"])}
-    assert {row.n for row in found.values()} == {60}
-    assert found["oracle"].reward == 100.0
-    assert found["group_best"].reward == 100.0
-    assert found["linear"].reward == pytest.approx(100.0)
-    assert found["linear"].gain == pytest.approx(found["linear"].reward - found["best_single"].reward, abs=1e-4)
+def test_a_fleet_that_is_named_overrides_the_pool_of_a_protocol(tmp_path):
+    write_outcomes(tmp_path / "mmlupro28-dev.jsonl.gz", rows(0, 60))
+    tables = [RewardTable.of(read_outcomes(path)) for path in protocol_files("mmlupro10", tmp_path)]
+    ((train, _), *_) = make_protocol("mmlupro10", tables, experts=("a", "c")).splits
+    assert train.experts == ("a", "c")
+    assert train.cost_unit == "characters", "the file doesn't say"

@@ -21,9 +21,15 @@ PRICES = np.array([0.02, 0.01, 0.03, 0.3])
 N = 240
 
 
-def sweep(seeds=(0, 1, 2), n=N):
-    """`paid` has costs in USD, `free` has none."""
-    tested = {key: _tested(key, n) for key in (Setting(data, seed=seed) for data in ("paid", "free") for seed in seeds)}
+def sweep(seeds=(0, 1, 2), n=N, attacks=()):
+    """`paid` has costs in USD, `free` has none. attacks: on both, which rewards don't show but for `broken_expert`."""
+    keys = [
+        Setting(data, seed=seed, scenario=name)
+        for data in ("paid", "free")
+        for name in ("", *attacks)
+        for seed in seeds
+    ]
+    tested = {key: _tested(key, n) for key in keys}
     runs = {(key, router): _run(one, router) for key, one in tested.items() for router in ROUTERS}
     rows = [row for key, one in tested.items() for row in _rows(one, {r: runs[key, r] for r in ROUTERS})]
     return Sweep(LAMBDAS, tested, runs, tuple(rows), ("Made up for tests.",))
@@ -36,6 +42,8 @@ def _tested(setting, n):
     skill[np.arange(n), group] = 0.85
     skill[:, 3] = 0.7
     rewards = (dice.random((n, 4)) < skill).astype(np.float32)
+    if setting.scenario == "broken_expert":
+        rewards[:, 3] = 0
     costs = np.full((n, 4), np.nan, dtype=np.float32)
     if setting.data == "paid":
         costs = (PRICES * dice.uniform(0.5, 1.5, (n, 4)) / 100).astype(np.float32)
@@ -61,7 +69,7 @@ def _tested(setting, n):
         100.0 if setting.data == "paid" else None,
         np.ones(n, dtype=np.float32),
         np.tile(np.float32([0.5, 0.5, 0.5, 0.7]), (2, 1)),
-        np.tile(cents[0], (2, 1)),
+        np.tile(cents[0], (2, 1)) if setting.data == "paid" else np.full((2, 4), np.nan, dtype=np.float32),
         group.astype(np.intp),
         num_leaked=setting.seed + 1,
     )
@@ -102,6 +110,7 @@ def _row(tested, name, lambda_, choice, at_best, is_router):
         | {
             "data": tested.setting.data,
             "fleet": tested.setting.fleet,
+            "scenario": tested.setting.scenario,
             "router": name,
             "lambda_": lambda_,
             "seed": tested.setting.seed,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.metrics.arena import arena_score, optimal_accuracy, optimal_cost, optimal_selection, robustness
+from evals.metrics.arena import arena_score, optimal_accuracy, optimal_cost, optimal_selection
 
 NAN = float("nan")
 REWARDS = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 1, 0]], np.float32)
@@ -102,7 +102,3 @@ def test_optimality_agrees_with_a_loop_over_queries(found):
         (optimal_cost, least, paid),
     ):
         assert measure(rewards, costs, choice) == pytest.approx(part / whole if whole else NAN, abs=1e-9, nan_ok=True)
-
-
-def test_robustness_is_what_noise_leaves():
-    assert robustness(np.array([0, 1, 2, 0]), np.array([0, 1, 1, 0])) == 0.75

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from evals.metrics.calls import apgr, apgr_by_thresholds, call_share, call_share_by_thresholds, gap_recovered
+from evals.metrics.calls import apgr, call_share, gap_recovered
 
 queries = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.booleans()), min_size=2, max_size=30)
 
@@ -41,7 +41,6 @@ def test_without_a_gap_nothing_is_recovered():
     recovered = gap_recovered(array(1, 2), array(0, 1), array(1, 0))
     assert np.isnan(recovered).all()
     assert np.isnan(call_share(recovered, 0.5))
-    assert np.isnan(apgr_by_thresholds(array(1, 2), array(0, 1), array(1, 0)))
 
 
 def test_all_calls_recover_the_whole_gap_whatever_rounding_does():
@@ -87,6 +86,27 @@ def test_the_opposite_router_recovers_what_is_left(found):
 def test_a_higher_target_takes_no_fewer_calls(found, first, second):
     recovered = gap_recovered(*columns(found))
     assert call_share(recovered, min(first, second)) <= call_share(recovered, max(first, second))
+
+
+def curve_by_thresholds(gain, weak, strong, num_results):
+    """Rising shares of strong calls, and the gap recovered at each: thresholds at the quantiles of the gains, a query going to the
+    strong model when its gain is at or above, and none at the last."""
+    thresholds = np.quantile(gain, np.linspace(0.0, 1.0, num_results + 1))[-2::-1]
+    called = gain >= thresholds[:, None]
+    recovered = (called * (strong - weak)).mean(axis=1) / (strong - weak).mean()
+    return np.append(0.0, called.mean(axis=1)), np.append(0.0, recovered)
+
+
+def apgr_by_thresholds(gain, weak, strong, num_results=10):
+    """APGR as RouteLLM's code has it (`routellm/evals`), from which its published numbers come: by trapezoids over few points."""
+    shares, recovered = curve_by_thresholds(gain, weak, strong, num_results)
+    return float(np.trapezoid(recovered, shares))
+
+
+def call_share_by_thresholds(gain, weak, strong, target, num_results=10):
+    """CPT as RouteLLM's code has it: the share of calls interpolated at `target` of the gap."""
+    shares, recovered = curve_by_thresholds(gain, weak, strong, num_results)
+    return float(np.interp(target, recovered, shares))
 
 
 def routellm_points(gain, weak, strong, num_results):

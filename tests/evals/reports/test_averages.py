@@ -1,5 +1,7 @@
 """Rows become lines: means over seeds, exact where rewards are told by query."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,30 @@ def test_p_values_are_adjusted_for_the_routers_of_the_case():
     assert line("random").values["p_adjusted"] is None
 
 
+def test_a_p_value_of_several_seeds_is_twice_their_mean():
+    """Which is one whatever they have to do with each other; the mean itself is none."""
+    adjusted = [row.p_adjusted for row in rows("sharp", lambda_=0.5)]
+    assert line("sharp", lambda_=0.5).values["p_adjusted"] == pytest.approx(min(1.0, 2 * np.mean(adjusted)))
+    one = sweep(seeds=(0,))
+    (single,) = [one for one in averaged(one, []) if (one.router, one.case.data, one.lambda_) == ("sharp", "paid", 0.5)]
+    assert single.values["p_adjusted"] == adjusted[0]
+
+
+def test_a_metric_that_one_seed_lacks_has_no_mean():
+    without = [replace(row, aiq=None) if row.seed == 1 else row for row in SWEEP.rows]
+    found = averaged(replace(SWEEP, rows=tuple(without)), [])[0]
+    assert (found.values["aiq"], found.values["hypervolume"]) == (None, 0.6)
+
+
+def test_data_under_attack_come_last_and_are_ranked_nowhere():
+    hit = sweep(attacks=("broken_expert",))
+    lines = averaged(hit, summary(hit.rows))
+    assert [case.scenario for case in cases(lines)] == ["", "", "broken_expert", "broken_expert"]
+    assert lines[: len(LINES)] == LINES
+    assert ranked(lines) == ranked(LINES)
+    assert ranked([one for one in lines if one.case.scenario]) == ()
+
+
 def test_what_has_no_run_is_a_baseline_and_the_oracle_a_bound():
     kinds = {one.router: one.kind for one in LINES}
     assert kinds["sharp"] == "router"
@@ -77,4 +103,6 @@ def test_a_router_that_ran_in_fewer_cases_comes_later():
 def test_a_case_is_named_after_its_fleet_unless_that_is_all():
     assert Case("routerbench", "all").title == "routerbench"
     assert Case("routerbench", "small ones").title == "routerbench with small ones"
+    assert Case("routerbench", "small ones", "reworded").title == "routerbench with small ones under reworded"
+    assert Case("routerbench", "small ones", "reworded").label == "routerbench under reworded"
     assert Case("a/b: c+d", "all").slug == "a-b-c-d"

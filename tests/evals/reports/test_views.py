@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from evals.reports.averages import Case, averaged
-from evals.reports.curves import frontier, reliability
 from evals.reports.embedding import embed
 from evals.reports.extremes import extremes, shortened
+from evals.reports.frontiers import frontier, reliability
 from evals.reports.groups import gains_by_group, rewards_by_group
 from evals.reports.views import MOST, view
 from evals.sweeps.nouns import Run, Setting, Sweep
@@ -151,11 +151,17 @@ def test_a_view_has_all_parts():
     assert any(HOSTILE in query for query in FIRST.table.queries)
 
 
-def test_what_failed_is_told_and_left_out():
-    failed = Run("broken", np.zeros((0, 4), dtype=np.float32), 0.0, 0.0, failure="out of memory")
-    report = view(replace(SWEEP, runs={**SWEEP.runs, (FIRST.setting, "broken"): failed}))
-    assert report.failures == ("broken on paid, seed 0: out of memory",)
-    assert "broken" not in [one.router for one in report.routers]
+def test_data_under_attack_are_cases_of_their_own_and_count_for_nothing_else():
+    plain, hit = view(SWEEP), view(sweep(attacks=("broken_expert",)))
+    assert [one.case.title for one in hit.cases] == [
+        "paid",
+        "free",
+        "paid under broken_expert",
+        "free under broken_expert",
+    ]
+    assert hit.headline == plain.headline
+    assert [one.router for one in hit.routers] == [one.router for one in plain.routers]
+    assert hit.cases[2].lines != plain.cases[0].lines
 
 
 def test_a_sweep_without_rows_is_an_empty_report():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evals.reports.markdown import markdown
+from evals.reports.page import page
 from evals.reports.views import view
 from evals.reports.writing import write_report
 from tests.support.sweeps import sweep
@@ -27,6 +28,31 @@ def test_a_page_a_markdown_file_and_an_image_for_each_case(folder):
         "gains-free.png",
     }
     assert (folder / "frontier-paid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_images_of_an_earlier_report_go(tmp_path):
+    for name in ("frontier-old.png", "gains-old.png", "mine.png"):
+        (tmp_path / name).touch()
+    write_report(sweep(seeds=(0,)), tmp_path)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"frontier-paid.png", "gains-free.png", "mine.png"}
+
+
+def test_data_under_attack_are_told_apart():
+    made = sweep(seeds=(0,), attacks=("broken_expert",))
+    text = markdown(view(made), title="T")
+    assert (
+        "## free under broken\\_expert\n\nUnder attack: the expert that was best in training earns 0 afterwards."
+        in text
+    )
+    html = page(view(made), title="T")
+    assert "Routing pays on 2 of 2" in text and "Routing pays on 2 of 2" in html
+    assert html.count("<p>Under attack: the expert") == 2
+
+
+def test_what_is_never_reached_is_said_to_be_so():
+    rows = tuple(replace(row, cost_to_match=float("inf")) if row.cost else row for row in MADE.rows)
+    html = page(view(replace(MADE, rows=rows)), title="T")
+    assert '<td class="number">never</td>' in html and "inf%" not in html
 
 
 def test_the_page_fits_in_a_mail(folder):
@@ -55,4 +81,4 @@ def test_names_in_markdown_break_no_table():
     }
     runs = {(replace(key, data="a|b <i>"), router): run for (key, router), run in MADE.runs.items()}
     rows = tuple(replace(row, data="a|b <i>") for row in MADE.rows if row.data == "paid")
-    assert "## a\\|b \\<i\\>" in markdown(view(replace(MADE, tested=tested, runs=runs, rows=rows)), title="T")
+    assert "## a|b \\<i\\>" in markdown(view(replace(MADE, tested=tested, runs=runs, rows=rows)), title="T")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.sweeps.gate import changes
+from evals.sweeps.gate import changes, lost
 from evals.sweeps.nouns import Row
 
 DICE = np.random.default_rng(0)
@@ -90,3 +90,8 @@ def test_seeds_are_averaged_by_query(share):
     new = [replace(row(worse(BEFORE, share, seed)), seed=seed) for seed in range(3)]
     (change,) = changes(new, old)
     assert change.difference == pytest.approx(np.mean([n.reward for n in new]) - BEFORE.mean())
+
+
+def test_a_router_that_gives_nothing_any_more_is_named():
+    assert lost([row(BEFORE, "new")], [row(BEFORE, "old"), row(BEFORE, "new")], ("old", "new"))[0][1] == "old"
+    assert lost([row(BEFORE, "new")], [row(BEFORE, "old")], ("new",)) == [], "it was not asked for"

@@ -1,6 +1,7 @@
 """A sweep over small outcome files: what is measured, resumed, and left on disk."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from evals.sweeps.datasets import DataSet, file_data_sets
 from evals.sweeps.nouns import Setting
 from evals.sweeps.running import SweepPlan, run_sweep
 from evals.sweeps.storing import read_rows, read_sweep, row_json
+from evals.sweeps.summary import POOLED, summary
 from routers.base import Outcome
 from routers.data.outcomes import write_outcomes
 from tests.support.outcomes import specialists
@@ -68,7 +70,9 @@ def test_lambda_buys_cheaper_experts(data, tmp_path):
 def test_costs_in_another_unit_have_no_lambda_until_they_are_priced(tmp_path):
     write_outcomes(tmp_path / "mine.jsonl", priced(cost_unit="tokens"))
     data = file_data_sets([tmp_path / "mine.jsonl"], folds=3)
-    unpriced = sweep(data, tmp_path / "a", lambdas=(0.0, 1.0))
+    unpriced = sweep(data, tmp_path / "a")
+    with pytest.raises(ValueError, match="costs are in tokens, so a lambda needs --usd-per-unit"):
+        sweep(data, tmp_path / "b", lambdas=(0.0, 1.0))
     assert {row.lambda_ for row in unpriced.rows} == {0.0}
     row = row_of(unpriced, "linear")
     assert row.cost_unit == "tokens" and row.aiq is not None and row.arena is None
@@ -127,7 +131,8 @@ def test_a_fleet_is_a_choice_of_experts(data, tmp_path):
 
 def test_an_attack_is_a_data_set_of_its_own(data, tmp_path):
     found = sweep([*data, DataSet("mine", data[0].files, folds=3, scenario="broken_expert")], tmp_path / "out")
-    assert {row.data for row in found.rows} == {"mine", "mine+broken_expert"}
+    assert {(row.data, row.scenario) for row in found.rows} == {("mine", ""), ("mine", "broken_expert")}
+    assert all(not line.setting.scenario for line in summary(found.rows) if line.setting.data == POOLED)
 
 
 def test_results_are_a_parquet_file_and_a_sweep_can_be_read_again(data, tmp_path):
@@ -184,6 +189,53 @@ def test_an_unknown_or_unlearned_router_is_an_error_before_anything_is_read(data
     with pytest.raises(ValueError, match="does not learn"):
         sweep(data, tmp_path / "nowhere", routers=("random",))
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(data, tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ValueError, match="holds no sweep"):
+        sweep(data, tmp_path)
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_notes_stay_when_nothing_is_left_to_do(tmp_path):
+    train = [replace(outcome, split="train") for outcome in priced()]
+    test = [Outcome(f"What is {i} * 7 ?", {"calculator": 1.0, "poet": 0.0}, split="test") for i in range(30, 60)]
+    leaked = Outcome(train[0].query, {"calculator": 0.5, "poet": 0.1}, split="test")
+    write_outcomes(tmp_path / "mine.jsonl", [*train, *test, leaked])
+    data = file_data_sets([tmp_path / "mine.jsonl"])
+    first, again = (sweep(data, tmp_path / "out").notes for _ in range(2))
+    assert first == again and first[0].startswith("mine: dropped from what was held out")
+
+
+def test_an_expert_without_costs_is_not_taken_to_be_free(tmp_path):
+    write_outcomes(tmp_path / "mine.jsonl", specialists(costs={"calculator": 0.0001}))
+    found = sweep(file_data_sets([tmp_path / "mine.jsonl"], folds=2), tmp_path / "out")
+    row = row_of(found, "linear")
+    assert row.cost is None and row.aiq is None
+    assert any(note.endswith("poet") for note in found.notes)
+
+
+def test_the_oracle_of_a_sparse_table_knows_just_what_was_tried(tmp_path):
+    dice = np.random.default_rng(0)
+    sparse = []
+    for outcome in specialists():
+        name = "calculator" if dice.random() < 0.3 else "poet"
+        chance = 0.3 if name == "calculator" else 0.7
+        sparse.append(replace(outcome, rewards={name: outcome.rewards[name]}, propensity={name: chance}))
+    write_outcomes(tmp_path / "sparse.jsonl", sparse)
+    found = sweep(file_data_sets([tmp_path / "sparse.jsonl"], folds=2), tmp_path / "out")
+    assert row_of(found, "oracle").reward <= 0.9
+    assert 0.4 < row_of(found, "linear").reward < 1.0
+
+
+def test_queries_that_share_an_id_or_a_text_are_paired_over_seeds(tmp_path):
+    outcomes = [Outcome(f"q {i // 2}", {"a": float(i % 3 == 0), "b": float(i % 3 != 0)}, id="same") for i in range(90)]
+    write_outcomes(tmp_path / "twins.jsonl", outcomes)
+    found = sweep(file_data_sets([tmp_path / "twins.jsonl"], folds=3), tmp_path / "out", seeds=3)
+    constant = [row for row in found.rows if row.router == "best_constant"]
+    assert len({row.queries for row in constant}) == 1
+    assert len({row.earned for row in constant}) == 1, "the same query at the same place"
 
 
 def test_a_folder_without_a_sweep_is_an_error(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from routers.base import Outcome
 from routers.data.table import RewardTable
-from routers.training.evaluation import bootstrap, calibration, choose, completed, earned, entropy_bits, paired
+from routers.training.evaluation import binned, bootstrap, calibration, choose, completed, earned, entropy_bits, paired
 
 NAN = float("nan")
 rewards = arrays(np.float32, st.integers(2, 40), elements=st.floats(0, 1, width=32))
@@ -158,6 +158,21 @@ def test_calibration_by_hand():
 def test_errors_of_different_bins_do_not_cancel():
     predictions = np.array([[0.0], [1.0]], np.float32)
     assert calibration(predictions, table((1.0,), (0.0,)))["a"].ece == 1.0
+
+
+def test_what_is_expected_beyond_rewards_is_in_the_first_bin_or_the_last():
+    predictions = np.array([[-0.25], [0.0], [1.0], [1.5]], np.float32)
+    found = calibration(predictions, table((0.0,), (0.0,), (1.0,), (1.0,)))["a"]
+    assert (found.n, found.ece) == (4, (0.25 + 0.5) / 4)
+
+
+def test_bins_have_means_by_weight():
+    """Two answers in the eighth bin, the second thrice as heavy, and one in the third; bins without any are left out."""
+    columns = [[0.75, 0.7, 0.25], [1.0, 0.0, 0.5], [1.0, 3.0, 2.0]]
+    found = binned(*(np.array(column, np.float32) for column in columns))
+    assert (found.n.tolist(), found.weight.tolist()) == ([1, 2], [2.0, 4.0])
+    assert found.expected == pytest.approx([0.25, (0.75 + 3 * 0.7) / 4])
+    assert found.earned == pytest.approx([0.5, 0.25])
 
 
 def test_an_expert_nobody_tried_has_no_calibration():

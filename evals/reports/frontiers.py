@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.metrics.cost_quality import frontier as hull
-from evals.reports.averages import Case, Line, complete, tested
+from evals.reports.averages import Case, ReportLine, complete, tested
 from evals.sweeps.curves import known_costs
 from evals.sweeps.nouns import Sweep, Tested
-from routers.training.evaluation import Interval, bootstrap
-
-BINS = 10
+from routers.training.evaluation import Interval, binned, bootstrap
 
 WIDE = 20.0
 """Costs want a log axis when the dearest is this many times the cheapest."""
@@ -73,7 +71,7 @@ class Reliability:
     n: tuple[int, ...]
 
 
-def frontier(sweep: Sweep, lines: Sequence[Line], case: Case) -> Frontier | None:
+def frontier(sweep: Sweep, lines: Sequence[ReportLine], case: Case) -> Frontier | None:
     """None where costs are not known."""
     measured = tested(sweep, case)
     priced = [line for line in lines if line.case == case and line.values["cost"] is not None]
@@ -87,22 +85,18 @@ def frontier(sweep: Sweep, lines: Sequence[Line], case: Case) -> Frontier | None
     return Frontier(priced[0].cost_unit, rising, _experts(measured[0]))
 
 
-def reliability(sweep: Sweep, case: Case, router: str, bins: int = BINS) -> Reliability | None:
-    """Over all answers of all seeds, in bins of equal width; None where the router said nothing."""
+def reliability(sweep: Sweep, case: Case, router: str) -> Reliability | None:
+    """Over all answers of all seeds, in ten bins; None where the router said nothing."""
     found = [
         (run.predicted[one.table.tried], one.table.rewards[one.table.tried], one.table.weights[one.table.tried])
         for one in tested(sweep, case)
-        if (run := sweep.runs.get((one.setting, router))) and run.failure is None
+        if (run := sweep.runs.get((one.setting, router)))
     ]
     if not found:
         return None
-    expected, earned, weights = (np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True))
-    places = np.clip((expected * bins).astype(np.intp), 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    used = counts > 0
-    sums = [np.bincount(places, weights=weights * values, minlength=bins)[used] for values in (expected, earned)]
-    means = [part / np.bincount(places, weights=weights, minlength=bins)[used] for part in sums]
-    return Reliability(router, tuple(means[0].tolist()), tuple(means[1].tolist()), tuple(counts[used].tolist()))
+    expected, earned, weights = (np.concatenate(part) for part in zip(*found, strict=True))
+    means = binned(expected, earned, weights)
+    return Reliability(router, tuple(means.expected.tolist()), tuple(means.earned.tolist()), tuple(means.n.tolist()))
 
 
 def _experts(one: Tested) -> tuple[Point, ...]:
