@@ -29,6 +29,8 @@ from routers.parts.network import minimise
 from routers.parts.spelling import views
 from routers.parts.tags import Tags, given_tags, mined_tags
 
+WIDEST = 512
+"""Dimensions of meaning that are kept as they are; of wider vectors, such as hashed ones, so many principal components."""
 SPELLING_COMPONENTS = 128
 DIRECTIONS = 20
 MAX_INTERACTIONS = 400
@@ -50,6 +52,8 @@ class TaggedRouter(LearnedRouter):
     type = "tagged"
     reads_spelling = True
     has_std = True
+    reduction_: FloatArray
+    """`(dimensions, WIDEST)` where meaning is wider than that, else `(dimensions, 0)`."""
     projection_: FloatArray
     """`(SPELLING, components)`."""
     centre_: FloatArray
@@ -79,11 +83,13 @@ class TaggedRouter(LearnedRouter):
         self.seed = seed
 
     def fit_table(self, table: RewardTable, vectors: FloatArray) -> None:
-        meaning, spelling = views(vectors)
+        whole, spelling = views(vectors)
+        self.reduction_ = _principal(whole, WIDEST if whole.shape[1] > WIDEST else 0, self.seed)
         self.projection_ = _principal(spelling, SPELLING_COMPONENTS, self.seed)
+        meaning = self._narrowed(whole)
         joint = np.hstack([meaning, spelling @ self.projection_])
         self.centre_ = joint.mean(axis=0)
-        tags = _tags(table, meaning, self.seed)
+        tags = _tags(table, whole, self.seed)
         shares, self.classifier_ = _shares_and_classifier(joint - self.centre_, tags, table)
         self.directions_ = _directions(meaning - self._meaning_centre, len(self.classifier_[0]), self.seed)
         features = self._features(meaning, shares)
@@ -105,9 +111,13 @@ class TaggedRouter(LearnedRouter):
         return self.centre_[: len(self.centre_) - self.projection_.shape[1]]
 
     def _read(self, vectors: FloatArray) -> FloatArray:
-        meaning, spelling = views(vectors)
+        whole, spelling = views(vectors)
+        meaning = self._narrowed(whole)
         joint = np.hstack([meaning, spelling @ self.projection_]) - self.centre_
         return self._features(meaning, softmax(joint @ self.classifier_[:-1] + self.classifier_[-1]))
+
+    def _narrowed(self, meaning: FloatArray) -> FloatArray:
+        return meaning @ self.reduction_ if self.reduction_.shape[1] else meaning
 
     def _features(self, meaning: FloatArray, shares: FloatArray) -> FloatArray:
         """The three blocks, `(n_queries, n_features)`."""
@@ -196,6 +206,8 @@ def _principal(vectors: FloatArray, count: int, seed: int) -> FloatArray:
     """The first right singular vectors, `(dimensions, count)` or fewer."""
     from sklearn.utils.extmath import randomized_svd
 
+    if not count:
+        return np.zeros((vectors.shape[1], 0), dtype=np.float32)
     count = min(count, *vectors.shape)
     found: NDArray[np.float32] = randomized_svd(vectors, count, n_iter=2, random_state=seed)[2].T
     return np.ascontiguousarray(found, dtype=np.float32)
