@@ -60,7 +60,7 @@ async def ask(service: Service, model: str, text: str, **fields: object) -> tupl
         "temperature": 0,
         **fields,
     }
-    reply = await service.pipeline.answer(make_query("chat", body, text, max_tokens=8, deadline=time.monotonic() + 60))
+    reply = await service.pipeline.answer(make_query("chat", body, text, max_tokens=8, deadline=time.monotonic() + 240))
     return await text_of(reply), reply.decision
 
 

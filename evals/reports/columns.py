@@ -80,6 +80,14 @@ COLUMNS = (
     Column("entropy", "Entropy", "Of the shares of experts, in bits: 0 when one gets every query.", "neither", 1, 2),
     Column("largest_share", "Largest share, %", "Queries that go to the most used expert.", "neither", 100, 0, True),
     Column("flip_rate", "Flips, %", "Choices that change when the query's text is disturbed.", "lower", 100, 1),
+    Column(
+        "paraphrase_flip_rate",
+        "Paraphrase flips, %",
+        "Choices that change when the query is put in other words.",
+        "lower",
+        100,
+        1,
+    ),
     Column("decision_ms", "Decision, ms", "Median time to decide one encoded query.", "lower", 1, 3, True),
     Column("fit_s", "Fit, s", "Median time of one fit on encoded queries.", "lower", 1, 2),
 )

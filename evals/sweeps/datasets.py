@@ -15,8 +15,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from evals.adversaries import attacked
 from evals.protocols import FOLDS, Protocol, held_out_protocol, known_protocols, make_protocol, protocol_files
+from evals.tasks.reading import read_rows
 from routers.data.loading import read_table
 from routers.data.table import RewardTable
 
@@ -61,6 +64,16 @@ def file_data_sets(paths: Sequence[Path], folds: int = FOLDS) -> tuple[DataSet, 
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     return tuple(DataSet(name, (path,), folds=folds) for name, path in zip(names, paths, strict=True))
+
+
+def read_paraphrases(path: Path) -> dict[str, str]:
+    """Queries and the same in other words, from JSON lines of `query` and `paraphrase`. Raises `DataError`, with the line."""
+    return {row.query: row.paraphrase for _, row in read_rows(path, _Paraphrase)}
+
+
+class _Paraphrase(msgspec.Struct, forbid_unknown_fields=True):
+    query: str
+    paraphrase: str
 
 
 @lru_cache(maxsize=4)

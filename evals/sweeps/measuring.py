@@ -11,10 +11,11 @@ judged by what it does and not by the model that it shares with the others. Not 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import signature
+from types import MappingProxyType
 from typing import Protocol as Interface
 from typing import cast
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from evals.metrics.noise import NOISES, flip_rate
 from evals.protocols import Protocol
 from evals.sweeps.datasets import DataSet
-from evals.sweeps.nouns import Run, Setting, Tested
+from evals.sweeps.nouns import PARAPHRASE, Run, Setting, Tested
 from routers.base import Encoder, FloatArray, Router
 from routers.data.costs import CostModel
 from routers.data.splits import query_hash
@@ -53,25 +54,39 @@ class _Learner(EncodedRouter, Router, Interface):
 
 @dataclass
 class Prepared:
-    """reader: encodes texts, and keeps what it encoded. noised: of each fold, the test rows that noise is tried on."""
+    """reader: encodes texts, and keeps what it encoded. paraphrases: of queries, in other words."""
 
     protocol: Protocol
     tested: Tested
     reader: Encoder
-    noised: list[NDArray[np.intp]]
+    paraphrases: Mapping[str, str]
     _vectors: dict[str, FloatArray] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[str, int]:
         """Every text that a router reads, and where its vector stands."""
-        return {text: place for place, text in enumerate(texts(self.protocol))}
+        return {text: place for place, text in enumerate(self.texts)}
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Every text that routers will read, disturbed ones too, once."""
+        asked = [query for split in self.protocol.splits for part in split for query in part.queries]
+        disturbed = [text for fold in self._disturbed for each in fold for text in each.texts]
+        return list(dict.fromkeys((*asked, *disturbed)))
+
+    @cached_property
+    def _disturbed(self) -> list[list[_Disturbed]]:
+        """Of every fold, its test queries in other letters or words."""
+        rows = _noised_rows(self.protocol)
+        tests = [test.queries for _, test in self.protocol.splits]
+        return [_disturbed(*each, self.paraphrases) for each in zip(tests, rows, strict=True)]
 
     def run(self, name: str) -> Run:
         """Fit the router in every fold and ask it. Raises ValueError where it can't be fitted."""
         found, fits, decisions = [], [], []
-        flipped = dict.fromkeys(NOISES, 0.0)
+        flipped, tried = dict[str, float](), dict[str, int]()
         vectors = self._read(self._make(name))
-        for (train, test), rows in zip(self.protocol.splits, self.noised, strict=True):
+        for (train, test), disturbed in zip(self.protocol.splits, self._disturbed, strict=True):
             router = self._make(name)
             seen, asked = vectors[self._at(train.queries)], vectors[self._at(test.queries)]
             began = time.perf_counter()
@@ -79,12 +94,12 @@ class Prepared:
             fits.append(time.perf_counter() - began)
             found.append(_columns(router, asked, test.experts))
             decisions += _decision_times(router, asked)
-            before = choose(found[-1][rows])
-            for kind, noised in _noised_texts(test, rows).items() if len(rows) else ():
-                after = choose(_columns(router, vectors[self._at(noised)], test.experts))
-                flipped[kind] += flip_rate(before, after) * len(rows)
-        num_noised = sum(map(len, self.noised))
-        flips = {kind: count / num_noised for kind, count in flipped.items()}
+            for kind, rows, texts in ((each.kind, each.rows, each.texts) for each in disturbed if each.texts):
+                after = choose(_columns(router, vectors[self._at(texts)], test.experts))
+                rate = flip_rate(choose(found[-1][rows]), after)
+                flipped[kind] = flipped.get(kind, 0.0) + rate * len(texts)
+                tried[kind] = tried.get(kind, 0) + len(texts)
+        flips = {kind: count / tried[kind] for kind, count in flipped.items()}
         return Run(name, np.concatenate(found), float(np.median(fits)), 1e3 * float(np.median(decisions)), flips)
 
     def _make(self, name: str) -> _Learner:
@@ -111,6 +126,7 @@ def prepare(
     experts: Sequence[str] = (),
     reader: Encoder,
     usd_per_unit: float | None = None,
+    paraphrases: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """experts: the setting's fleet. usd_per_unit: what costs are worth that aren't in USD.
 
@@ -122,17 +138,7 @@ def prepare(
         raise ValueError(f"{data.name}: {exc}") from exc
     if len(protocol.splits[0][0].experts) < 2:
         raise ValueError(f"{data.name}: has outcomes of one expert, expected two or more to choose among")
-    return Prepared(protocol, _tested(setting, protocol, usd_per_unit), reader, _noised_rows(protocol))
-
-
-def texts(protocol: Protocol) -> list[str]:
-    """Every text that routers will read, noised ones too, once."""
-    found: dict[str, None] = {}
-    for (train, test), rows in zip(protocol.splits, _noised_rows(protocol), strict=True):
-        found.update(dict.fromkeys((*train.queries, *test.queries)))
-        for noised in _noised_texts(test, rows).values():
-            found.update(dict.fromkeys(noised))
-    return list(found)
+    return Prepared(protocol, _tested(setting, protocol, usd_per_unit), reader, paraphrases)
 
 
 def _tested(setting: Setting, protocol: Protocol, usd_per_unit: float | None) -> Tested:
@@ -227,5 +233,18 @@ def _noised_rows(protocol: Protocol) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(found <= every[min(NOISED, len(every)) - 1]) for found in hashes]
 
 
-def _noised_texts(test: RewardTable, rows: NDArray[np.intp]) -> dict[str, list[str]]:
-    return {kind: [noise(test.queries[row], NOISE_SEED) for row in rows] for kind, noise in NOISES.items()}
+@dataclass(frozen=True, slots=True)
+class _Disturbed:
+    """kind: of noise, or `PARAPHRASE`. rows: of the test part. texts: as many."""
+
+    kind: str
+    rows: NDArray[np.intp]
+    texts: list[str]
+
+
+def _disturbed(queries: Sequence[str], rows: NDArray[np.intp], paraphrases: Mapping[str, str]) -> list[_Disturbed]:
+    noised = [
+        _Disturbed(kind, rows, [noise(queries[row], NOISE_SEED) for row in rows]) for kind, noise in NOISES.items()
+    ]
+    told = np.array([row for row, query in enumerate(queries) if query in paraphrases], dtype=np.intp)
+    return [*noised, _Disturbed(PARAPHRASE, told, [paraphrases[queries[row]] for row in told])]

@@ -22,6 +22,7 @@ from routers.training.evaluation import Choice
 
 WHOLE = "all"
 """The fleet of every expert that the data know."""
+PARAPHRASE = "paraphrase"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,7 +86,7 @@ class Run:
     """What one router expected of every query of a setting, `(n_queries, n_experts)`, 0..1, each query by the fit of its fold.
 
     fit_s: of one fit, encoding left out; decision_ms: of one query, encoded; both medians. flips: share of the queries whose expert
-    changes under a kind of noise (`evals/metrics/noise.py`), by kind, at lambda 0.
+    changes at lambda 0, by kind of noise (`evals/metrics/noise.py`), and when they are put in other words (`PARAPHRASE`).
     """
 
     router: str
@@ -140,6 +141,7 @@ class Row:
     entropy: float
     largest_share: float
     flip_rate: float | None = None
+    paraphrase_flip_rate: float | None = None
     decision_ms: float | None = None
     fit_s: float | None = None
     queries: str

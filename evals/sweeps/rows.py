@@ -28,7 +28,7 @@ from evals.metrics.gains import gain_at_best, gain_at_random, gap_at_oracle, lar
 from evals.metrics.significance import holm, p_value
 from evals.sweeps.baselines import ORACLE, baselines
 from evals.sweeps.curves import CallCurve, CostCurve, call_curve, cost_curve, known_costs, mean_of
-from evals.sweeps.nouns import Row, Run, Tested
+from evals.sweeps.nouns import PARAPHRASE, Row, Run, Tested
 from evals.sweeps.storing import Store
 from routers.base import FloatArray
 from routers.data.splits import query_hash
@@ -168,7 +168,8 @@ def _routed(measured: _Measured, run: Run, lambda_: float, curves: _Curves) -> R
         p_value=p_value(differences),
         ece=float(np.mean([found.ece for found in calibrated])),
         brier=float(np.mean([found.brier for found in calibrated])),
-        flip_rate=float(np.mean(list(run.flips.values()))) if run.flips else None,
+        flip_rate=float(np.mean([rate for kind, rate in run.flips.items() if kind != PARAPHRASE])),
+        paraphrase_flip_rate=run.flips.get(PARAPHRASE),
         decision_ms=run.decision_ms,
         fit_s=run.fit_s,
         **_costly(measured, row, choice, curves.cost),

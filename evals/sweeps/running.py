@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from evals.sweeps.datasets import DataSet
-from evals.sweeps.measuring import Prepared, prepare, texts
+from evals.sweeps.datasets import DataSet, read_paraphrases
+from evals.sweeps.measuring import Prepared, prepare
 from evals.sweeps.nouns import WHOLE, Row, Setting, Sweep
 from evals.sweeps.rows import rows_of_setting
 from evals.sweeps.spreading import on_ray, processes
@@ -43,7 +43,7 @@ class SweepPlan:
     """fleets: experts by name, none of them named for all. lambdas: reward given up per US cent, by default `LAMBDAS`.
 
     seeds: how many, of folds and routers. features, config: as of `switchyard train`. usd_per_unit: what costs are worth that
-    aren't in USD; without it they have no lambda.
+    aren't in USD; without it they have no lambda. paraphrases: a file of queries in other words.
     """
 
     data: tuple[DataSet, ...]
@@ -54,6 +54,7 @@ class SweepPlan:
     features: str | None = None
     config: Path | None = None
     usd_per_unit: float | None = None
+    paraphrases: Path | None = None
 
     def jobs(self) -> Iterator[_Job]:
         """Settings of the same data stand together, because whoever measured one has read the data."""
@@ -81,6 +82,7 @@ class _Job:
             "experts": self.experts,
             "features": features,
             "usd_per_unit": self.plan.usd_per_unit,
+            "paraphrases": None if self.plan.paraphrases is None else _digest(self.plan.paraphrases),
             "code": _code(),
         }
         return hashlib.blake2b(json.dumps(told).encode(), digest_size=10).hexdigest()
@@ -131,11 +133,11 @@ def _encode(plan: SweepPlan, data: Mapping[DataSet, _Job], encoder: Encoder, pro
     """Every text once, so that no two processes do it. Raises ValueError for data that leave nothing to measure."""
     for number, (data_set, job) in enumerate(data.items()):
         progress(f"reading {data_set.name}", number, len(data))
-        prepared = prepare(job.setting, data_set, experts=job.experts, reader=encoder, usd_per_unit=plan.usd_per_unit)
+        prepared = _prepare(job, encoder)
         if prepared.tested.has_costs and prepared.tested.cents_per_unit is None and any(plan.lambdas or ()):
             unit = prepared.tested.table.cost_unit
             raise ValueError(f"{data_set.name}: costs are in {unit}, so a lambda needs --usd-per-unit")
-        found = texts(prepared.protocol)
+        found = prepared.texts
         for start in range(0, len(found), AT_ONCE):
             progress(f"encoding {data_set.name}", start, len(found))
             encoder.encode(found[start : start + AT_ONCE])
@@ -161,12 +163,20 @@ _latest: dict[str, Prepared] = {}
 def _prepared(job: _Job, key: str) -> Prepared:
     if key not in _latest:
         _latest.clear()
-        plan = job.plan
-        reader = _encoder(plan.features, plan.config)
-        _latest[key] = prepare(
-            job.setting, job.data, experts=job.experts, reader=reader, usd_per_unit=plan.usd_per_unit
-        )
+        _latest[key] = _prepare(job, _encoder(job.plan.features, job.plan.config))
     return _latest[key]
+
+
+def _prepare(job: _Job, reader: Encoder) -> Prepared:
+    plan = job.plan
+    return prepare(
+        job.setting,
+        job.data,
+        experts=job.experts,
+        reader=reader,
+        usd_per_unit=plan.usd_per_unit,
+        paraphrases={} if plan.paraphrases is None else read_paraphrases(plan.paraphrases),
+    )
 
 
 @lru_cache(maxsize=1)

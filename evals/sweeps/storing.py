@@ -154,11 +154,9 @@ def read_rows(path: Path) -> tuple[Row, ...]:
 
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    names = {field.name for field in fields(Row)}
     try:
-        found = pq.read_table(path).to_pylist()
-        return tuple(Row(**{name: _noun(name, told[_column(name)]) for name in names}) for told in found)
-    except (pa.ArrowInvalid, KeyError) as exc:
+        return tuple(_row(told) for told in pq.read_table(path).to_pylist())
+    except (pa.ArrowInvalid, KeyError, TypeError) as exc:
         raise ValueError(f"{path}: is no table that `switchyard bench` wrote ({exc})") from exc
 
 
@@ -210,6 +208,12 @@ def _plain(row: Row) -> dict[str, Any]:
 
 def _pairs(row: Row) -> list[dict[str, Any]]:
     return [{"expert": name, "share": share} for name, share in row.share.items()]
+
+
+def _row(told: Mapping[str, Any]) -> Row:
+    """A metric that came later than the file is not known."""
+    known = {field.name: _column(field.name) for field in fields(Row) if _column(field.name) in told}
+    return Row(**{name: _noun(name, told[column]) for name, column in known.items()})
 
 
 def _noun(name: str, value: Any) -> Any:

@@ -64,6 +64,9 @@ def bench(
         str | None, typer.Option(metavar="a,b", help="Attacks to measure under as well, or 'all'.")
     ] = None,
     features: Annotated[str | None, typer.Option(help="As of `switchyard train`.")] = None,
+    paraphrases: Annotated[
+        Path | None, typer.Option(metavar="F", help="JSON lines of query and paraphrase, to see which choices flip.")
+    ] = None,
     usd_per_unit: Annotated[float | None, typer.Option(help="What costs are worth that aren't in USD.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
     engine: Annotated[Engine, typer.Option(help="Where routers are fitted.")] = Engine.LOCAL,
@@ -88,7 +91,12 @@ def bench(
     With --live, measure what a running gateway answers.
     """
     offline: dict[str, object] = {"--data": data or more, "--routers": routers, "--fleet": fleets, "--lambdas": lambdas}
-    offline |= {"--adversaries": adversaries, "--usd-per-unit": usd_per_unit, "--baseline": baseline}
+    offline |= {
+        "--paraphrases": paraphrases,
+        "--adversaries": adversaries,
+        "--usd-per-unit": usd_per_unit,
+        "--baseline": baseline,
+    }
     online: dict[str, object] = {"--tasks": tasks, "--models": models, "--limit": limit, "--url": url}
     if misplaced := [option for option, value in (offline if live else online).items() if value is not None]:
         raise DataError(f"{misplaced[0]}: has no meaning {'with' if live else 'without'} --live")
@@ -109,6 +117,7 @@ def bench(
             features=features,
             config=config,
             usd_per_unit=_worth(usd_per_unit),
+            paraphrases=paraphrases,
         )
         sweep = _swept(plan, out, workers or os.cpu_count() or 1, engine, quiet=as_json)
     if as_json:

@@ -101,4 +101,6 @@ def test_optimality_agrees_with_a_loop_over_queries(found):
         (optimal_accuracy, earned, counted),
         (optimal_cost, least, paid),
     ):
-        assert measure(rewards, costs, choice) == pytest.approx(part / whole if whole else NAN, abs=1e-9, nan_ok=True)
+        assert measure(rewards, costs, choice) == pytest.approx(
+            part / whole if whole else NAN, rel=1e-9, abs=1e-9, nan_ok=True
+        )

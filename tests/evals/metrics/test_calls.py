@@ -66,20 +66,22 @@ def test_the_curve_agrees_with_the_papers_sums(found):
             tied = [strong - weak for gain, weak, strong in found if gain == level]
             sent = min(left, Fraction(len(tied)))
             total, left = total + sent * Fraction(sum(tied), len(tied)), left - sent
-        assert value == pytest.approx(float(total / gap), abs=1e-9)
+        assert value == pytest.approx(float(total / gap), rel=1e-9, abs=1e-9)
 
 
 @given(queries, st.randoms())
 def test_the_order_of_queries_does_not_matter(found, dice):
     other = dice.sample(found, len(found))
-    assert apgr(gap_recovered(*columns(found))) == pytest.approx(apgr(gap_recovered(*columns(other))), abs=1e-9)
+    assert apgr(gap_recovered(*columns(found))) == pytest.approx(
+        apgr(gap_recovered(*columns(other))), rel=1e-9, abs=1e-9
+    )
 
 
 @given(queries)
 def test_the_opposite_router_recovers_what_is_left(found):
     gain, weak, strong = columns(found)
     both = apgr(gap_recovered(gain, weak, strong)) + apgr(gap_recovered(-gain, weak, strong))
-    assert both == pytest.approx(1.0, abs=1e-9)
+    assert both == pytest.approx(1.0, rel=1e-9, abs=1e-9)
 
 
 @given(queries, st.floats(0, 1), st.floats(0, 1))
@@ -136,7 +138,7 @@ def test_by_thresholds_agrees_with_routellms_apgr(n, seed):
     gain, weak, strong = dice.permutation(n).astype(np.float64), dice.random(n), dice.random(n)
     area = sum((b[0] - a[0]) * (a[1] + b[1]) / 200 for a, b in pairwise(routellm_points(gain, weak, strong, 10)))
     low, high = 100 * weak.mean(), 100 * strong.mean()
-    assert apgr_by_thresholds(gain, weak, strong) == pytest.approx((area - low) / (high - low), abs=1e-9)
+    assert apgr_by_thresholds(gain, weak, strong) == pytest.approx((area - low) / (high - low), rel=1e-9, abs=1e-9)
 
 
 def test_calls_by_thresholds_are_interpolated():

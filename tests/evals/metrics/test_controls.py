@@ -24,7 +24,7 @@ def test_it_is_the_mean_over_all_orders(data, n):
     rewards = data.draw(arrays(np.float64, (n, 3), elements=st.floats(0, 1)))
     choice = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
     dealt = [rewards[np.arange(n), list(order)].mean() for order in permutations(choice)]
-    assert shuffled(choice, rewards) == pytest.approx(np.mean(dealt), abs=1e-9)
+    assert shuffled(choice, rewards) == pytest.approx(np.mean(dealt), rel=1e-9, abs=1e-9)
 
 
 def test_one_expert_earns_its_mean():

@@ -83,7 +83,7 @@ def test_the_frontier_is_what_the_best_pairs_reach(found):
     x, y = frontier(*columns(found))
     for cost, _ in found:
         reached = height(found, cost, max(quality for paid, quality in found if paid <= cost))
-        assert np.interp(cost, x, y) == pytest.approx(reached, abs=1e-9)
+        assert np.interp(cost, x, y) == pytest.approx(reached, rel=1e-9, abs=1e-9)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 100)), min_size=3, max_size=12, unique_by=lambda p: p[0]))
@@ -95,7 +95,7 @@ def test_aiq_agrees_with_router_bench(counted):
     corners = [*rising, (heights[-1][0], rising[-1][1])]
     area = sum((right - left) * (before + after) / 2 for (left, before), (right, after) in pairwise(corners))
     low, high = found[0][0], found[-1][0]
-    assert aiq(*columns(found), low, high) * (high - low) / high == pytest.approx(area / high, abs=1e-9)
+    assert aiq(*columns(found), low, high) * (high - low) / high == pytest.approx(area / high, rel=1e-9, abs=1e-9)
 
 
 def test_the_cost_to_reach_a_quality_is_read_off_the_frontier():
@@ -133,7 +133,9 @@ def test_hypervolume_agrees_with_inclusion_and_exclusion(found, reference_cost, 
         height = max((quality for cost, quality in found if cost <= left), default=0.0)
         area += (right - left) * max(0.0, height - reference_quality)
     box = reference_cost * (1 - reference_quality)
-    assert hypervolume(*columns(found), reference_cost, reference_quality) == pytest.approx(area / box, abs=1e-9)
+    assert hypervolume(*columns(found), reference_cost, reference_quality) == pytest.approx(
+        area / box, rel=1e-9, abs=1e-9
+    )
 
 
 @given(points, st.tuples(st.floats(0.01, 10), st.floats(0, 1)))

@@ -20,9 +20,9 @@ def test_by_hand():
 
 @given(means, means, means)
 def test_they_agree_with_differences_over_what_is_compared_with(reward, other, best):
-    assert gain_at_random(reward, other) == pytest.approx((reward - other) / other, abs=1e-9)
-    assert gain_at_best(reward, other) == pytest.approx((reward - other) / other, abs=1e-9)
-    assert gap_at_oracle(reward, best) == pytest.approx((best - reward) / best, abs=1e-9)
+    assert gain_at_random(reward, other) == pytest.approx((reward - other) / other, rel=1e-9, abs=1e-9)
+    assert gain_at_best(reward, other) == pytest.approx((reward - other) / other, rel=1e-9, abs=1e-9)
+    assert gap_at_oracle(reward, best) == pytest.approx((best - reward) / best, rel=1e-9, abs=1e-9)
 
 
 def test_nothing_is_a_share_of_nothing():

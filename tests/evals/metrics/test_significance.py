@@ -17,8 +17,8 @@ NAN = float("nan")
 def test_p_is_that_of_the_paired_t_test(found):
     differences = np.array(found, dtype=np.float32) / 8
     expected = stats.ttest_1samp(differences.astype(np.float64), 0.0).pvalue
-    assert p_value(differences) == pytest.approx(expected, abs=1e-9)
-    assert p_value(-differences) == pytest.approx(expected, abs=1e-9)
+    assert p_value(differences) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert p_value(-differences) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_p_is_near_that_of_flipping_signs():

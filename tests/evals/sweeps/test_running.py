@@ -1,5 +1,6 @@
 """A sweep over small outcome files: what is measured, resumed, and left on disk."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -114,6 +115,16 @@ def test_seeds_deal_the_same_queries_into_other_folds(data, tmp_path):
     first, second = (found.tested[Setting("mine", seed=seed)] for seed in (0, 1))
     assert first.table.queries != second.table.queries
     assert sorted(first.table.queries) == sorted(second.table.queries)
+
+
+def test_choices_that_flip_when_a_query_is_put_in_other_words_are_counted(data, tmp_path):
+    sums = [outcome.query for outcome in specialists() if outcome.group == "sums"][:20]
+    flipped = [{"query": query, "paraphrase": f"Tell me a poem about winter and {i}"} for i, query in enumerate(sums)]
+    kept = [{"query": query, "paraphrase": query.replace("What is", "Say what is")} for query in sums]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*flipped[:10], *kept[10:])))
+    found = sweep(data, tmp_path / "out", paraphrases=tmp_path / "p.jsonl")
+    assert row_of(found, "linear").paraphrase_flip_rate == 0.5
+    assert row_of(sweep(data, tmp_path / "plain"), "linear").paraphrase_flip_rate is None
 
 
 def test_a_fleet_is_a_choice_of_experts(data, tmp_path):
