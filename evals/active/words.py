@@ -1,7 +1,7 @@
 """A verdict in words, for people who didn't read the statistics.
 
 sentences(verdict, Names(("small", "large"), ("law", "math")), delta=0.05, about="all queries like these")
-# ("best: large", "this is about all queries like these, and wrong at most 5 times in 100")
+# ("best: large", "this is about all queries like these, and what is decided is wrong at most 5 times in 100")
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Names:
 def sentences(verdict: Verdict, names: Names, *, delta: float, about: str) -> tuple[str, ...]:
     """Lines. about: the queries that the verdict is about, as a phrase."""
     found = _ranking(verdict, names) if verdict.goal == "ranking" else _best(verdict, names)
-    sure = f"this is about {about}, and wrong at most {100 * delta:g} times in 100"
+    sure = f"this is about {about}, and what is decided is wrong at most {100 * delta:g} times in 100"
     return (*crossing_sentences(verdict.crossings, names), *found, sure)
 
 

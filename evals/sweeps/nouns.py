@@ -77,8 +77,9 @@ class Tested:
 
     @property
     def has_costs(self) -> bool:
-        """Whether some are known of every expert: one without would count as free."""
-        return not bool(np.isnan(self.trained_cents).any())
+        """Whether some are known of every expert, for one without would count as free, and they differ."""
+        known = not np.isnan(self.trained_cents).any()
+        return bool(known and np.ptp(self.trained_cents) > 0.0)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ def sweep_table(rows: Sequence[Row]) -> str:
     fleets = list(dict.fromkeys(row.fleet for row in rows))
     tables = [_table([row for row in rows if row.fleet == fleet]) for fleet in fleets]
     if len(tables) == 1:
-        return tables[0]
-    return "\n".join(f"**{fleet}**\n\n{table}" for fleet, table in zip(fleets, tables, strict=True))
+        return f"{tables[0]}\n"
+    return "\n".join(f"**{fleet}**\n\n{table}\n" for fleet, table in zip(fleets, tables, strict=True))
 
 
 def _table(rows: Sequence[Row]) -> str:

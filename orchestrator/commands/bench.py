@@ -48,22 +48,26 @@ def bench(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--data", metavar="F...", help="Outcome files, or names of data sets. Default: all that are known."
+            "--data",
+            metavar="F...",
+            help="Outcome files, or names of data sets in $SWITCHYARD_DATA. Default: all there.",
         ),
     ] = None,
-    routers: Annotated[str | None, typer.Option(metavar="a,b", help="Types. Default: all that learn.")] = None,
+    routers: Annotated[
+        str | None, typer.Option(metavar="a,b", help="Types, as auto,linear,knn. Default: all that learn.")
+    ] = None,
     fleets: Annotated[
         list[str] | None, typer.Option("--fleet", metavar="NAME=a,b", help="Only these experts; may be repeated.")
     ] = None,
     lambdas: Annotated[
         str | None, typer.Option(metavar="0,1", help="Reward given up per US cent. Default: ten, from 0 to 100.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
-    folds: Annotated[int, typer.Option(min=2, help="Where a file has no split of its own.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="How often it is done, with other folds and draws.")] = 1,
+    folds: Annotated[int, typer.Option(min=2, help="Of cross-validation, where a file has no split of its own.")] = 5,
     adversaries: Annotated[
         str | None, typer.Option(metavar="a,b", help="Attacks to measure under as well, or 'all'.")
     ] = None,
-    features: Annotated[str | None, typer.Option(help="As of `switchyard train`.")] = None,
+    features: Annotated[str | None, typer.Option(help="What texts are read with, as of `switchyard train`.")] = None,
     paraphrases: Annotated[
         Path | None, typer.Option(metavar="F", help="JSON lines of query and paraphrase, to see which choices flip.")
     ] = None,
@@ -273,7 +277,7 @@ def _print(sweep: Sweep) -> None:
                     "" if line.reward is None else f"{line.reward:.3f}",
                     f"{line.gain.mean:+.4f}",
                     f"{line.gain.low:+.4f} to {line.gain.high:+.4f}",
-                    "" if line.p_value is None else f"{line.p_value:.3f}",
+                    "" if line.p_value is None else "<0.001" if line.p_value < 0.001 else f"{line.p_value:.3f}",
                 )
                 for line in lines
             ],

@@ -59,9 +59,13 @@ def print_against(against: Against, name: str) -> None:
     chosen = [(expert, f"{count:,}", f"{known.unsupported.get(expert, 0):,}") for expert, count in known.chosen.items()]
     print_table(("it would have chosen", "decisions", "nothing known of"), chosen)
     typer.echo(
-        f"\neffective sample size: {known.effective_sample_size:,.0f} of {compared.n:,}, largest weight {known.max_weight:.3g}\n"
-        f"decisions needed to show {compared.smallest:g}: {compared.num_needed:,} (these would: {compared.power:.0%})"
+        f"\neffective sample size: {known.effective_sample_size:,.0f} of {compared.n:,}, largest weight {known.max_weight:.3g}"
     )
+    if compared.verdict != "not enough data":
+        typer.echo(
+            f"decisions needed to show a difference of {compared.smallest:g}, four times in five: {compared.num_needed:,} "
+            f"(these would: {compared.power:.0%})"
+        )
     for note in against.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{compared.verdict}: {compared.reason}")

@@ -49,7 +49,7 @@ def measured(rewards, *, groups=None, costs=None, cents_per_unit=None, weights=N
         cents_per_unit,
         np.ones(n, dtype=np.float32) if weights is None else np.array(weights, dtype=np.float32),
         np.nanmean(rewards, axis=0, keepdims=True),
-        np.full((1, k), np.nan if costs is None else 0.0, dtype=np.float32),
+        np.full((1, k), np.nan, np.float32) if costs is None else table.costs.mean(axis=0, keepdims=True),
         np.zeros(n, dtype=np.intp),
     )
 

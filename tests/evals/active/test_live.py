@@ -178,7 +178,7 @@ async def test_the_command_prints_a_table_or_json(tmp_path):
     assert parrot.split()[:3] == ["parrot", "8", "1.000"]
     assert mute.split()[:3] == ["mute", "8", "0.000"]
     assert verdict == "best: parrot"
-    assert about == "this is about all queries like these, and wrong at most 5 times in 100"
+    assert about == "this is about all queries like these, and what is decided is wrong at most 5 times in 100"
     assert calls == "16 calls, 16 of them made now; 0.0000 USD in all"
     told = json.loads((await switchyard(*command, "--json", cwd=tmp_path)).out)
     assert (told["decided"], told["num_asked"], told["experts"][1]["num_unusable"]) == (True, 0, 8)

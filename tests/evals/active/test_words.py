@@ -13,7 +13,7 @@ def said(verdict):
 def test_the_best_expert_is_named_and_how_sure_that_is():
     assert said(Verdict("best", standing=((1,),))) == (
         "best: large",
-        "this is about all queries like these, and wrong at most 5 times in 100",
+        "this is about all queries like these, and what is decided is wrong at most 5 times in 100",
     )
 
 
