@@ -19,7 +19,7 @@ def write_whole(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             writer(file)
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no half a file; what was raised goes on
             Path(file.name).unlink()
             raise
     Path(file.name).chmod(0o644)
