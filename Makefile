@@ -23,8 +23,8 @@ run: setup  ## serve the shipped fleet on port 8700
 test: $(VENV)/.dev weights  ## the tests
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.dev weights  ## the slow ones too
-	$(BIN)/python -m pytest -m ''
+test-all: $(VENV)/.dev weights  ## the slow ones too, and property tests on new examples
+	$(BIN)/python -m pytest --hypothesis-profile=default -m ''
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)
