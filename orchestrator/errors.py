@@ -16,7 +16,8 @@
     │   ├── BodyTooLarge    413
     │   └── RateLimited     429     carries the seconds to wait
     ├── ExpertError                 one attempt at one expert failed; the fallback decides what follows
-    │   └── ExpertRejected          the expert says the request itself is wrong
+    │   ├── ExpertRejected          the expert says the request itself is wrong
+    │   └── NoQuorum                too few of a panel's members answered
     ├── AllExpertsFailed    502
     ├── NoCapacity          503
     └── DeadlineExceeded    504
@@ -27,6 +28,7 @@ clients: they never hold a key, a path of this machine or an upstream's address.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 FailureKind = Literal[
@@ -40,6 +42,7 @@ FailureKind = Literal[
     "malformed",  # HTML, half a JSON, a body that is not what was asked for
     "not_loaded",  # its weights could not be brought into memory
     "truncated",  # a stream that stopped without its end
+    "no_quorum",  # a panel, too few of whose members answered
 ]
 
 
@@ -192,6 +195,18 @@ class ExpertRejected(ExpertError):
         self.status = status
         self.code = code
         self.param = param
+
+    @property
+    def retryable(self) -> bool:
+        return False
+
+
+class NoQuorum(ExpertError):
+    """Too few of a panel's members answered. causes: what was raised by those that did not; None where nothing was."""
+
+    def __init__(self, message: str, *, causes: Sequence[SwitchyardError | None] = (), panel: str = "") -> None:
+        super().__init__(panel, "no_quorum", message)
+        self.causes = tuple(causes)
 
     @property
     def retryable(self) -> bool:

@@ -4,8 +4,8 @@
     reply.body                    # or: async for block in reply.events
 
 What is here is the order of things. Feasibility, scores and ranking are in `planning.py`, leases and fallback in
-`dispatch.py`, cascades in `cascading.py`, panels in `convening.py`, the record in `recording.py`. It knows neither HTTP nor
-which engine runs.
+`dispatch.py`, cascades in `cascading.py`, adaptive depth in `deepening.py`, the record in `recording.py`; a panel is an expert
+like any other (`orchestrator/aggregators/panel.py`). It knows neither HTTP nor which engine runs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from orchestrator.aggregators.convening import Convener
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.routing.cascading import Cascader
+from orchestrator.routing.deepening import Deepener
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.planning import Planner
 from orchestrator.routing.recording import close_decision, note_overhead, open_decision, settle
@@ -64,7 +64,7 @@ class Pipeline:
         planner: Planner,
         dispatcher: Dispatcher,
         cascader: Cascader,
-        convener: Convener,
+        deepener: Deepener,
         scheduler: Scheduler,
         record: Callable[[Decision], None],
     ) -> None:
@@ -72,7 +72,7 @@ class Pipeline:
         self._planner = planner
         self._dispatcher = dispatcher
         self._cascader = cascader
-        self._convener = convener
+        self._deepener = deepener
         self._scheduler = scheduler
         self._shadows = Shadows(record)
 
@@ -83,10 +83,7 @@ class Pipeline:
             fleet = self._fleet()
             route = fleet.resolve(query)
             decision.policy = route.policy_name
-            if route.panel is not None:
-                answer, lease = await self._convener.convene(query, fleet, route, decision), None
-            else:
-                answer, lease = await self._ask(query, fleet, route, decision)
+            answer, lease = await self._ask(query, fleet, route, decision)
         except BaseException as error:  # a cancelled request is recorded as well
             self._close(query, decision, error)
             raise
@@ -103,8 +100,9 @@ class Pipeline:
         while True:
             plan = await self._planner.plan(query, fleet, route, decision)
             self._shadows.start(query, fleet, route, decision)
-            if plan.rungs:
-                answer, held = await self._cascader.ask(query, fleet, route, plan, decision)
+            if plan.rungs or plan.gate:
+                holder = self._deepener if plan.gate else self._cascader
+                answer, held = await holder.ask(query, fleet, route, plan, decision)
                 self._planner.stayed(query, str(decision.expert))
                 return answer, held
             answer, lease = await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
@@ -124,9 +122,6 @@ class Pipeline:
         fleet = self._fleet()
         route = fleet.resolve(query)
         decision.policy = route.policy_name
-        if route.panel is not None:
-            self._convener.seat(query, fleet, route, decision)
-            return decision
         plan = await self._planner.plan(query, fleet, route, decision)
         decision.waits_s = self._scheduler.waits(decision.plan)
         decision.expert = plan.rungs[0] if plan.rungs else bind(plan.choices, decision.waits_s, plan.mu)
@@ -158,7 +153,7 @@ class Pipeline:
 
 
 def _nothing(failure: BaseException | None) -> None:
-    """A panel's members have given their leases back by themselves, as has whoever's answer was held."""
+    """Whoever's answer was held has given the lease back."""
 
 
 class Events:

@@ -22,7 +22,6 @@ import psutil
 import uvloop
 from watchfiles import awatch
 
-from orchestrator.aggregators.convening import Convener
 from orchestrator.config import Config
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
@@ -39,9 +38,9 @@ from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
-from orchestrator.routing.asking import Asker
 from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.cascading import Cascader
+from orchestrator.routing.deepening import Deepener
 from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.judging import Judge
 from orchestrator.routing.learning import Learner
@@ -86,13 +85,12 @@ class Service:
         self.learner = Learner(ledger, fleet=lambda: self.fleet)
         dice = random.Random()
         dispatcher = Dispatcher(scheduler, dice)
-        asker = Asker(dispatcher, scheduler)
         self.pipeline = Pipeline(
             fleet=lambda: self.fleet,
-            planner=Planner(ledger, Sessions(), dice, Assessor(asker)),
+            planner=Planner(ledger, Sessions(), dice, Assessor(dispatcher.asker)),
             dispatcher=dispatcher,
-            cascader=Cascader(dispatcher, Judge(asker)),
-            convener=Convener(dispatcher, scheduler),
+            cascader=Cascader(dispatcher, Judge(dispatcher.asker)),
+            deepener=Deepener(dispatcher),
             scheduler=scheduler,
             record=self._record,
         )

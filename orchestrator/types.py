@@ -11,17 +11,25 @@ Not here: anything that parses, sends, waits or stores.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from orchestrator.routing.colleagues import QueryColleagues
 
 Kind = Literal["chat", "completion", "embedding", "rerank"]
 Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
+Progress = Literal["comments", "reasoning"]
+"""How a stream tells what goes on before the answer: in SSE comments, which clients skip, or as the reasoning they show."""
 STREAMED: tuple[Kind, ...] = ("chat", "completion")
 """The kinds whose answers can be streams; `stream` means nothing to the others."""
-Mode = Literal["one", "cascade", "panel"]
-Purpose = Literal["answer", "sample", "check", "assessment"]
-"""What an expert is asked for: an answer; one of several, to see whether they agree; what it thinks of an answer, or of a query."""
+Mode = Literal["one", "cascade", "adaptive", "panel"]
+Purpose = Literal["answer", "sample", "check", "assessment", "deliberation", "aggregation", "panel"]
+"""What an expert is asked for: an answer; one of several, to see whether they agree; what it thinks of an answer, or of a query; a
+turn in a discussion or a step on the way; one answer of many. `panel` is the panel itself, whose attempt spans its members'."""
+Messages = Sequence[Mapping[str, Any]]
+"""OpenAI's chat messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ ANONYMOUS = Caller()
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """The optional `switchyard` object of a request body."""
+    """The optional `switchyard` object of a request body. max_calls: how many experts a panel may ask, for this request."""
 
     experts: tuple[str, ...] | None = None
     max_cost_usd: float | None = None
@@ -48,6 +56,8 @@ class RequestOptions:
     collection: str | None = None
     session: str | None = None
     explain: bool = False
+    max_calls: int | None = None
+    progress: Progress = "comments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Query:
     max_tokens: what was asked for, or the default reserve. num_answers: how many are asked for, to all inputs together.
     session: which conversation it belongs to; it stays with its expert if it `continues` one that was answered before.
     tool_loop: a tool's result came after the last answer, so the conversation can't change its expert.
+    tell: takes a line about how it is getting on, where somebody waits to hear it.
     """
 
     id: str
@@ -79,6 +90,7 @@ class Query:
     tool_loop: bool = False
     other_prompt_tokens: int = 0
     num_answers: int = 1
+    tell: Callable[[str], None] | None = None
 
     @property
     def stream(self) -> bool:
@@ -99,12 +111,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One expert's share of a query. `endpoint` is set for experts that hold weights."""
+    """One expert's share of a query. `endpoint` is set for experts that hold weights, `colleagues` for those made of others."""
 
     kind: Kind
     body: Mapping[str, Any]
     deadline: float
     endpoint: Endpoint | None = None
+    colleagues: QueryColleagues | None = None
 
     @property
     def stream(self) -> bool:
@@ -145,7 +158,7 @@ class Attempt:
     """One try at one expert. `outcome` is `ok`, `cancelled`, `rejected` or an `errors.FailureKind`; times are seconds.
 
     wait_s: before the expert was asked: in its queue, for its weights to load, and for the back-off after a failure.
-    cost_usd: by the expert's prices. Samples are taken, and queries assessed, at the same time; all else comes one after another.
+    began_s: when the wait began, in seconds since the request came. cost_usd: by the expert's prices.
     """
 
     expert: str
@@ -155,6 +168,16 @@ class Attempt:
     message: str = ""
     cost_usd: float = 0.0
     purpose: Purpose = "answer"
+    began_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What was said on the way to a panel's answer. round: `answers`, `judge` and the like, as the aggregator calls it."""
+
+    round: str
+    expert: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +199,7 @@ class Decision:
     artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
     infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
-    experts assess the query, what each found (`routers/families/self_select.py`).
+    experts assess the query, what each found (`routers/families/self_select.py`). transcript: what a panel's members said.
     """
 
     id: str
@@ -211,6 +234,7 @@ class Decision:
     shadow: ShadowScores | None = None
     confidence: dict[str, float] = field(default_factory=dict)
     assessments: dict[str, dict[str, float]] = field(default_factory=dict)
+    transcript: list[Statement] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,21 +81,33 @@ def save_artifact(
 
     Raises ArtifactError when `folder` holds anything that is no artifact.
     """
-    require_replaceable(folder)
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     body: dict[str, Any] = {"format": FORMAT, "experts": list(router.experts_), "router": _state(router, "", tensors)}
     body |= {"costs": None if costs is None else asdict(costs), "metrics": dict(metrics or {})}
-    weights = save_tensors(tensors)
-    body["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    fingerprint = _fingerprint(body)
+    return write_folder(folder, body, tensors, {CARD: card})
+
+
+def write_folder(
+    folder: Path,
+    body: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray[Any, Any]],
+    texts: Mapping[str, str],
+) -> str:
+    """Write `config.json` of `body`, `weights.safetensors` and `texts` by file name; returns the fingerprint.
+
+    The folder appears whole, perhaps in the place of an artifact that is there. Raises ArtifactError as `require_replaceable`.
+    """
+    require_replaceable(folder)
+    weights = save_tensors(dict(tensors))
+    sealed = {**body, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    fingerprint = _fingerprint(sealed)
     folder.parent.mkdir(parents=True, exist_ok=True)
     written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         (written / WEIGHTS).write_bytes(weights)
-        (written / CONFIG).write_text(
-            json.dumps({**body, "fingerprint": fingerprint}, indent=1) + "\n", encoding="utf-8"
-        )
-        (written / CARD).write_text(card, encoding="utf-8")
+        config = json.dumps({**sealed, "fingerprint": fingerprint}, indent=1)
+        for name, text in {CONFIG: f"{config}\n", **texts}.items():
+            (written / name).write_text(text, encoding="utf-8")
         written.chmod(0o755)
         _take_place(written, folder)
     finally:
@@ -109,7 +121,7 @@ def load_artifact(folder: Path, *, encoders: Sequence[Encoder] = (), experts: Se
     Raises ArtifactError for a folder that is missing, damaged, of another format, or learned with another encoder.
     """
     body = _read_config(folder / CONFIG)
-    tensors = _read_tensors(folder / WEIGHTS, body.weights_sha256)
+    tensors = read_tensors(folder / WEIGHTS, body.weights_sha256)
     try:
         router = _restored(body.router, tensors, encoders, experts)
         costs = None if body.costs is None else TypeAdapter(CostModel).validate_python(body.costs)
@@ -189,23 +201,32 @@ def _plain(value: Any, name: str, tensors: dict[str, np.ndarray[Any, Any]]) -> A
 
 
 def _read_config(path: Path) -> _Config:
+    body = read_body(path, "a trained router", "train the router again")
+    try:
+        return TypeAdapter(_Config).validate_python(body)
+    except ValidationError as exc:
+        raise ArtifactError(f"{path}: is not what was expected: {_first(exc)}") from exc
+
+
+def read_body(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    """What a `config.json` says, fingerprint included. kind: what the folder should hold. remedy: against another format.
+
+    Raises ArtifactError.
+    """
     try:
         body = json.loads(path.read_bytes())
     except OSError as exc:
-        raise ArtifactError(f"{path}: can't be read ({exc.strerror}); expected the folder of a trained router") from exc
+        raise ArtifactError(f"{path}: can't be read ({exc.strerror}); expected the folder of {kind}") from exc
     except (ValueError, RecursionError) as exc:
         raise ArtifactError(f"{path}: damaged: expected a JSON object, got broken JSON ({exc})") from exc
     if not isinstance(body, dict) or "format" not in body:
         raise ArtifactError(f"{path}: is no artifact's: expected a JSON object with 'format'")
     if body["format"] != FORMAT:
-        raise ArtifactError(f"{path}: has format {body['format']!r}, expected {FORMAT}: train the router again")
+        raise ArtifactError(f"{path}: has format {body['format']!r}, expected {FORMAT}: {remedy}")
     stated = body.pop("fingerprint", None)
     if stated != _fingerprint(body):
         raise ArtifactError(f"{path}: damaged: its content does not match its fingerprint {stated!r}")
-    try:
-        return TypeAdapter(_Config).validate_python({**body, "fingerprint": stated})
-    except ValidationError as exc:
-        raise ArtifactError(f"{path}: is not what was expected: {_first(exc)}") from exc
+    return {**body, "fingerprint": stated}
 
 
 def _first(exc: ValidationError) -> str:
@@ -213,7 +234,8 @@ def _first(exc: ValidationError) -> str:
     return f"'{'.'.join(map(str, error['loc']))}': {error['msg']}"
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, np.ndarray[Any, Any]]:
+def read_tensors(path: Path, sha256: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors of a `weights.safetensors` whose hash is known. Raises ArtifactError."""
     try:
         data = path.read_bytes()
         if (found := hashlib.sha256(data).hexdigest()) != sha256:

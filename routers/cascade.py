@@ -41,6 +41,12 @@ def climb(plan: Plan, cents: Mapping[str, float], *, judgeable: Collection[str],
     return replace(plan, rungs=rungs, reason=f"{first} is asked first, at {cents[first]:.4g} US cents")
 
 
+def retry(plan: Plan, most: int) -> Plan:
+    """The plan as a cascade of its `most` best experts in their order; as it is where there is nobody else to ask."""
+    rungs = tuple(choice.expert for choice in plan.choices[:most])
+    return replace(plan, rungs=rungs) if len(rungs) > 1 else plan
+
+
 def is_sure(confidence: float | None, threshold: float) -> bool:
     """Whether an answer stands. One whose confidence is not known does not."""
     return confidence is not None and confidence >= threshold
@@ -75,7 +81,7 @@ def fit_threshold(
         raise ValueError("no query to fit a threshold to, expected at least one")
     if (quality is None) == (budget is None):
         raise ValueError("expected either a quality or a budget")
-    thresholds, rewards, costs, escalated = _curve(confidence, weak, strong, weak_cents, strong_cents)
+    thresholds, rewards, costs, escalated = threshold_curve(confidence, weak, strong, weak_cents, strong_cents)
     feasible = rewards >= quality - 1e-9 if quality is not None else costs <= (budget or 0.0) + 1e-9
     if not feasible.any():
         best = f"a mean reward of {rewards.max():.4f}" if quality is not None else f"{costs.min():.4g} US cents a query"
@@ -85,10 +91,10 @@ def fit_threshold(
     return FittedThreshold(*(float(column[chosen]) for column in (thresholds, rewards, costs, escalated)))
 
 
-def _curve(
+def threshold_curve(
     confidence: FloatArray, weak: FloatArray, strong: FloatArray, weak_cents: FloatArray, strong_cents: FloatArray
 ) -> tuple[_Array, _Array, _Array, _Array]:
-    """Thresholds, and with each of them mean reward, mean cost and the share that is escalated.
+    """Thresholds, and with each of them mean reward, mean cost and the share that is escalated; arrays as of `fit_threshold`.
 
     A threshold lies half-way between two confidences, so that it doesn't hang on the last digit of one.
     """

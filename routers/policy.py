@@ -66,8 +66,9 @@ class Plan:
     """Feasible experts, best first before waits, and why.
 
     ranking: the experts before exploration. draw: the one that exploration put first, if it did. ties: those it drew from.
-    explore: the probability of drawing. rungs: in a cascade, who is asked one after another until one is sure. stays: it is the
-    conversation's expert that comes first, not the one with the best scores.
+    explore: the probability of drawing. rungs: in a cascade, who is asked one after another until one is sure. gate: who is
+    asked at once, to see whether they agree. stays: it is the conversation's expert that comes first, not the one with the best
+    scores.
     """
 
     choices: tuple[Choice, ...]
@@ -78,6 +79,7 @@ class Plan:
     ties: tuple[str, ...] = ()
     explore: float = 0.0
     rungs: tuple[str, ...] = ()
+    gate: tuple[str, ...] = ()
     stays: bool = False
 
 

@@ -11,11 +11,10 @@ import builtins
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any
 
 from routers.base import Encoder, ExpertCard, Router
+from routers.parameters import checked_parameters
 
 GIVEN = ("experts", "encoder", "tagger", "assess")
 """What a router is handed by whoever makes it. Every other argument of a constructor is a parameter, with a JSON value."""
@@ -48,7 +47,6 @@ ROUTERS: dict[str, str] = {
     "factorization": "routers.families.factorization:FactorizationRouter",
 }
 """Where each type's class is."""
-_FINITE = ConfigDict(allow_inf_nan=False)
 
 
 def router_class(type: str) -> builtins.type[Router]:
@@ -65,26 +63,9 @@ def make_router(
 ) -> Router:
     """A router that is not fitted yet. Raises ValueError for an unknown type, a wrong parameter, or a missing encoder."""
     router: Callable[..., Router] = router_class(type)
-    arguments = _checked(type, router, parameters)
+    arguments = checked_parameters(f"a router of type '{type}'", router, parameters, given=GIVEN)
     if "encoder" in inspect.signature(router).parameters:
         if encoder is None:
             raise ValueError(f"a router of type '{type}' needs an encoder")
         arguments["encoder"] = encoder
     return router(experts=tuple(experts), **arguments)
-
-
-def _checked(type: str, router: Callable[..., Router], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with the types that the constructor declares."""
-    hints = get_type_hints(router.__init__, include_extras=True)
-    accepted = {name: hint for name, hint in hints.items() if name not in (*GIVEN, "return")}
-    checked = {}
-    for name, value in parameters.items():
-        if name not in accepted:
-            known = ", ".join(accepted) or "none"
-            raise ValueError(f"unknown parameter '{name}' of a router of type '{type}', which accepts: {known}")
-        try:
-            checked[name] = TypeAdapter(accepted[name], config=_FINITE).validate_python(value)
-        except ValidationError as exc:
-            reason = exc.errors()[0]["msg"]
-            raise ValueError(f"parameter '{name}' of a router of type '{type}': {reason}, got {value!r}") from exc
-    return checked

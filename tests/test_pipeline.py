@@ -14,7 +14,6 @@ from orchestrator.errors import (
     ContextTooLong,
     DeadlineExceeded,
     ExpertError,
-    ExpertRejected,
     Forbidden,
     RateLimited,
     RequestError,
@@ -391,7 +390,7 @@ async def test_a_panel_answers_as_one_and_its_members_are_recorded(tmp_path):
             assert await text_of(await service.pipeline.answer(query)) == "4"
             decision = await recorded(service, query)
             assert decision.mode == "panel"
-            assert {a.expert for a in decision.attempts} == {"calculator", "echo"}
+            assert {a.expert for a in decision.attempts if a.purpose == "answer"} == {"calculator", "echo"}
         assert all(status.leases == 0 for status in service.scheduler.status())
 
 
@@ -409,7 +408,7 @@ async def test_a_panel_completes_a_text_and_embeds_none(tmp_path):
     async with service_of(tmp_path, ECHO, panels={"one": {"experts": ["echo"]}}) as service:
         reply = await service.pipeline.answer(make_query("completion", {"model": "panel/one", "prompt": "once upon"}))
         assert json.loads(reply.body)["choices"][0]["text"] == "once upon"
-        with pytest.raises(ExpertRejected, match="one prompt at a time"):
+        with pytest.raises(RequestError, match="one prompt at a time"):
             await service.pipeline.answer(make_query("completion", {"model": "panel/one", "prompt": ["a", "b"]}))
         with pytest.raises(RequestError, match="a panel answers in words"):
             await service.pipeline.answer(make_query("embedding", {"model": "panel/one", "input": "a"}))
@@ -458,7 +457,7 @@ async def test_a_key_limits_panels_too(tmp_path):
             await service.pipeline.answer(chat_query(model="panel/both", caller=caller(policies=frozenset({"auto"}))))
         mine = caller("echo", policies=frozenset({"panel/both"}))
         reply = await service.pipeline.answer(chat_query("Hello", model="panel/both", caller=mine))
-        assert [attempt.expert for attempt in reply.decision.attempts] == ["echo"]
+        assert [attempt.expert for attempt in reply.decision.attempts] == ["echo", "panel/both"]
         assert (await service.pipeline.route(chat_query(model="panel/both", caller=mine))).plan == ("echo",)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from evals.live.http import Http
 from evals.live.served import Served
 from evals.tasks.base import Measured, Said
-from orchestrator.aggregators.convening import answer_text
+from orchestrator.experts.envelope import answer_text
 from orchestrator.errors import GatewayError
 from orchestrator.labelling.asking import NOT_ITS_KIND
 from orchestrator.labelling.journal import Entry, Journal

@@ -1,25 +1,29 @@
-"""What an aggregator is: several answers to one question in, one answer out.
+"""What an aggregator is: a sitting of several experts in, one answer out.
 
-    combined = await make_aggregator("vote").combine("6 x 7?", [MemberAnswer("a", "42"), MemberAnswer("b", "It is 42.")])
+    combined = await make_aggregator("vote").combine(table)
     combined.text, combined.who                   # ('42', ('a', 'b'))
 
-Members are the experts of a panel. Asking them, and waiting for them, is in `orchestrator/aggregators/panel.py`.
+Members are the experts of a panel. How they are reached, and what that may cost, is `table.py`'s; a panel as an expert of the
+fleet is in `panel.py`; what aggregators there are, in `registry.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.errors import SwitchyardError
+from orchestrator.types import Messages
 
+if TYPE_CHECKING:
+    from orchestrator.aggregators.table import Table
 
 @dataclass(frozen=True, slots=True)
 class MemberAnswer:
     """What one expert said. error: why there is nothing usable, if so; cause: what was raised, if anything was.
 
-    elapsed_s: seconds since the panel was asked.
+    elapsed_s: seconds it took, waiting included. finish_reason: the expert's own (`length`: cut off).
     """
 
     expert: str
@@ -27,6 +31,7 @@ class MemberAnswer:
     error: str | None = None
     elapsed_s: float = 0.0
     cause: SwitchyardError | None = None
+    finish_reason: str | None = None
 
     @property
     def usable(self) -> bool:
@@ -34,21 +39,41 @@ class MemberAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Final:
+    """The answer is what `expert` says to `messages`, which is streamed as it is written.
+
+    max_tokens, temperature: None is what the client asked for.
+    """
+
+    expert: str
+    messages: Messages
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Combined:
-    """The panel's answer. who: the experts it rests on. why: in a few words. missing: members that said nothing usable, and why."""
+    """The panel's answer. who: the experts it rests on. why: in a few words.
+
+    final: who writes the answer, where it is not `text` already; `text` then is what stands if that fails.
+    pieces: the answer as it is made here, piece by piece, where it is no single expert's; made from scratch by each call.
+    """
 
     text: str
     who: tuple[str, ...]
     why: str
-    missing: Mapping[str, str] = field(default_factory=dict)
+    final: Final | None = None
+    pieces: Callable[[], AsyncGenerator[str, None]] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Aggregator(Protocol):
-    """One narrow verb. Async, because some ask an expert themselves."""
+    """One narrow verb. Stateless: all that belongs to one request is in the table."""
 
-    eager: bool
-    """Class attribute: whether a quorum is enough, so that nobody waits for the other members."""
+    async def combine(self, table: Table) -> Combined:
+        """One answer. Asks the members, in as many rounds as it takes.
 
-    async def combine(self, question: str, completions: Sequence[MemberAnswer]) -> Combined:
-        """One answer from at least one. completions: usable ones only, in the order of the panel's members."""
+        Experts that fail are not raised here, they are answers that are not usable; `NoQuorum` is, by `table.answers`, when too
+        few members say anything.
+        """
         ...

@@ -1,18 +1,18 @@
-"""The first usable answer to arrive. What a panel is for when speed or a spare matters, and the baseline of the others.
+"""The first usable answers to arrive: as soon as a quorum has spoken, the quickest of them stands.
 
-await First().combine(question, completions)
+    Combined(text="42", who=("calculator",), why="calculator answered first")
+
+What a panel is for when speed or a spare matters, and the baseline of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from orchestrator.aggregators.base import Combined, MemberAnswer
+from orchestrator.aggregators.base import Combined
+from orchestrator.aggregators.table import Table
 
 
 class First:
-    eager = True
-
-    async def combine(self, question: str, completions: Sequence[MemberAnswer]) -> Combined:
-        first = min(completions, key=lambda completion: completion.elapsed_s)
+    async def combine(self, table: Table) -> Combined:
+        answers = await table.answers(enough=table.quorum)
+        first = min(answers, key=lambda answer: answer.elapsed_s)
         return Combined(first.text, (first.expert,), f"{first.expert} answered first")

@@ -1,92 +1,137 @@
-"""Asks the members of a panel at once, waits for as many as its aggregator needs, and combines what they said.
+"""A panel as an expert of the fleet: it is asked like any other, and asks its members.
 
-    combined = await run_panel(spec, "What is 6 x 7?", ask, make_aggregator(spec.aggregator))
+    panels:
+      council: {experts: [small, large], aggregator: synthesis, judge: large, budget: {calls: 4, usd: 0.01}}
 
-`ask` answers for one expert, or raises `SwitchyardError`; the pipeline hands it in, so that nothing here knows leases or HTTP.
+    answer = await Panel(spec, aggregator).answer(call)           # call.colleagues reaches the members
+
+Members that can't serve the request are left out, with the reason. What it costs is what its members cost. An answer that one
+expert writes at the end is streamed as it is written; any other is streamed when it is known. Not here: how members are asked
+(`table.py`), and how their answers become one.
 """
 
 from __future__ import annotations
 
-import asyncio
+import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from orchestrator.aggregators.base import Aggregator, Combined, MemberAnswer
-from orchestrator.config import PanelSpec
-from orchestrator.errors import (
-    AllExpertsFailed,
-    DeadlineExceeded,
-    NoCapacity,
-    RateLimited,
-    RequestError,
-    SwitchyardError,
-)
+from orchestrator.aggregators.base import Aggregator, Combined
+from orchestrator.aggregators.budget import Budget, BudgetSpent
+from orchestrator.aggregators.table import Table
+from orchestrator.config import JUDGE_AUTO, PanelExpert, PanelSpec
+from orchestrator.errors import ExpertError, NoQuorum, SwitchyardError
+from orchestrator.experts.inputs import question_of
+from orchestrator.experts.prompted import under_name
+from orchestrator.experts.render import piecewise_answer, text_answer
+from orchestrator.types import Answer, Call
 
-Ask = Callable[[str], Awaitable[MemberAnswer]]
-
-
-async def run_panel(spec: PanelSpec, question: str, ask: Ask, aggregator: Aggregator) -> Combined:
-    """The combined answer, once a quorum has spoken (an eager aggregator), all have, or `timeout_s` is over.
-
-    Members that are still at it then are cancelled. Without a quorum of usable answers it raises what the others failed of, if
-    that is one thing (the request itself, rate limits, the deadline, a shutdown), and `AllExpertsFailed` if it isn't.
-    """
-    enough = spec.quorum if aggregator.eager else len(spec.experts)
-    members = await _ask_all(spec, ask, enough)
-    usable = [member for member in members if member.usable]
-    missing = {member.expert: member.error or "an empty answer" for member in members if not member.usable}
-    if len(usable) < spec.quorum:
-        causes = [member.cause for member in members if not member.usable]
-        raise _common(causes) or AllExpertsFailed(_no_quorum(spec, len(usable), missing))
-    return replace(await aggregator.combine(question, usable), missing=missing)
+_NOT_FOR_A_WRITER = ("messages", "prompt", "model", "echo", "suffix", "best_of")
+"""What of the client's body an expert is not told that writes the panel's answer."""
 
 
-async def _ask_all(spec: PanelSpec, ask: Ask, enough: int) -> list[MemberAnswer]:
-    """One entry per member, in the panel's order, when `enough` of them are usable or the time is over."""
-    until = time.monotonic() + spec.timeout_s
-    tasks = [asyncio.create_task(_ask_one(ask, expert)) for expert in spec.experts]
-    pending = set(tasks)
-    try:
-        while pending and _num_usable(tasks) < enough and (left_s := until - time.monotonic()) > 0:
-            _, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    late = "was not waited for" if _num_usable(tasks) >= enough else f"no answer within {spec.timeout_s:g} s"
-    return [
-        MemberAnswer(expert, "", late) if task.cancelled() else task.result()
-        for expert, task in zip(spec.experts, tasks, strict=True)
-    ]
+class Panel:
+    """spec: the panel among the fleet's experts. ability: measured accuracy of experts as aggregators, by name."""
+
+    def __init__(self, spec: PanelExpert, aggregator: Aggregator, ability: Mapping[str, float] | None = None) -> None:
+        self._spec = spec
+        self._aggregator = aggregator
+        self._ability = ability or {}
+
+    async def answer(self, call: Call) -> Answer:
+        """The panel's answer. Raises `NoQuorum`, and `ExpertRejected` for more than one prompt."""
+        assert call.colleagues is not None, "a panel is asked through the dispatcher"
+        question = question_of(call, self._spec.name)
+        table = await self._table(call, question)
+        try:
+            combined = await self._aggregator.combine(table)
+        except NoQuorum as error:
+            error.expert = self._spec.name
+            raise
+        return await self._deliver(call, combined, table)
+
+    async def _table(self, call: Call, question: str) -> Table:
+        """Who sits at it: the members that can serve this request, as many as the quorum at least."""
+        assert call.colleagues is not None
+        panel, colleagues = self._spec.panel, call.colleagues
+        members = colleagues.seated(self._spec)
+        if len(members) < panel.quorum:
+            raise NoQuorum(f"{len(members)} of {len(panel.experts)} members can serve this", panel=self._spec.name)
+        options, limit = colleagues.query.options, panel.budget
+        usd = min((each for each in (limit.usd, options.max_cost_usd) if each is not None), default=None)
+        calls = min((each for each in (limit.calls, options.max_calls) if each is not None), default=None)
+        return Table(
+            colleagues,
+            call,
+            question,
+            members,
+            judge=self._judge(members),
+            budget=Budget(calls=calls, usd=usd, within=colleagues.budget),
+            dice=random.Random(colleagues.query.id),
+            quorum=panel.quorum,
+            timeout_s=panel.timeout_s,
+            until=None if limit.seconds is None else time.monotonic() + limit.seconds,
+            router=panel.router,
+        )
+
+    def _judge(self, members: Sequence[str]) -> str:
+        """Who aggregates: whom the panel names, else whoever was measured to do it best, else its first member."""
+        panel = self._spec.panel
+        if panel.judge != JUDGE_AUTO:
+            return panel.judge
+        measured = [name for name in members if name in self._ability]
+        return max(measured, key=lambda name: self._ability[name], default=members[0])
+
+    async def _deliver(self, call: Call, combined: Combined, table: Table) -> Answer:
+        """The answer in the form that was asked for. Where its writer fails before the first word, what there is stands."""
+        assert call.colleagues is not None
+        note = ""
+        if combined.final is not None:
+            try:
+                return await self._written(call, combined, table)
+            except (SwitchyardError, BudgetSpent) as error:
+                if not combined.text.strip():
+                    raise _as_no_quorum(error, self._spec.name) from error
+                note = f"; {combined.final.expert} could not write it: {error}"
+        call.colleagues.conclude(_reason(self._spec.panel, combined, table) + note)
+        if combined.pieces is not None:
+            return await piecewise_answer(call, self._spec.name, combined.pieces(), call.colleagues.usage)
+        return text_answer(call, self._spec.name, combined.text, call.colleagues.usage)
+
+    async def _written(self, call: Call, combined: Combined, table: Table) -> Answer:
+        """What the final expert writes, live if a stream was asked for."""
+        final, colleagues = combined.final, call.colleagues
+        assert final is not None and colleagues is not None
+        asked = {name: value for name, value in call.body.items() if name not in _NOT_FOR_A_WRITER}
+        body: dict[str, Any] = {**asked, "messages": list(final.messages)}
+        for name, value in (("max_tokens", final.max_tokens), ("temperature", final.temperature)):
+            if value is not None:
+                body[name] = value
+        spent = colleagues.usage
+        live = call.stream and call.kind == "chat"
+        body = body if live else {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+        with table.reserve(final.expert, body):
+            if live:
+                answer = await colleagues.open(final.expert, body, purpose="aggregation", budget=table.budget)
+                colleagues.conclude(_reason(self._spec.panel, combined, table))
+                return await under_name(answer, self._spec.name, spent)
+            heard = await colleagues.ask(final.expert, body, purpose="aggregation", budget=table.budget)
+        if not heard.text.strip():
+            raise ExpertError(final.expert, "malformed", "an empty answer")
+        colleagues.conclude(_reason(self._spec.panel, combined, table))
+        return text_answer(call, self._spec.name, heard.text, colleagues.usage)
 
 
-async def _ask_one(ask: Ask, expert: str) -> MemberAnswer:
-    began = time.monotonic()
-    try:
-        answer = await ask(expert)
-    except SwitchyardError as error:
-        answer = MemberAnswer(expert, "", error.message, cause=error)
-    return replace(answer, elapsed_s=time.monotonic() - began)
+def _as_no_quorum(error: SwitchyardError | BudgetSpent, panel: str) -> NoQuorum:
+    """Nobody is left to write the answer, and there is none to fall back on."""
+    cause = error if isinstance(error, SwitchyardError) else None
+    return NoQuorum(f"nobody could write the answer: {error}", causes=(cause,), panel=panel)
 
 
-def _num_usable(tasks: Sequence[asyncio.Task[MemberAnswer]]) -> int:
-    """How many are done with a usable answer. Raises what a member raised that is no failure of an expert."""
-    return sum(task.done() and not task.cancelled() and task.result().usable for task in tasks)
-
-
-def _common(causes: Sequence[SwitchyardError | None]) -> SwitchyardError | None:
-    """The error that stands for all of them. One that ran out of time speaks for a request that has none left."""
-    for cause in causes:
-        if isinstance(cause, DeadlineExceeded):
-            return cause
-    for kind in (RateLimited, NoCapacity, RequestError):
-        alike = [cause for cause in causes if isinstance(cause, kind)]
-        if alike and len(alike) == len(causes):
-            return alike[0]
-    return None
-
-
-def _no_quorum(spec: PanelSpec, num_usable: int, missing: dict[str, str]) -> str:
-    reasons = "; ".join(f"{expert}: {why}" for expert, why in missing.items())
-    return f"{num_usable} of {len(spec.experts)} members answered, and {spec.quorum} are needed ({reasons})"
+def _reason(panel: PanelSpec, combined: Combined, table: Table) -> str:
+    """How the answer came about, and why members are missing from it."""
+    reason = f"{panel.aggregator}: {combined.why}; rests on {', '.join(combined.who)}"
+    if table.missing:
+        reason += f"; without {', '.join(f'{expert} ({why})' for expert, why in table.missing.items())}"
+    return reason

@@ -1,24 +1,79 @@
-"""The one list of aggregators: a name in `panels.*.aggregator`, and what makes the aggregator it stands for.
+"""The one list of aggregators: a name in `panels.*.aggregator`, and the class that it stands for, imported when it is asked for.
 
-    aggregator = make_aggregator("vote")
+    aggregator = make_aggregator("synthesis", parameters={"layers": 2}, base_dir=Path("."))
 
-A new aggregator is one module, and one line here (a function that imports it, if it is heavy).
+A new aggregator is one module, one line here, and its prompts in a folder of its name (`orchestrator/prompts/`). The parameters of
+its constructor are keys of the panel in `experts.yaml`; `prompts` is handed in, and relative paths count from the YAML's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from orchestrator.aggregators.base import Aggregator
-from orchestrator.aggregators.first import First
-from orchestrator.aggregators.vote import Vote
 from orchestrator.errors import ConfigError
+from orchestrator.prompts import read_prompts
+from routers.parameters import checked_parameters
 
-AGGREGATORS: dict[str, Callable[[], Aggregator]] = {"first": First, "vote": Vote}
+GIVEN = ("prompts",)
+
+AGGREGATORS: dict[str, str] = {
+    "first": "orchestrator.aggregators.first:First",
+    "vote": "orchestrator.aggregators.vote:Vote",
+    "best_of": "orchestrator.aggregators.best_of:BestOf",
+    "synthesis": "orchestrator.aggregators.synthesis:Synthesis",
+    "council": "orchestrator.aggregators.council:Council",
+    "debate": "orchestrator.aggregators.debate:Debate",
+    "discussion": "orchestrator.aggregators.discussion:Discussion",
+    "multi_expert": "orchestrator.aggregators.multi_expert:MultiExpert",
+    "conductor": "orchestrator.aggregators.conductor:Conductor",
+    "chain": "orchestrator.aggregators.chain:Chain",
+    "cascade": "orchestrator.aggregators.cascade:Cascade",
+    "fusion_of_experts": "orchestrator.aggregators.fusion_of_experts:FusionOfExperts",
+    "medprompt": "orchestrator.aggregators.medprompt:Medprompt",
+    "logits": "orchestrator.aggregators.logits:Logits",
+    "dynamic_logits": "orchestrator.aggregators.dynamic_logits:DynamicLogits",
+    "contrast": "orchestrator.aggregators.contrast:Contrast",
+}
+"""Where each aggregator's class is."""
 
 
-def make_aggregator(name: str) -> Aggregator:
-    """Raises `ConfigError` that lists the known ones."""
+def make_aggregator(
+    name: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    prompts: Path | None = None,
+    base_dir: Path = Path(),
+) -> Aggregator:
+    """The aggregator with its parameters. prompts: a folder that replaces some of its prompts.
+
+    Raises `ConfigError` for an unknown name, which lists the known ones, for a parameter that its constructor does not take, and
+    for what the constructor can't use.
+    """
+    made_by, arguments = checked(name, parameters or {})
+    for key, value in arguments.items():
+        if isinstance(value, Path):
+            arguments[key] = base_dir / value
+    texts = read_prompts(name, prompts and base_dir / prompts)
+    if "prompts" in inspect.signature(made_by).parameters:
+        arguments["prompts"] = texts
+    try:
+        return made_by(**arguments)
+    except (ValueError, OSError) as exc:
+        raise ConfigError(str(exc)) from exc
+
+
+def checked(name: str, parameters: Mapping[str, Any]) -> tuple[type[Aggregator], dict[str, Any]]:
+    """The class of an aggregator and its parameters, as its constructor declares them. Raises `ConfigError`."""
     if name not in AGGREGATORS:
         raise ConfigError(f"'{name}' is no aggregator; expected one of {', '.join(AGGREGATORS)}")
-    return AGGREGATORS[name]()
+    module, _, class_name = AGGREGATORS[name].partition(":")
+    made_by: type[Aggregator] = getattr(importlib.import_module(module), class_name)
+    try:
+        return made_by, checked_parameters(f"the aggregator '{name}'", made_by, parameters, given=GIVEN)
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from exc

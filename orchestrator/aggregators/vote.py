@@ -1,66 +1,74 @@
-"""A vote over final answers: what most members conclude, in the words of the first of them.
+"""A vote over final answers: what most members conclude, in the words of the strongest of them.
 
-    await Vote().combine("6 x 7?", [MemberAnswer("a", "42"), MemberAnswer("b", "The answer is 42."), MemberAnswer("c", "48")])
+    aggregator: vote                    # every member has one vote
+    router: support                     # its votes weigh what this router expects of it on the query
 
 For questions whose answer is a number, a letter or a few words (self-consistency, arXiv 2203.11171, over models rather than
-samples). A text that ends in none of these agrees only with the same text. Ties go to the earlier member.
+samples). A weight is the log-odds of being right (Nitzan & Paroush 1982: optimal for members that err independently), by the
+panel's router, which knows how each does on this kind of query. A text that ends in no short answer agrees only with the same
+text. Ties go to the earlier member.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from fractions import Fraction
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
+from orchestrator.aggregators.table import Table
+from routers.data.answers import final_answer
 
-MAX_SHORT_WORDS = 8
-MAX_SHORT_CHARS = 200
-
-_MARKED = (
-    re.compile(r"\\boxed\{([^{}]+)\}"),
-    re.compile(r"####\s*(.+)"),
-    re.compile(r"\banswer\b[^.:=\n]{0,40}?(?:\bis\b|[:=])[\s:*]*(.+?)(?=\.\s|$)", re.IGNORECASE | re.MULTILINE),
-)
-_LETTER = re.compile(r"(?:option|choice)?\s*\(?([a-z])(?:\)|[.:](?=\s)|$)", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\$?(?:\d+/[1-9]\d*|\d[\d,]*(?:\.\d+)?)")
+FLOOR = 0.05
+"""No member is taken to be right, or wrong, more surely than this leaves; a weight is never below that of this chance."""
 
 
 class Vote:
-    eager = False
-
-    async def combine(self, question: str, completions: Sequence[MemberAnswer]) -> Combined:
-        camps: dict[str, list[str]] = {}
-        for completion in completions:
-            camps.setdefault(final_answer(completion.text), []).append(completion.expert)
-        winner = max(camps, key=lambda answer: len(camps[answer]))
-        text = next(completion.text for completion in completions if final_answer(completion.text) == winner)
-        why = f"{len(camps[winner])} of {len(completions)} agree"
-        return Combined(text, tuple(camps[winner]), why)
+    async def combine(self, table: Table) -> Combined:
+        answers = await table.answers()
+        return elect(answers, await table.scores())
 
 
-def final_answer(text: str) -> str:
-    """What a text concludes in, so written that equal conclusions are equal: a number, a letter, a few words, or all of it."""
-    said = conclusion(text).strip(" \t*_`\"'.,;:!")
-    if not _is_short(said):
-        return " ".join(said.split())
-    if letter := _LETTER.match(said):
-        return letter[1].lower()
-    numbers = _NUMBER.findall(said)
-    if len(numbers) == 1:
-        return str(Fraction(re.sub(r"[$,]", "", numbers[0])))
-    words = re.findall(r"\w+", said.casefold())
-    return " ".join(word for word in words if word not in ("a", "an", "the"))
+@dataclass(frozen=True, slots=True)
+class Camp:
+    """Members who conclude alike. weight: of their votes together. spokesman: the strongest of them."""
+
+    answers: tuple[MemberAnswer, ...]
+    weight: float
+    spokesman: MemberAnswer
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        return tuple(answer.expert for answer in self.answers)
 
 
-def conclusion(text: str) -> str:
-    """What is marked as the answer, last mark first; else the last line, if it is short; else the whole text."""
-    for mark in _MARKED:
-        if found := mark.findall(text):
-            return str(found[-1])
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines and _is_short(lines[-1]) else text.strip()
+def elect(answers: Sequence[MemberAnswer], scores: Mapping[str, float]) -> Combined:
+    """The camp that weighs most. answers: at least one. scores: expected reward of each member, 0..1; none: all weigh the same."""
+    winner = camps(answers, scores)[0]
+    agree = f"{len(winner.answers)} of {len(answers)} agree"
+    return Combined(winner.spokesman.text, winner.who, agree + (", weighted" if scores else ""))
 
 
-def _is_short(text: str) -> bool:
-    return len(text) <= MAX_SHORT_CHARS and len(text.split()) <= MAX_SHORT_WORDS
+async def stand_in(table: Table, answers: Sequence[MemberAnswer], because: str) -> Combined:
+    """What stands where a judge should have decided and did not: a vote. because: what became of the judge."""
+    elected = elect(answers, await table.scores())
+    return replace(elected, why=f"{because}; {elected.why}")
+
+
+def camps(answers: Sequence[MemberAnswer], scores: Mapping[str, float]) -> list[Camp]:
+    """Who concludes alike, the heaviest camp first."""
+    weights = {answer.expert: log_odds(scores[answer.expert]) if answer.expert in scores else 1.0 for answer in answers}
+    alike: dict[str, list[MemberAnswer]] = {}
+    for answer in answers:
+        alike.setdefault(final_answer(answer.text), []).append(answer)
+    found = [
+        Camp(tuple(camp), sum(weights[a.expert] for a in camp), max(camp, key=lambda a: weights[a.expert]))
+        for camp in alike.values()
+    ]
+    return sorted(found, key=lambda camp: camp.weight, reverse=True)
+
+
+def log_odds(score: float) -> float:
+    """The weight of a vote that is right with probability `score`; small and positive for one that is as often wrong."""
+    clipped = min(max(score, FLOOR), 1 - FLOOR)
+    return max(math.log(clipped / (1 - clipped)), FLOOR)

@@ -18,6 +18,7 @@ import aiohttp
 
 from orchestrator.config import ExpertBase
 from orchestrator.types import Answer, Call
+from routers.base import Encoder
 
 
 class Expert(Protocol):
@@ -61,12 +62,14 @@ class Services:
     """What backends are given: one pooled HTTP session, where weights lie, and the other experts by name.
 
     weights: the local path of a spec's weights; raises `ConfigError` naming `switchyard pull` when they are not there yet.
+    encoders: what texts can be read with here.
     """
 
     http: aiohttp.ClientSession
     weights: Callable[[Any], Path]
     expert: Callable[[str], Expert]
     base_dir: Path
+    encoders: tuple[Encoder, ...] = ()
 
 
 class Backend(Protocol):

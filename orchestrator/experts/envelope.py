@@ -11,6 +11,7 @@ JSON or an HTML page is noticed. Not here: streams (`sse.py`), and what an error
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -108,3 +109,10 @@ def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
     if isinstance(calls, list):
         message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
     return {**choice, "delta": message}
+
+
+def answer_text(body: Mapping[str, Any]) -> str:
+    """What the first choice of a chat or plain completion says; empty when it says nothing."""
+    for choice in body.get("choices", ()):
+        return (choice.get("message") or {}).get("content") or choice.get("text") or ""
+    return ""

@@ -17,23 +17,19 @@ where `max_tokens` ends it; with `logprobs` this is how likely the model holds i
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import msgspec
-from yarl import URL
 
 from orchestrator.config import LlamaCppSpec
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Expert, ServerCommand, Services
-from orchestrator.experts.failures import from_exception
 from orchestrator.experts.folding import fold
 from orchestrator.experts.inputs import rejected
 from orchestrator.experts.llamacpp_server import Settings
+from orchestrator.experts.llamacpp_tokens import TokenModel
 from orchestrator.experts.served import ServedExpert, num_threads, python_server, require, served_expert
-from orchestrator.experts.session import Target, post
 from orchestrator.types import Answer, Call
 
 
@@ -87,23 +83,4 @@ class LlamaCpp:
     async def _tokens(self, call: Call, text: str) -> list[int]:
         if call.endpoint is None:
             raise ExpertError(self._name, "not_loaded", f"{self._name} is not in memory")
-        url = URL(f"{call.endpoint.base_url.removesuffix('/v1')}/tokenize")
-        headers = {"Authorization": f"Bearer {call.endpoint.token}", "Content-Type": "application/json"}
-        body = msgspec.json.encode({"content": text})
-        try:
-            async with asyncio.timeout(call.remaining_s):
-                response = await post(self._http, Target(url, headers), body, aiohttp.ClientTimeout())
-                try:
-                    return msgspec.json.decode(await response.content.read(), type=_Tokens).tokens
-                finally:
-                    response.close()
-        except (TimeoutError, aiohttp.ClientError) as exc:
-            raise from_exception(self._name, exc) from exc
-        except msgspec.DecodeError as exc:
-            raise ExpertError(self._name, "malformed", f"{self._name} could not read the text") from exc
-
-
-class _Tokens(msgspec.Struct):
-    """What llama.cpp's `/tokenize` answers."""
-
-    tokens: list[int]
+        return await TokenModel(self._name, call.endpoint, self._http, call.deadline).tokens(text)

@@ -1,88 +1,73 @@
-"""A system prompt over another expert, which answers with its own weights.
+"""A system prompt over another expert, which answers with its own weights; the prompt is given, or written for each query.
 
     experts:
       - {name: pirate, backend: persona, base: smollm2, system: You are a pirate.}
+      - {name: specialist, backend: persona, base: smollm2, identity: synthesised}
 
-The persona's prompt comes before the client's own system or developer message and is joined to it: many chat templates take one
-such message only. The base shares its place in memory with the persona (`spec.host`), and the answer carries the persona's name.
+With `identity: synthesised` the base first says who would answer the question best, shown examples of such identities, and then
+answers as that one (ExpertPrompting, arXiv 2305.14688). `system` stands before the identity, and both before what the client's
+system message says. Both calls are in the answer's usage. Where no identity comes about, it answers without, and the log says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
-from orchestrator.config import PersonaSpec
+from orchestrator.config import IDENTITY_TOKENS, PersonaSpec
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Expert, Services
-from orchestrator.experts.envelope import decode, encode, label
+from orchestrator.experts.envelope import answer_text
+from orchestrator.experts.inputs import last_user_text
 from orchestrator.experts.parameters import Parameters
-from orchestrator.experts.sse import data_of
-from orchestrator.types import Answer, Call
+from orchestrator.experts.prompted import NOTHING, ask_base, with_system
+from orchestrator.labelling.quoting import quoted, without_thinking
+from orchestrator.prompts import Prompts, read_prompts
+from orchestrator.types import Answer, Call, Usage
+
+logger = logging.getLogger(__name__)
 
 
 def make(spec: PersonaSpec, services: Services) -> Expert:
-    return Persona(spec, services.expert)
+    """Raises `ConfigError` when the folder `prompts` can't be used."""
+    folder = None if spec.prompts is None else services.base_dir / spec.prompts
+    return Persona(spec, services.expert, read_prompts("persona", folder))
 
 
 class Persona:
-    """Looks its base up for every call, so that it follows a reload. The time is kept by the base."""
+    """expert: finds the base. prompts: `identity` asks for an identity that suits `$question`."""
 
-    def __init__(self, spec: PersonaSpec, expert: Callable[[str], Expert]) -> None:
+    def __init__(self, spec: PersonaSpec, expert: Callable[[str], Expert], prompts: Prompts) -> None:
         self._spec = spec
         self._expert = expert
+        self._prompts = prompts
         self._parameters = Parameters(spec.name, spec.parameters)
-        self._label = label(spec.name)
 
     async def answer(self, call: Call) -> Answer:
-        """The base's answer under the persona's name; its errors count as the persona's."""
         body = self._parameters.apply(call.body)
-        body["messages"] = with_system(body["messages"], self._spec.system)
+        identity, spent = await self._identity(call) if self._spec.identity else ("", NOTHING)
+        if system := "\n\n".join(filter(None, (self._spec.system, identity))):
+            body["messages"] = with_system(body["messages"], system)
+        return await ask_base(self._spec, self._expert, replace(call, body=body), spent)
+
+    async def _identity(self, call: Call) -> tuple[str, Usage]:
+        """Who should answer, in half of the time there is, and what finding out has used; empty when that fails."""
+        question = last_user_text(call.body)
+        if not question:
+            return "", NOTHING
+        messages = self._prompts.messages("identity", question=quoted("question", question))
+        body = {"model": self._spec.base, "messages": messages, "max_tokens": IDENTITY_TOKENS, "temperature": 0}
+        deadline = time.monotonic() + call.remaining_s / 2
         try:
-            answer = await self._expert(self._spec.base).answer(replace(call, body=body))
+            answer = await self._expert(self._spec.base).answer(replace(call, body=body, deadline=deadline))
         except ExpertError as error:
-            error.expert = self._spec.name
-            raise
-        if answer.body is not None:
-            return replace(answer, body=_renamed(answer.body, self._label))
-        assert answer.events is not None
-        events = _renamed_events(answer.events, self._label)
-        await anext(events)
-        return replace(answer, events=events)
-
-
-def with_system(messages: Sequence[dict[str, Any]], system: str) -> list[dict[str, Any]]:
-    """The messages with `system` before everything a first system or developer message says."""
-    first = messages[0] if messages else {}
-    if first.get("role") not in ("system", "developer"):
-        return [{"role": "system", "content": system}, *messages]
-    said = first.get("content")
-    if isinstance(said, list):
-        return [{**first, "content": [{"type": "text", "text": system}, *said]}, *messages[1:]]
-    return [{**first, "content": f"{system}\n\n{said}" if said else system}, *messages[1:]]
-
-
-def _renamed(payload: bytes, name: msgspec.Raw) -> bytes:
-    envelope = decode(payload)
-    envelope["model"] = name
-    return encode(envelope)
-
-
-async def _renamed_events(events: AsyncGenerator[bytes, None], name: msgspec.Raw) -> AsyncGenerator[bytes, None]:
-    """The same blocks under another name, preceded by an empty one: once that was taken, closing this closes `events`."""
-    try:
-        yield b""
-        async for block in events:
-            yield b"".join(_renamed_event(event, name) for event in block.split(b"\n\n") if event)
-    finally:
-        await events.aclose()
-
-
-def _renamed_event(event: bytes, name: msgspec.Raw) -> bytes:
-    data = data_of(event)
-    if data in (b"", b"[DONE]"):
-        return event + b"\n\n"
-    return b"data: " + _renamed(data, name) + b"\n\n"
+            logger.warning("%s answers without an identity: %s", self._spec.name, error.message)
+            return "", NOTHING
+        identity = without_thinking(answer_text(msgspec.json.decode(answer.body or b"{}"))).strip()
+        if not identity:
+            logger.warning("%s answers without an identity: %s wrote none", self._spec.name, self._spec.base)
+        return identity, answer.usage

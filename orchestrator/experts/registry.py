@@ -24,6 +24,7 @@ BACKENDS: dict[str, str] = {
     "onnx": "orchestrator.experts.onnx",
     "sentence-transformers": "orchestrator.experts.sentence_transformers",
     "persona": "orchestrator.experts.persona",
+    "prompts": "orchestrator.experts.prompts",
     "function": "orchestrator.experts.function",
     "replay": "orchestrator.experts.replay",
     "echo": "orchestrator.experts.echo",

@@ -62,6 +62,45 @@ def text_answer(call: Call, expert: str, text: str, usage: Usage | None = None) 
     return _answer({**head, "choices": choices, "usage": _usage_object(usage)}, usage)
 
 
+async def piecewise_answer(call: Call, expert: str, pieces: AsyncGenerator[str, None], usage: Usage) -> Answer:
+    """The answer to a chat or completion call that comes piece by piece, as a stream where the call asks for one.
+
+    usage: filled in by whoever makes the pieces, who also heeds the call's limits. Returns when the first piece is there, and
+    raises what was raised before it.
+    """
+    if not call.stream:
+        said = _Text(["".join([piece async for piece in pieces])], "stop")
+        choices = [_choice(call, 0, said.words[0], said.finish_reason)]
+        return _answer({**_head(call, expert), "choices": choices, "usage": _usage_object(usage)}, usage)
+    first = await anext(pieces, "")
+    events = _live_events(call, _head(call, expert), first, pieces, usage)
+    return Answer(events=events, usage=usage)
+
+
+async def _live_events(
+    call: Call, head: dict[str, Any], first: str, pieces: AsyncGenerator[str, None], usage: Usage
+) -> AsyncGenerator[bytes, None]:
+    """One event per piece, as it comes; closing this closes `pieces`."""
+    is_chat, with_usage = call.kind == "chat", (call.body.get("stream_options") or {}).get("include_usage") is True
+    no_usage_yet = {"usage": None} if with_usage else {}
+
+    def event(piece: str, finish_reason: str | None, **delta: str) -> bytes:
+        said = {"delta": {**delta, "content": piece} if piece or delta else {}} if is_chat else {"text": piece}
+        choice = {"index": 0, "logprobs": None, "finish_reason": finish_reason, **said}
+        return _event({**head, "choices": [choice], **no_usage_yet})
+
+    try:
+        yield event(first, None, role="assistant") if is_chat else event(first, None)
+        async for piece in pieces:
+            yield event(piece, None)
+        yield event("", "stop")
+        if with_usage:
+            yield _event({**head, "choices": [], "usage": _usage_object(usage)})
+        yield DONE
+    finally:
+        await pieces.aclose()
+
+
 def embedding_answer(call: Call, expert: str, vectors: NDArray[np.float32], prompt_tokens: int) -> Answer:
     """The answer to an embeddings call. vectors: shape `(number of inputs, dimensions)`.
 

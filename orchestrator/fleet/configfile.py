@@ -20,8 +20,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from orchestrator.aggregators.registry import AGGREGATORS
-from orchestrator.config import Config, ExpertBase, LiteLLMSpec, LocalFile, OpenAISpec, ReplaySpec
+from orchestrator.aggregators.registry import AGGREGATORS, checked
+from orchestrator.config import (
+    Config,
+    ExpertBase,
+    LiteLLMSpec,
+    LocalFile,
+    OpenAISpec,
+    PersonaSpec,
+    PromptsSpec,
+    ReplaySpec,
+)
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configerrors import Loc, Problem, got, nearest, schema_problems
 from routers.encoders import HashedEncoder
@@ -135,6 +144,11 @@ def _unknown_names(config: Config, base_dir: Path) -> Iterator[Problem]:
         if panel.aggregator not in AGGREGATORS:
             text = f"got '{panel.aggregator}', {nearest(panel.aggregator, AGGREGATORS)}"
             yield Problem(("panels", name, "aggregator"), text)
+        else:
+            try:
+                checked(panel.aggregator, panel.parameters)
+            except ConfigError as exc:
+                yield Problem(("panels", name), exc.message)
 
 
 def _refusal(type: str, parameters: Mapping[str, Any]) -> str | None:
@@ -181,6 +195,10 @@ def _local_paths(spec: ExpertBase) -> Iterator[tuple[tuple[str, ...], Path]]:
             yield (key, "path"), value.path
     if isinstance(spec, ReplaySpec):
         yield ("answers",), spec.answers
+    if isinstance(spec, PromptsSpec):
+        yield ("artifact",), spec.artifact
+    if isinstance(spec, PersonaSpec) and spec.prompts is not None:
+        yield ("prompts",), spec.prompts
 
 
 class _Source:

@@ -58,7 +58,7 @@ def make_scorers(config: Config, encoders: FleetEncoders, base_dir: Path) -> Sco
         if spec.artifact is not None:
             _check_experts(name, base_dir / spec.artifact, config)
         for kind in get_args(Kind):
-            cards = tuple(expert_card(expert) for expert in config.experts if kind in expert.serves)
+            cards = tuple(expert_card(expert) for expert in config.routable if kind in expert.serves)
             names = tuple(card.name for card in cards)
             if cards and (name, names) not in made:
                 made[name, names] = _make_scorer(name, spec, cards, encoders, base_dir)
@@ -105,7 +105,7 @@ def _check_experts(name: str, folder: Path, config: Config) -> None:
         known = artifact_experts(folder)
     except ValueError as exc:
         raise ConfigError(f"routers.{name}: {exc}") from exc
-    if not set(known).intersection(config.by_name):
+    if not set(known).intersection(expert.name for expert in config.routable):
         raise ConfigError(
             f"routers.{name}: {folder}: was trained for {', '.join(known)}, of which this fleet has none; "
             f"expected some of {', '.join(config.by_name)}"

@@ -16,17 +16,20 @@ from pathlib import Path
 
 import aiohttp
 
+from orchestrator.aggregators.panel import Panel
+from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.config import (
+    PANEL_PREFIX,
     Config,
     ExpertBase,
     LiteLLMSpec,
     OpenAISpec,
-    PanelSpec,
+    PanelExpert,
     PolicySpec,
     Residency,
     ServedBase,
 )
-from orchestrator.errors import Forbidden, UnknownModel
+from orchestrator.errors import ConfigError, Forbidden, UnknownModel
 from orchestrator.experts.base import Expert, ServerCommand, Services
 from orchestrator.experts.registry import launch_command, make_expert
 from orchestrator.fleet.encoding import FleetEncoders
@@ -35,22 +38,20 @@ from orchestrator.fleet.weights import weights_path
 from orchestrator.scheduler.base import Place
 from orchestrator.types import Query
 
-PANEL_PREFIX = "panel/"
-
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request's `model` stands for: a policy over experts, a panel, or (with neither) one expert by name."""
+    """What a request's `model` stands for: a policy over experts, or (without one) an expert or a panel by name."""
 
     name: str
     experts: tuple[str, ...]
     policy: PolicySpec | None = None
-    panel: PanelSpec | None = None
+    is_panel: bool = False
 
     @property
     def policy_name(self) -> str:
         """What the record has as its policy: nothing for an expert called by its name."""
-        return self.name if self.policy or self.panel else ""
+        return self.name if self.policy or self.is_panel else ""
 
     @property
     def max_attempts(self) -> int:
@@ -59,7 +60,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Experts by name in the order of the YAML, a scorer per router and kind of request, and what `model` may say."""
+    """Experts by name in the order of the YAML, and after them the panels, as `panel/<name>`; a scorer per router and kind of
+    request, and what `model` may say."""
 
     config: Config
     specs: Mapping[str, ExpertBase]
@@ -78,12 +80,11 @@ class Fleet:
         model = query.model
         if (policy := self.policies.get(model)) is not None:
             _check_scope(query)
-            return Route(model, policy.experts or tuple(self.specs), policy=policy)
-        if model in self.specs:
-            return Route(model, (model,))
-        if model.startswith(PANEL_PREFIX) and (panel := self.config.panels.get(model.removeprefix(PANEL_PREFIX))):
-            _check_scope(query)
-            return Route(model, panel.experts, panel=panel)
+            return Route(model, policy.experts or tuple(self.config.by_name), policy=policy)
+        if (spec := self.specs.get(model)) is not None:
+            if spec.composite:
+                _check_scope(query)
+            return Route(model, (model,), is_panel=spec.composite)
         raise UnknownModel(f"the model '{model}' does not exist; GET /v1/models lists those that do", param="model")
 
 
@@ -96,12 +97,15 @@ def _check_scope(query: Query) -> None:
 def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, encoders: FleetEncoders) -> Fleet:
     """Make every expert, and fit or load every router. Blocks for as long as that takes. Raises `ConfigError`."""
     experts: dict[str, Expert] = {}
-    services = Services(http, partial(weights_path, base_dir=base_dir), experts.__getitem__, base_dir)
+    readers = tuple(encoders.by_expert.values())
+    services = Services(http, partial(weights_path, base_dir=base_dir), experts.__getitem__, base_dir, readers)
     for spec in config.experts:
         experts[spec.name] = make_expert(spec, services)
+    for name, panel in config.panel_experts.items():
+        experts[name] = make_panel(panel, base_dir)
     return Fleet(
         config=config,
-        specs=config.by_name,
+        specs={**config.by_name, **config.panel_experts},
         experts=experts,
         scorers=make_scorers(config, encoders, base_dir),
         policies=config.offered_policies,
@@ -109,9 +113,21 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
     )
 
 
+def make_panel(spec: PanelExpert, base_dir: Path) -> Expert:
+    """A panel with its aggregator. Raises `ConfigError` that names the panel."""
+    panel = spec.panel
+    try:
+        aggregator = make_aggregator(
+            panel.aggregator, parameters=panel.parameters, prompts=panel.prompts, base_dir=base_dir
+        )
+        return Panel(spec, aggregator)
+    except ConfigError as exc:
+        raise ConfigError(f"panels.{spec.name.removeprefix(PANEL_PREFIX)}: {exc.message}") from exc
+
+
 def make_places(fleet: Fleet) -> tuple[Place, ...]:
     """What the scheduler has to know of each expert."""
-    return tuple(_place(spec, fleet) for spec in fleet.config.experts)
+    return tuple(_place(spec, fleet) for spec in fleet.specs.values())
 
 
 def _place(spec: ExpertBase, fleet: Fleet) -> Place:

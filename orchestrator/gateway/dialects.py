@@ -25,7 +25,7 @@ from orchestrator.gateway.messages_answer import MessageEvents, error_body, mess
 from orchestrator.gateway.requests import query_of
 from orchestrator.gateway.responses_answer import ResponseEvents, response
 from orchestrator.gateway.responses_request import ResponsesRequest
-from orchestrator.gateway.surface import OPENAI, EventStream, explanation, sse, summary
+from orchestrator.gateway.surface import OPENAI, EventStream, explanation, progress_comment, sse, summary
 from orchestrator.types import Decision, Query
 
 
@@ -77,6 +77,9 @@ class ResponsesSurface:
         self._response.notice = explanation(decision) if query.options.explain else summary(decision)
         return b""
 
+    def progress(self, query: Query, note: str) -> bytes:
+        return progress_comment(note)
+
     def error(self, failure: Failure) -> bytes:
         return OPENAI.error(failure)
 
@@ -104,6 +107,9 @@ class MessagesSurface:
     def notice(self, query: Query, decision: Decision) -> bytes:
         self._message.notice = explanation(decision) if query.options.explain else summary(decision)
         return b""
+
+    def progress(self, query: Query, note: str) -> bytes:
+        return progress_comment(note)
 
     def error(self, failure: Failure) -> bytes:
         return msgspec.json.encode(self._error(failure))

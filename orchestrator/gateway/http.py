@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -56,6 +57,8 @@ class Request:
         "started",
         "status",
         "surface",
+        "notes",
+        "_on_note",
     )
 
     def __init__(self, context: GatewayContext, scope: Scope, receive: Receive, send: Send, surface: Surface) -> None:
@@ -69,6 +72,18 @@ class Request:
         self.decision_id: str | None = None
         self.started = False
         self.status = 499
+        self.notes: list[str] = []
+        self._on_note: Callable[[], None] | None = None
+
+    def tell(self, note: str) -> None:
+        """Keep a line about how the answer is getting on, and wake whoever passes it on."""
+        self.notes.append(note)
+        if self._on_note is not None:
+            self._on_note()
+
+    def on_note(self, call: Callable[[], None] | None) -> None:
+        """Who is called for every note from now on; None ends it."""
+        self._on_note = call
 
     @property
     def path_params(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from orchestrator.config import Config
+from orchestrator.config import Config, ExpertBase, PanelExpert
 from orchestrator.errors import UnknownModel
 from orchestrator.gateway.http import Request
 from orchestrator.types import Caller
@@ -76,11 +76,27 @@ def _models(config: Config, allowed: Set[str] | None) -> Iterator[Model]:
             context=spec.context,
         )
     for name, policy in config.offered_policies.items():
-        experts = [expert for expert in policy.experts or config.by_name if expert in allowed]
+        specs = {**config.by_name, **config.panel_experts}
+        experts = [expert for expert in policy.experts or config.by_name if _open(specs[expert], allowed)]
         if experts:
             shown = experts if policy.experts else None
             yield Model(id=name, owned_by="switchyard", kind="policy", created=_STARTED, experts=shown)
-    for name, panel in config.panels.items():
-        experts = [expert for expert in panel.experts if expert in allowed]
-        if len(experts) >= panel.quorum:
-            yield Model(f"panel/{name}", "switchyard", "panel", created=_STARTED, experts=experts)
+    for name, panel in config.panel_experts.items():
+        experts = [member.name for member in panel.members if _open(member, allowed)]
+        if len(experts) >= panel.panel.quorum:
+            yield Model(
+                id=name,
+                owned_by="switchyard",
+                kind="panel",
+                created=_STARTED,
+                description=panel.description,
+                capabilities=sorted(panel.capabilities),
+                experts=experts,
+            )
+
+
+def _open(spec: ExpertBase, allowed: Set[str]) -> bool:
+    """Whether an expert may answer, or enough of a panel's members."""
+    if isinstance(spec, PanelExpert):
+        return sum(_open(member, allowed) for member in spec.members) >= spec.panel.quorum
+    return spec.name in allowed

@@ -61,6 +61,7 @@ def query_of(request: Request, kind: Kind, body: dict[str, Any]) -> Query:
         timeout_s=request.context.config().gateway.request_timeout_s,
         caller=request.caller,
         session=request.header(b"x-session-id"),
+        tell=request.tell,
     )
 
 
@@ -72,10 +73,12 @@ def make_query(
     timeout_s: float,
     caller: Caller = ANONYMOUS,
     session: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Query:
     """`body`, which keeps everything but its `switchyard` object, as a query. Raises `RequestError` that names the field.
 
     received_at: on `time.monotonic()`. timeout_s: from then on. session: what the client calls it, outside of the body.
+    tell: takes lines about how a stream is getting on before it begins.
     """
     reader = READERS[kind]
     parsed, body = validated(reader.struct, body)
@@ -100,6 +103,7 @@ def make_query(
         tool_loop=features.tool_loop,
         other_prompt_tokens=features.other_prompt_tokens,
         num_answers=features.num_answers,
+        tell=tell if body.get("stream") is True else None,
     )
 
 

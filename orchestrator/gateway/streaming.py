@@ -11,7 +11,7 @@ A request that is answered at once pays for two timers and nothing else. The sha
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 
 from orchestrator.gateway.http import ClientGone, Header, Request
@@ -70,6 +70,7 @@ class Hold:
         self._query = query
         self._timer: asyncio.TimerHandle | None = None
         self._informer: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
 
     def __enter__(self) -> None:
         if self._query.stream:
@@ -82,16 +83,27 @@ class Hold:
             self._timer.cancel()
         if self._informer is not None:
             self._informer.cancel()
+            self._request.on_note(None)
 
     def _start(self) -> None:
         self._informer = asyncio.get_running_loop().create_task(self._inform())
 
     async def _inform(self) -> None:
         context = self._request.context
+        self._request.on_note(self._news.set)
         await self._request.start_stream(((b"x-switchyard-decision-id", self._query.id.encode()),))
         while True:
-            await self._request.send_block(comment(context.scheduler.position(self._query.id)))
-            await asyncio.sleep(context.comment_s)
+            self._news.clear()
+            told = progress(self._request, self._query)
+            await self._request.send_block(told or comment(context.scheduler.position(self._query.id)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), context.comment_s)
+
+
+def progress(request: Request, query: Query) -> bytes:
+    """What was noted since the last time, as the client wants to hear it; empty when nothing was."""
+    notes, request.notes = request.notes, []
+    return b"".join(request.surface.progress(query, note) for note in notes)
 
 
 def comment(position: Position | None) -> bytes:
@@ -105,6 +117,8 @@ async def send_events(request: Request, query: Query, decision: Decision, events
     """Send a stream but for its end (`Request.send_block(b"", more=False)`); the expert is aborted when this is cancelled."""
     async with aclosing(events), aclosing(request.surface.events(query, decision, events)) as blocks:
         notice = request.surface.notice(query, decision) if request.started or query.options.explain else b""
+        if query.options.progress == "reasoning":
+            notice += progress(request, query)
         async for block in blocks:
             if not request.started:
                 await request.start_stream(decision_headers(decision))

@@ -9,6 +9,7 @@ in `streaming.py`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterable, Awaitable
 from typing import Any, Protocol
 
@@ -43,6 +44,10 @@ class Surface(Protocol):
         """The SSE event that says which expert answers, sent first where headers can't say it, or `explain` is on."""
         ...
 
+    def progress(self, query: Query, note: str) -> bytes:
+        """How the answer is getting on, before it begins: an SSE comment, or reasoning where the API has such a thing."""
+        ...
+
     def error(self, failure: Failure) -> bytes:
         """The body of an error response."""
         ...
@@ -65,17 +70,16 @@ class OpenAISurface:
 
     def notice(self, query: Query, decision: Decision) -> bytes:
         """A chunk that adds nothing, so that clients which know no SSE event names can take it for one of the answer's."""
-        chat = query.kind == "chat"
-        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": "", "logprobs": None}
-        chunk = {
-            "id": decision.id,
-            "object": "chat.completion.chunk" if chat else "text_completion",
-            "created": int(decision.created_at),
-            "model": decision.expert or query.model,
-            "choices": [{"index": 0, **nothing, "finish_reason": None}],
-            "switchyard": explanation(decision) if query.options.explain else summary(decision),
-        }
-        return sse("switchyard", chunk)
+        nothing: dict[str, Any] = {"delta": {}} if query.kind == "chat" else {"text": "", "logprobs": None}
+        chunk = _chunk(query, decision.expert or query.model, nothing)
+        told = explanation(decision) if query.options.explain else summary(decision)
+        return sse("switchyard", chunk | {"switchyard": told})
+
+    def progress(self, query: Query, note: str) -> bytes:
+        if query.options.progress == "reasoning" and query.kind == "chat":
+            chunk = _chunk(query, query.model, {"delta": {"reasoning_content": note + "\n"}})
+            return b"data: %b\n\n" % msgspec.json.encode(chunk)
+        return progress_comment(note)
 
     def error(self, failure: Failure) -> bytes:
         return msgspec.json.encode(failure.body())
@@ -85,6 +89,22 @@ class OpenAISurface:
 
 
 OPENAI = OpenAISurface()
+
+
+def progress_comment(note: str) -> bytes:
+    """An SSE comment, which every client skips; one line, whatever the note holds."""
+    return b": %b\n\n" % " ".join(note.split()).encode()
+
+
+def _chunk(query: Query, model: str, choice: dict[str, Any]) -> dict[str, Any]:
+    """One of OpenAI's chunks, with the request's id."""
+    return {
+        "id": query.id,
+        "object": "chat.completion.chunk" if query.kind == "chat" else "text_completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [{"index": 0, **choice, "finish_reason": None}],
+    }
 
 
 def sse(event: str, data: Any) -> bytes:
@@ -127,4 +147,5 @@ def explanation(decision: Decision) -> dict[str, Any]:
         "cost_usd": decision.cost_usd,
         "confidence": decision.confidence,
         "assessments": decision.assessments,
+        "transcript": decision.transcript,
     }

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from orchestrator.errors import RequestError
-from orchestrator.types import RequestOptions
+from orchestrator.types import Progress, RequestOptions
 
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
@@ -33,11 +33,20 @@ class Switchyard(Struct, forbid_unknown_fields=True, rename={"lambda_": "lambda"
     collection: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     session: SessionName | None = None
     explain: bool = False
+    max_calls: Count | None = None
+    progress: Progress = "comments"
 
     def options(self) -> RequestOptions:
-        experts = None if self.experts is None else tuple(self.experts)
         return RequestOptions(
-            experts, self.max_cost_usd, self.lambda_, self.mu, self.collection, self.session, self.explain
+            experts=None if self.experts is None else tuple(self.experts),
+            max_cost_usd=self.max_cost_usd,
+            lambda_=self.lambda_,
+            mu=self.mu,
+            collection=self.collection,
+            session=self.session,
+            explain=self.explain,
+            max_calls=self.max_calls,
+            progress=self.progress,
         )
 
 

@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from orchestrator.aggregators.convening import answer_text
 from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec
+from orchestrator.experts.envelope import answer_text
 from orchestrator.errors import AllExpertsFailed, ExpertError, LabelError, RateLimited, RequestError
 from orchestrator.gateway.requests import make_query
 from orchestrator.labelling.journal import Entry, Journal
@@ -60,7 +60,8 @@ _SAME_MODEL = {
     "options",
     "base",
 }
-_SAME_MODEL |= {"system", "callable", "answers", "column", "parameters"}
+_SAME_MODEL |= {"system", "identity", "prompts", "artifact", "demonstrations", "prompt_tokens"}
+_SAME_MODEL |= {"callable", "answers", "column", "parameters"}
 
 Read = Callable[[bytes], str | float | None]
 

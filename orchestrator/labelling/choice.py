@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from string import ascii_uppercase
 
-from orchestrator.aggregators.vote import final_answer
 from orchestrator.labelling.base import Tools, needs_target
 from orchestrator.labelling.contains import spaced_words
 from orchestrator.labelling.queries import Item
+from routers.data.answers import final_answer
 
 _OPENING = re.compile(r"[\s*(\[]*([A-Za-z])[*)\]]*(?:[.):\]]|\s*\n)")
 _CALLED = re.compile(r"(?i:\b(?:answer|option|choice)\b(?:\s+is)?)[\s:*(]*([A-Z])\b(?!')")

@@ -2,7 +2,7 @@
 
     {"query": "What is the capital of Peru?", "target": "Lima"}           # "The answer is **Lima**." earns 1
 
-A long text's conclusion is what it marks as its answer, or its last short line (`orchestrator/aggregators/vote.py`). Not here:
+A long text's conclusion is what it marks as its answer, or its last short line (`routers/data/answers.py`). Not here:
 targets that may stand anywhere in a text (`contains`).
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.aggregators.vote import final_answer
 from orchestrator.labelling.base import Tools, needs_target
 from orchestrator.labelling.queries import Item
+from routers.data.answers import final_answer
 
 
 async def make(argument: str, tools: Tools) -> ExactGrader:

@@ -13,9 +13,9 @@ import math
 import re
 from collections.abc import Mapping
 
-from orchestrator.aggregators.vote import conclusion
 from orchestrator.labelling.base import Tools, needs_target
 from orchestrator.labelling.queries import Item
+from routers.data.answers import conclusion
 
 RELATIVE_TOLERANCE = 1e-6
 _NUMBER = re.compile(

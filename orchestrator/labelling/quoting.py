@@ -18,9 +18,9 @@ AS_DATA = (
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
-def quoted(label: str, text: str) -> str:
-    """`text` between tags that it can't contain."""
-    name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+def quoted(label: str, text: str, name: str | None = None) -> str:
+    """`text` between tags that it can't contain. name: of the tags, if it isn't to be a hash of the text."""
+    name = name or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"<{label} {name}>\n{text}\n</{label} {name}>"
 
 

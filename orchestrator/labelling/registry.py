@@ -37,14 +37,20 @@ def reward_names() -> str:
 
 
 async def make_grader(reward: str, tools: Tools) -> Grader:
-    """The grader behind a reward's name. Raises `LabelError` that lists the known ones, and what making it raises."""
+    """The grader behind a reward's name. Raises what `check_reward` raises, and what making it raises."""
+    check_reward(reward)
+    name, _, argument = reward.partition(":")
+    if name != "dmoerm" and (tools.weights or tools.pairs):
+        raise LabelError("weights and pairs are for the reward dmoerm:EXPERT only")
+    grader: Grader = await import_module(GRADERS[name]).make(argument, tools)
+    return grader
+
+
+def check_reward(reward: str) -> None:
+    """Raises `LabelError` that lists the known ones unless there is such a reward."""
     name, colon, argument = reward.partition(":")
     if name not in GRADERS:
         raise LabelError(f"'{name}' is no reward; expected one of {reward_names()}")
     if (name in ARGUMENTS) != bool(argument) or (colon and not argument):
         wanted = f"{name}:{ARGUMENTS[name]}" if name in ARGUMENTS else name
         raise LabelError(f"'{reward}' is no reward; expected {wanted}")
-    if name != "dmoerm" and (tools.weights or tools.pairs):
-        raise LabelError("weights and pairs are for the reward dmoerm:EXPERT only")
-    grader: Grader = await import_module(GRADERS[name]).make(argument, tools)
-    return grader

@@ -70,9 +70,9 @@ async def label(service: Service, job: Job, watch: Watch = unwatched) -> Report:
         experts = text_experts(asker, service, job.experts)
         grader = await make_grader(job.reward, Tools(asker, job.weights, job.pairs))
         check_items(grader, items, job.queries)
-        asking = _steps("asking", len(items) * len(experts), asker, watch)
+        asking = steps("asking", len(items) * len(experts), asker, watch)
         collected = await collect(asker, service.fleet.specs, items, experts, job.settings, asking)
-        graded = await grade(grader, items, collected, _steps("grading", len(items), asker, watch))
+        graded = await grade(grader, items, collected, steps("grading", len(items), asker, watch))
         outcomes = list(_outcomes(items, collected, graded))
         if outcomes:
             _write(job.out, outcomes)
@@ -91,7 +91,7 @@ def text_experts(asker: Asker, service: Service, named: Sequence[str] | None) ->
     """Those named, or all that answer in text. Raises `LabelError` for one that can't be asked for text."""
     if named is not None:
         return tuple(asker.spec(name).name for name in dict.fromkeys(named))
-    able = tuple(name for name, spec in service.fleet.specs.items() if spec.serves & {"chat", "completion"})
+    able = tuple(name for name, spec in service.fleet.config.by_name.items() if spec.serves & {"chat", "completion"})
     if not able:
         raise LabelError("the fleet has no expert that answers in text")
     return able
@@ -108,7 +108,8 @@ def check_items(grader: Grader, items: Sequence[Item], path: Path) -> None:
             raise LabelError(f"{path}:{item.line}: {exc}") from exc
 
 
-def _steps(stage: str, total: int, asker: Asker, watch: Watch) -> Callable[[], None]:
+def steps(stage: str, total: int, asker: Asker, watch: Watch) -> Callable[[], None]:
+    """What tells `watch` of one more that is done."""
     done = 0
 
     def step() -> None:

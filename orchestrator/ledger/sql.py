@@ -65,7 +65,7 @@ class SQLLedger:
 
     def record(self, decision: Decision) -> None:
         if not self._keep_text:
-            decision.text = ""
+            decision.text, decision.transcript = "", []
         self._pending[decision.id] = decision
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -304,8 +304,8 @@ class _Given(NamedTuple):
 def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outcome:
     """A scored decision as an outcome. The cost is that of the expert that answered, and of nobody else.
 
-    An expert that was called by name, that a collection belongs to, or that a cascade came to, was not chosen by scores alone: it
-    has no propensity. Beside it stand the propensities of those that could have been bound and have no reward.
+    An expert that was called by name, that a collection belongs to, or whose answer was held back first, was not chosen by scores
+    alone: it has no propensity. Beside it stand the propensities of those that could have been bound and have no reward.
     """
     rewards = _scores(given, answered)
     others = {name: chance for name, chance in decision.propensities.items() if name not in rewards}
@@ -331,11 +331,11 @@ def _scores(given: Sequence[_Given], answered: str) -> dict[str, float]:
 
 
 def _cost_of(decision: Decision, answered: str) -> float:
-    """In USD. In a cascade the others' answers, and what was asked to judge them, are no cost of who answered."""
-    if decision.mode != "cascade":
+    """In USD. Where answers were held back, the others', and what was asked to judge them, are no cost of who answered."""
+    if decision.mode not in ("cascade", "adaptive"):
         return decision.cost_usd
     own = [a.cost_usd for a in decision.attempts if a.expert == answered and a.purpose in ("answer", "sample")]
-    return own[-1] if own else 0.0
+    return own[-1] if own else sum(a.cost_usd for a in decision.attempts if a.purpose != "sample")
 
 
 def _was_routed(decision: Decision) -> bool:

@@ -10,32 +10,36 @@ Not here: what follows from it (`cascading.py`, `assessing.py`), and who may be 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchestrator.aggregators.budget import Budget
 from orchestrator.experts.folding import fold
 from orchestrator.experts.logprobs import Token, as_asked, tokens_of, with_logprobs
 from orchestrator.experts.sse import DONE, Framer, data_of
 from orchestrator.fleet.snapshot import Fleet
-from orchestrator.routing.dispatch import Dispatcher
 from orchestrator.routing.recording import absorb, open_decision, settle
 from orchestrator.scheduler.base import Lease, Scheduler
 from orchestrator.types import Answer, Decision, Purpose, Query, Usage
 from routers.confidence import yes_share
 from routers.policy import Choice, Plan
 
+if TYPE_CHECKING:
+    from orchestrator.routing.dispatch import Dispatcher
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """body: the whole answer, decoded. blocks: the stream that it came in, if a stream was asked for."""
+    """body: the whole answer, decoded. blocks: the stream that it came in, if a stream was asked for. usd: what it cost."""
 
     expert: str
     body: Mapping[str, Any]
     blocks: tuple[bytes, ...] | None
     usage: Usage
+    usd: float = 0.0
 
     @property
     def choice(self) -> Mapping[str, Any]:
@@ -70,18 +74,57 @@ class Asker:
         self._dispatcher = dispatcher
         self._scheduler = scheduler
 
-    async def ask(self, query: Query, expert: str, fleet: Fleet, decision: Decision, *, purpose: Purpose) -> Said:
+    async def ask(
+        self,
+        query: Query,
+        expert: str,
+        fleet: Fleet,
+        decision: Decision,
+        *,
+        purpose: Purpose,
+        budget: Budget | None = None,
+    ) -> Said:
         """What `expert` says to `query`, tried once. What that took is put down in `decision`, however it ends.
 
-        Raises `SwitchyardError`. Cancelling it cancels the expert.
+        budget: of the panel that asks, from which one that is asked spends. Raises `SwitchyardError`. Cancelling it cancels the
+        expert.
         """
         part = open_decision(query)
         try:
             plan = Plan((Choice(expert, 0.0),))
-            answer, lease = await self._dispatcher.ask(query, fleet, plan, part, max_attempts=1)
+            answer, lease = await self._dispatcher.ask(query, fleet, plan, part, max_attempts=1, budget=budget)
             return await self._heard(answer, lease, fleet, part)
         finally:
             absorb(decision, part, purpose)
+
+    async def open(
+        self,
+        query: Query,
+        expert: str,
+        fleet: Fleet,
+        decision: Decision,
+        *,
+        purpose: Purpose,
+        budget: Budget | None = None,
+    ) -> Answer:
+        """As `ask`, but for the answer as it comes: what it took is put down when its stream ends or is closed."""
+        part, began = open_decision(query), time.monotonic()
+        try:
+            plan = Plan((Choice(expert, 0.0),))
+            answer, lease = await self._dispatcher.ask(query, fleet, plan, part, max_attempts=1, budget=budget)
+        except BaseException:
+            absorb(decision, part, purpose)
+            raise
+
+        def over(failure: BaseException | None) -> None:
+            settle(self._scheduler, fleet, lease, answer, part, began, failure)
+            absorb(decision, part, purpose)
+
+        if answer.events is None:
+            over(None)
+            return answer
+        began = time.monotonic()
+        return replace(answer, events=_closing(answer.events, over))
 
     async def ask_yes(
         self,
@@ -118,7 +161,7 @@ class Asker:
             heard_s = time.monotonic() - began
             part.attempts[-1] = replace(part.attempts[-1], latency_s=part.attempts[-1].latency_s + heard_s)
         whole = answer if blocks is None else await fold(Answer(events=_again(blocks)), num_prompts=1)
-        return Said(lease.expert, msgspec.json.decode(whole.body or b"{}"), blocks, answer.usage)
+        return Said(lease.expert, msgspec.json.decode(whole.body or b"{}"), blocks, answer.usage, part.cost_usd)
 
 
 def _events(blocks: Sequence[bytes], body: Mapping[str, Any]) -> list[bytes]:
@@ -133,6 +176,22 @@ def _events(blocks: Sequence[bytes], body: Mapping[str, Any]) -> list[bytes]:
                 chunk = as_asked(msgspec.json.decode(data), body)
                 events.append(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
     return events
+
+
+async def _closing(
+    events: AsyncGenerator[bytes, None], over: Callable[[BaseException | None], None]
+) -> AsyncGenerator[bytes, None]:
+    """The same blocks; `over` is called with what ended them, or None."""
+    failure: BaseException | None = None
+    try:
+        async for block in events:
+            yield block
+    except BaseException as error:  # whatever ends the stream ends the lease
+        failure = error
+        raise
+    finally:
+        await events.aclose()
+        over(failure)
 
 
 async def _again(blocks: Sequence[bytes]) -> AsyncGenerator[bytes, None]:

@@ -13,21 +13,26 @@ import random
 import time
 from collections.abc import Sequence
 
+from orchestrator.aggregators.budget import Budget
 from orchestrator.errors import (
     AllExpertsFailed,
     ContextTooLong,
     DeadlineExceeded,
     ExpertError,
     ExpertRejected,
+    NoCapacity,
+    NoQuorum,
     RateLimited,
     RequestError,
     SwitchyardError,
 )
 from orchestrator.fleet.snapshot import Fleet
+from orchestrator.routing.asking import Asker
+from orchestrator.routing.colleagues import QueryColleagues
 from orchestrator.routing.fallback import Fallback
 from orchestrator.routing.feasibility import nothing_feasible
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
-from orchestrator.types import Answer, Attempt, Call, Decision, Query
+from orchestrator.types import Answer, Attempt, Call, Decision, Purpose, Query
 from routers.policy import Plan, propensities
 
 # A rejection with one of these codes says "not I" rather than "nobody".
@@ -40,11 +45,22 @@ class Dispatcher:
     def __init__(self, scheduler: Scheduler, dice: random.Random) -> None:
         self._scheduler = scheduler
         self._dice = dice
+        self.asker = Asker(self, scheduler)
 
     async def ask(
-        self, query: Query, fleet: Fleet, plan: Plan, decision: Decision, *, max_attempts: int
+        self,
+        query: Query,
+        fleet: Fleet,
+        plan: Plan,
+        decision: Decision,
+        *,
+        max_attempts: int,
+        budget: Budget | None = None,
     ) -> tuple[Answer, Lease]:
-        """The first answer that begins. Raises `SwitchyardError` when none does, before the query's deadline."""
+        """The first answer that begins. Raises `SwitchyardError` when none does, before the query's deadline.
+
+        budget: what a panel that is asked spends from, besides its own.
+        """
         fallback = Fallback(plan.choices, max_attempts)
         failures: list[ExpertError] = []
         backed_off_s = 0.0
@@ -56,11 +72,11 @@ class Dispatcher:
                 continue  # timers may fire a little early
             request = LeaseRequest(query.id, fallback.ready(time.monotonic()), plan.mu, query.deadline)
             try:
-                lease = await self._acquire(request, decision, backed_off_s)
+                lease = await self._acquire(request, query, decision, backed_off_s)
                 decision.waits_s.update(lease.waits_s)
                 found = propensities(plan, lease.waits_s, lease.expert)
                 decision.propensity, decision.propensities = found[lease.expert], {} if plan.stays else found
-                return await self._attempt(query, fleet, lease, decision, backed_off_s), lease
+                return await self._attempt(query, fleet, lease, decision, backed_off_s, budget), lease
             except ExpertError as error:
                 backed_off_s = 0.0
                 failures.append(error)
@@ -69,26 +85,38 @@ class Dispatcher:
                 fallback.failed(error, time.monotonic(), uniform=self._dice.random())
         raise _verdict(query, failures, decision) from (failures[-1] if failures else None)
 
-    async def _acquire(self, request: LeaseRequest, decision: Decision, backed_off_s: float) -> Lease:
+    async def _acquire(self, request: LeaseRequest, query: Query, decision: Decision, backed_off_s: float) -> Lease:
         """A lease. An expert that could not be brought into memory for it is an attempt that failed."""
         began = time.monotonic()
         try:
             return await self._scheduler.acquire(request)
         except ExpertError as error:
-            wait_s = backed_off_s + time.monotonic() - began
-            decision.attempts.append(Attempt(error.expert, error.kind, wait_s, 0.0, error.message))
+            now = time.monotonic()
+            wait_s = backed_off_s + now - began
+            began_s = now - wait_s - query.received_at
+            decision.attempts.append(Attempt(error.expert, error.kind, wait_s, 0.0, error.message, began_s=began_s))
             raise
 
     async def _attempt(
-        self, query: Query, fleet: Fleet, lease: Lease, decision: Decision, backed_off_s: float
+        self,
+        query: Query,
+        fleet: Fleet,
+        lease: Lease,
+        decision: Decision,
+        backed_off_s: float,
+        budget: Budget | None,
     ) -> Answer:
         """One attempt under one lease, which is given back here unless the expert has begun to answer."""
         decision.expert = lease.expert
         started = time.monotonic()
         failure: ExpertError | None = None
         outcome = "cancelled"
+        composite = fleet.specs[lease.expert].composite
+        colleagues = None
+        if composite:
+            colleagues = QueryColleagues(self.asker, self._scheduler, query, fleet, decision, budget)
         try:
-            call = Call(query.kind, query.body, query.deadline, lease.endpoint)
+            call = Call(query.kind, query.body, query.deadline, lease.endpoint, colleagues)
             answer = await fleet.experts[lease.expert].answer(call)
             outcome = "ok"
             return answer
@@ -100,20 +128,26 @@ class Dispatcher:
             if failure is not None:
                 outcome = "rejected" if isinstance(failure, ExpertRejected) else failure.kind
             message = failure.message if failure else ""
-            decision.attempts.append(Attempt(lease.expert, outcome, backed_off_s + lease.wait_s, latency_s, message))
+            wait_s = backed_off_s + lease.wait_s
+            purpose: Purpose = "panel" if composite else "answer"
+            began_s = started - wait_s - query.received_at
+            attempt = Attempt(lease.expert, outcome, wait_s, latency_s, message, purpose=purpose, began_s=began_s)
+            decision.attempts.append(attempt)
             if outcome != "ok":
                 self._scheduler.release(lease, _outcome(failure, latency_s))
 
 
 def _outcome(failure: ExpertError | None, duration_s: float) -> LeaseOutcome:
-    """A failed or cancelled attempt, as the scheduler hears of it."""
-    if failure is None or isinstance(failure, ExpertRejected):
+    """A failed or cancelled attempt, as the scheduler hears of it. A panel's failure is its members'."""
+    if failure is None or isinstance(failure, ExpertRejected | NoQuorum):
         return LeaseOutcome(ok=None, duration_s=duration_s)
     return LeaseOutcome(ok=False, duration_s=duration_s, retry_after_s=failure.retry_after_s)
 
 
 def _verdict(query: Query, failures: Sequence[ExpertError], decision: Decision) -> SwitchyardError:
     """What the client is told when nobody answered: a rejection as it came, else the most useful truth."""
+    if len(failures) == 1 and isinstance(failures[0], NoQuorum):
+        return _common(failures[0].causes) or AllExpertsFailed(failures[0].message)
     rejections = [f for f in failures if isinstance(f, ExpertRejected)]
     if rejections and len(rejections) == len(failures):
         last = rejections[-1]
@@ -131,3 +165,15 @@ def _verdict(query: Query, failures: Sequence[ExpertError], decision: Decision) 
         return RateLimited("every expert that could serve this is rate-limited", retry_after_s=retry_after_s)
     detail = "; ".join(f"{f.expert}: {f.kind}" for f in failures)
     return AllExpertsFailed(f"every expert that could serve this failed ({detail})")
+
+
+def _common(causes: Sequence[SwitchyardError | None]) -> SwitchyardError | None:
+    """The error that stands for all of a panel's. One that ran out of time speaks for a request that has none left."""
+    for cause in causes:
+        if isinstance(cause, DeadlineExceeded):
+            return cause
+    for kind in (RateLimited, NoCapacity, RequestError):
+        alike = [cause for cause in causes if isinstance(cause, kind)]
+        if alike and len(alike) == len(causes):
+            return alike[0]
+    return None

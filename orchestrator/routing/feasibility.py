@@ -8,8 +8,9 @@ The same rule guards the first choice and every fallback. Pure; what the schedul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from orchestrator.config import ExpertBase
+from orchestrator.config import ExpertBase, PanelExpert
 from orchestrator.errors import ContextTooLong, Forbidden, RequestError
 from orchestrator.routing.pricing import most_usd
 from orchestrator.types import Query
@@ -22,6 +23,8 @@ def infeasible_because(spec: ExpertBase, query: Query, spent_usd: float = 0.0) -
     """Why `spec` can't serve `query`, or None. spent_usd: what others that are asked as well may cost."""
     if query.kind not in spec.serves:
         return f"serves {spec.kind} requests"
+    if isinstance(spec, PanelExpert):
+        return _no_panel_because(spec, query)
     if query.needs - spec.capabilities:
         return f"lacks {', '.join(sorted(query.needs - spec.capabilities))}"
     if spec.context is not None and query.prompt_tokens + query.max_tokens > spec.context:
@@ -36,6 +39,28 @@ def infeasible_because(spec: ExpertBase, query: Query, spent_usd: float = 0.0) -
     return None
 
 
+def _no_panel_because(spec: PanelExpert, query: Query) -> str | None:
+    """Why too few of a panel's members can serve `query`; what they cost together must fit the limit, too."""
+    if field := not_for_panels(query):
+        return f"combines what several say, which {field} can't be"
+    feasible, reasons = seated(spec, query)
+    if len(feasible) >= spec.panel.quorum:
+        return None
+    told = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
+    return f"needs {spec.panel.quorum} of its members and has {len(feasible)} ({told})"
+
+
+def not_for_panels(query: Query) -> str | None:
+    """What the request asks for that only a single expert's answer can have."""
+    asked = (name for name in ("tools", "functions", "logprobs") if query.body.get(name) or name in query.needs)
+    return next(asked, None)
+
+
+def seated(spec: PanelExpert, query: Query) -> tuple[list[ExpertBase], dict[str, str]]:
+    """The members of a panel that can serve `query`, all of them together, and why each other one can't."""
+    return split_feasible(spec.members, query, together=True)
+
+
 def out_of_scope(spec: ExpertBase, query: Query) -> str | None:
     """Whether the request or the key leaves `spec` out by name."""
     if query.options.experts is not None and spec.name not in query.options.experts:
@@ -43,6 +68,14 @@ def out_of_scope(spec: ExpertBase, query: Query) -> str | None:
     if query.caller.experts is not None and spec.name not in query.caller.experts:
         return "is not open to this key"
     return None
+
+
+def what_is_left(query: Query, spent_usd: float) -> Query:
+    """The query with what of its cost limit is not spent yet."""
+    limit_usd = query.options.max_cost_usd
+    if limit_usd is None or not spent_usd:
+        return query
+    return replace(query, options=replace(query.options, max_cost_usd=max(0.0, limit_usd - spent_usd)))
 
 
 def split_feasible(

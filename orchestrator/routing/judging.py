@@ -1,11 +1,12 @@
-"""How sure an expert is of its answer to a query: asked for, with what it takes to know, in one of four ways.
+"""How sure an expert is of its answer to a query: asked for, with what it takes to know, in one of five ways.
 
     judge = Judge(asker)
     held = await judge.answer(Turn(query, "small", fleet, policy, decision))
     held.said.text, held.confidence             # ('Paris.', 0.93); the confidence is None where it can't be known
 
-What the ways cost besides the answer: `logprobs` and `dispersion` nothing, `self` one token and the prompt again, `agreement` as
-many answers as there are more `samples`. Not here: what a confidence is (`routers/confidence.py`), and what follows from it.
+What the ways cost besides the answer: `logprobs`, `dispersion` and `usable` nothing, `self` one token and the prompt again,
+`agreement` as many answers as there are more `samples`. Not here: what a confidence is (`routers/confidence.py`), and what follows
+from it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.aggregators.vote import final_answer
+from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import Confidence, ExpertBase, PolicySpec
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.inputs import question_of
@@ -28,6 +29,7 @@ from orchestrator.routing.feasibility import infeasible_because
 from orchestrator.routing.pricing import most_usd
 from orchestrator.types import Call, Decision, Query
 from routers.confidence import agreement, concentration, mean_probability
+from routers.data.answers import final_answer
 
 ALTERNATIVES = 5
 """How many tokens the dispersion is of at each place."""
@@ -49,17 +51,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An answer, and how sure its expert is of it, 0..1; None where that isn't known."""
+    """An answer, and how sure its expert is of it, 0..1; None where that isn't known. why: it can't be used, if it can't."""
 
     said: Said
     confidence: float | None
+    why: str | None = None
 
 
 def judgeable(specs: Iterable[ExpertBase], query: Query, policy: PolicySpec) -> set[str]:
     """The experts whose confidence in an answer to `query` can be known: by what they can do, and within the cost limit."""
-    if query.num_answers > 1:
-        return set()
-    if policy.confidence != "agreement":
+    if policy.confidence in ("logprobs", "dispersion", "self"):
         body = with_logprobs(query.body, query.kind, 1)
         query = replace(query, body=body, needs=query.needs | {"logprobs"})
     more = {"agreement": policy.samples - 1, "self": 1}.get(policy.confidence, 0)
@@ -76,11 +77,12 @@ class Judge:
             "dispersion": self._by_dispersion,
             "agreement": self._by_agreement,
             "self": self._by_itself,
+            "usable": self._by_use,
         }
 
     async def answer(self, turn: Turn) -> Held:
         """Raises `SwitchyardError` when there is no answer. One that says nothing has the confidence 0."""
-        held = await self._ways[turn.policy.confidence](turn)
+        held = await self._ways[turn.policy.holds_by](turn)
         return held if held.said.text.strip() or held.said.tool_calls else replace(held, confidence=0.0)
 
     async def _by_logprobs(self, turn: Turn) -> Held:
@@ -102,7 +104,7 @@ class Judge:
             for sample in samples:
                 sample.cancel()
             await asyncio.gather(*samples, return_exceptions=True)
-        return Held(said, agreement([_conclusion(said), *(_conclusion(other) for other in others if other)]))
+        return Held(said, agreement([conclusion_of(said), *(conclusion_of(other) for other in others if other)]))
 
     async def _by_itself(self, turn: Turn) -> Held:
         """The answer, and what the expert says when it is asked whether that is right."""
@@ -119,6 +121,12 @@ class Judge:
         except SwitchyardError:  # the record has it
             return Held(said, None)
         return Held(said, yes)
+
+    async def _by_use(self, turn: Turn) -> Held:
+        """The answer; it is for certain where it can be used."""
+        said = await self._asker.ask(turn.query, turn.expert, turn.fleet, turn.decision, purpose="answer")
+        why = why_of_no_use(said, turn.query)
+        return Held(said, 1.0 if why is None else 0.0, why)
 
     async def _ask_with_logprobs(self, turn: Turn, alternatives: int) -> Said:
         query = replace(turn.query, body=with_logprobs(turn.query.body, turn.query.kind, alternatives))
@@ -144,7 +152,14 @@ def _conversation(turn: Turn) -> list[dict[str, Any]]:
     return [{"role": "user", "content": prompt}]
 
 
-def _conclusion(said: Said) -> str:
+def why_of_no_use(said: Said, query: Query) -> str | None:
+    """Why an answer can't be used, or None. One that calls tools can."""
+    if said.tool_calls:
+        return None
+    return why_unusable(said.text, finish_reason=said.choice.get("finish_reason"), body=query.body)
+
+
+def conclusion_of(said: Said) -> str:
     """What must be equal for two answers to agree: what they conclude in, or which tools they call with what."""
     if said.tool_calls:
         return msgspec.json.encode([call.get("function") for call in said.tool_calls]).decode()

@@ -9,19 +9,22 @@ they are then.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
-from orchestrator.config import ExpertBase, PolicySpec
+from orchestrator.config import ExpertBase, PanelExpert, PolicySpec
 from orchestrator.errors import RequestError
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.ledger.base import Ledger
 from orchestrator.routing.assessing import Assessor
-from orchestrator.routing.feasibility import nothing_feasible, out_of_scope, split_feasible
+from orchestrator.routing.colleagues import CALLED_BY_NAME
+from orchestrator.routing.feasibility import not_for_panels, nothing_feasible, out_of_scope, seated, split_feasible
 from orchestrator.routing.judging import judgeable
 from orchestrator.routing.pricing import expected_cents, expected_tokens
 from orchestrator.routing.scoring import Scorer, Sessions
 from orchestrator.types import Decision, Query
-from routers.cascade import climb
+from routers.cascade import climb, retry
 from routers.data.costs import CostModel
+from routers.depth import Depth, deepen
 from routers.policy import Choice, Option, Plan, Settings, make_plan
 
 _COLLECTED = ("embedding", "rerank")
@@ -38,6 +41,8 @@ class Planner:
 
     async def plan(self, query: Query, fleet: Fleet, route: Route, decision: Decision) -> Plan:
         """Feasible experts, best first. Raises `RequestError` when there are none."""
+        if route.is_panel:
+            return _seat(query, fleet, route, decision)
         specs = [fleet.specs[name] for name in route.experts]
         if query.kind == "embedding" and query.options.collection is None:
             specs = _without_collection(specs, query)
@@ -48,7 +53,7 @@ class Planner:
         if query.kind in _COLLECTED and query.options.collection is not None:
             plan = await self._plan_collection(query, query.options.collection, fleet, route, names, decision)
         elif route.policy is None:
-            plan = Plan((Choice(names[0], 0.0),), reason="called by name")
+            plan = Plan((Choice(names[0], 0.0),), reason=CALLED_BY_NAME)
         elif query.kind in _COLLECTED:
             plan = Plan((Choice(names[0], 0.0),), reason=f"the first {query.kind} expert: no collection was named")
         else:
@@ -57,7 +62,7 @@ class Planner:
         decision.plan = tuple(choice.expert for choice in plan.choices)
         decision.utilities = {choice.expert: choice.utility for choice in plan.choices}
         decision.reason = plan.reason
-        decision.mode = "cascade" if plan.rungs else "one"
+        decision.mode = "adaptive" if plan.gate else "cascade" if plan.rungs else "one"
         return plan
 
     async def _score(
@@ -90,8 +95,13 @@ class Planner:
         uniform = self._dice.random() if settings.explore else 1.0
         plan = make_plan(options, settings, stay_with=stay_with, tool_loop=query.tool_loop, uniform=uniform)
         stays = plan.choices[0].expert == stay_with
-        if policy.mode == "one" or (stays and query.tool_loop):
+        if (stays and query.tool_loop) or query.num_answers > 1:
             return plan
+        match policy.mode:
+            case "one":
+                return retry(plan, policy.max_attempts) if policy.retry_unusable else plan
+            case "adaptive":
+                return _deepened(plan, query, fleet, policy, decision)
         can_be_judged = judgeable((fleet.specs[option.expert] for option in options), query, policy)
         cents = {option.expert: option.cost_cents for option in options}
         climbed = climb(plan, cents, judgeable=can_be_judged, steps=policy.steps)
@@ -132,10 +142,42 @@ class Planner:
             self._sessions.put(*of, expert)
 
 
+def _seat(query: Query, fleet: Fleet, route: Route, decision: Decision) -> Plan:
+    """A panel that is called by name, with those of its members that can serve `query` put down in `decision`.
+
+    Raises `RequestError` when they are no quorum, and for what only a single expert's answer can have.
+    """
+    spec = fleet.specs[route.name]
+    assert isinstance(spec, PanelExpert)
+    decision.mode, decision.reason = "panel", CALLED_BY_NAME
+    if query.kind not in spec.serves:
+        raise _refusal(f"a panel answers in words, and this is a request for {query.kind}", "model")
+    if field := not_for_panels(query):
+        raise _refusal(f"a panel's answer is made of several, which {field} can't be; call one expert", field)
+    feasible, decision.infeasible = seated(spec, query)
+    if len(feasible) < spec.panel.quorum:
+        raise nothing_feasible(decision.infeasible, query)
+    decision.plan = tuple(member.name for member in feasible)
+    return Plan((Choice(route.name, 0.0),), reason=CALLED_BY_NAME)
+
+
+def _refusal(message: str, param: str) -> RequestError:
+    return RequestError(message, param=param, code="no_feasible_expert")
+
+
 def _without_collection(specs: list[ExpertBase], query: Query) -> list[ExpertBase]:
     """The one expert whose vectors everybody gets who names no collection: it may not depend on the text, not even its length."""
     first = next((spec for spec in specs if query.kind in spec.serves and not out_of_scope(spec, query)), None)
     return specs if first is None else [first]
+
+
+def _deepened(plan: Plan, query: Query, fleet: Fleet, policy: PolicySpec, decision: Decision) -> Plan:
+    """The plan with the gate that fits the cost limit; without one where that leaves nobody to agree with."""
+    deep = deepen(plan, decision.scores, Depth(policy.sure, policy.top_p, policy.width))
+    affordable, _ = split_feasible((fleet.specs[name] for name in deep.gate), query, together=True)
+    if deep.gate and len(affordable) < 2:
+        return plan
+    return replace(deep, gate=tuple(spec.name for spec in affordable))
 
 
 def _settings(query: Query, policy: PolicySpec) -> Settings:

@@ -38,17 +38,21 @@ def expected_cents(spec: ExpertBase, query: Query, completion_tokens: int, costs
     By what its answers did cost, where the router has learned that (`costs`); else by its prices. completion_tokens: of
     `expected_tokens`.
     """
-    prompt_tokens = query.prompt_tokens + query.other_prompt_tokens + spec.added_tokens
+    prompt_tokens = _prompt_tokens(spec, query)
     if costs is not None and (line := costs.cents.get(spec.name)):
         answer, rate = line
         return answer * query.num_answers + rate * prompt_tokens
-    return 100 * cost_usd(spec.price, prompt_tokens, completion_tokens)
+    return 100 * cost_usd(spec.price, prompt_tokens, completion_tokens + spec.added_answer_tokens)
 
 
 def most_usd(spec: ExpertBase, query: Query) -> float:
     """What one answer of `spec` to `query` costs if it writes as much as it may."""
-    prompt_tokens = query.prompt_tokens + query.other_prompt_tokens + spec.added_tokens
-    return cost_usd(spec.price, prompt_tokens, _longest(spec, query) * query.num_answers)
+    completion_tokens = _longest(spec, query) * query.num_answers + spec.added_answer_tokens
+    return cost_usd(spec.price, _prompt_tokens(spec, query), completion_tokens)
+
+
+def _prompt_tokens(spec: ExpertBase, query: Query) -> int:
+    return (query.prompt_tokens + query.other_prompt_tokens) * spec.readings + spec.added_tokens
 
 
 def _longest(spec: ExpertBase, query: Query) -> int:

@@ -36,15 +36,25 @@ def open_decision(query: Query) -> Decision:
 
 
 def charge(fleet: Fleet, expert: str, answer: Answer, decision: Decision) -> None:
-    """Add what an answer used to the decision and to the expert's last attempt, at the expert's prices."""
+    """Add what an answer used to the decision and to the expert's last attempt, at the expert's prices.
+
+    What an expert that is made of others used, they have been charged for.
+    """
+    if fleet.specs[expert].composite:
+        return
     usage, price = answer.usage, fleet.specs[expert].price
     cost = cost_usd(price, usage.prompt_tokens, usage.completion_tokens)
     decision.prompt_tokens += usage.prompt_tokens
     decision.completion_tokens += usage.completion_tokens
     decision.cost_usd += cost
     if cost:
-        last = max(i for i, attempt in enumerate(decision.attempts) if attempt.expert == expert)
+        last = last_attempt(decision, expert)
         decision.attempts[last] = replace(decision.attempts[last], cost_usd=cost)
+
+
+def last_attempt(decision: Decision, expert: str) -> int:
+    """Where the attempt stands that `expert` answered in."""
+    return max(i for i, attempt in enumerate(decision.attempts) if attempt.expert == expert)
 
 
 def settle(
@@ -58,9 +68,10 @@ def settle(
 ) -> None:
     """Give the lease back, and charge for what was used. A client that left says nothing about the expert.
 
-    began: when the answer did. failure: what ended it, if it did not end well. The last attempt is the one that answered.
+    began: when the answer did. failure: what ended it, if it did not end well. The expert's last attempt is the one that answered.
     """
-    latency_s = decision.attempts[-1].latency_s
+    last = last_attempt(decision, lease.expert)
+    latency_s = decision.attempts[last].latency_s
     ok = True if failure is None else False if isinstance(failure, ExpertError) else None
     duration_s = latency_s + time.monotonic() - began
     first_byte_s = None if answer.events is None else latency_s
@@ -68,40 +79,35 @@ def settle(
     charge(fleet, lease.expert, answer, decision)
     if failure is not None:
         outcome = failure.kind if isinstance(failure, ExpertError) else "cancelled"
-        decision.attempts[-1] = replace(decision.attempts[-1], outcome=outcome)
+        decision.attempts[last] = replace(decision.attempts[last], outcome=outcome)
 
 
 def absorb(decision: Decision, part: Decision, purpose: Purpose) -> None:
     """Add what `part`, the record of one thing that was asked on the way, has of attempts and costs."""
-    decision.attempts += [replace(attempt, purpose=purpose) for attempt in part.attempts]
+    for attempt in part.attempts:
+        decision.attempts.append(replace(attempt, purpose=purpose) if attempt.purpose == "answer" else attempt)
     decision.waits_s.update(part.waits_s)
     decision.prompt_tokens += part.prompt_tokens
     decision.completion_tokens += part.completion_tokens
     decision.cost_usd += part.cost_usd
+    decision.transcript += part.transcript
 
 
 def note_overhead(decision: Decision, query: Query) -> None:
-    """Our own time so far: everything but waiting for leases and experts. Of what overlaps, the longest counts."""
+    """Our own time so far: everything but waiting for leases and experts. What overlaps counts once."""
     decision.wait_ms = sum(attempt.wait_s for attempt in decision.attempts) * 1000
     decision.overhead_ms = max(0.0, time.monotonic() - query.received_at - _elsewhere_s(decision)) * 1000
 
 
 def _elsewhere_s(decision: Decision) -> float:
-    """Members of a panel overlap, and so do one expert's samples, and all experts' assessments."""
-    answers: dict[str, float] = {}
-    samples: dict[str, float] = {}
-    assessments: dict[str, float] = {}
-    for attempt in decision.attempts:
-        inside_s, expert = attempt.wait_s + attempt.latency_s, attempt.expert
-        match attempt.purpose:
-            case "sample":
-                samples[expert] = max(samples.get(expert, 0.0), inside_s)
-            case "assessment":
-                assessments[expert] = assessments.get(expert, 0.0) + inside_s
-            case _:
-                answers[expert] = answers.get(expert, 0.0) + inside_s
-    asked_s = max(answers.values(), default=0.0) if decision.mode == "panel" else sum(answers.values())
-    return asked_s + sum(samples.values()) + max(assessments.values(), default=0.0)
+    """How long anybody was waited for: the union of the attempts, without those of panels, whose members' count."""
+    total_s, end_s = 0.0, 0.0
+    attempts = (each for each in decision.attempts if each.purpose != "panel")
+    spans = sorted((each.began_s, each.began_s + each.wait_s + each.latency_s) for each in attempts)
+    for began_s, ended_s in spans:
+        total_s += max(0.0, ended_s - max(began_s, end_s))
+        end_s = max(end_s, ended_s)
+    return total_s
 
 
 def close_decision(decision: Decision, query: Query, failure: BaseException | None) -> None:

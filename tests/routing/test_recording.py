@@ -50,17 +50,17 @@ async def test_a_back_off_is_waiting_and_no_overhead(tmp_path):
     assert decision.overhead_ms < 150
 
 
-def test_members_of_a_panel_overlap_and_each_ones_attempts_do_not():
+def test_what_overlaps_counts_once_and_a_panel_is_what_its_members_are():
     query = chat_query(received_at=time.monotonic() - 3.0)
     decision = open_decision(query)
-    decision.mode = "panel"
     decision.attempts = [
-        Attempt("a", "server_error", 0.0, 1.0),
-        Attempt("b", "ok", 0.0, 1.5),
-        Attempt("a", "ok", 0.5, 1.0),
+        Attempt("a", "server_error", 0.0, 1.0, began_s=0.1),
+        Attempt("b", "ok", 0.0, 1.5, began_s=0.1),
+        Attempt("a", "ok", 0.5, 0.5, began_s=1.2),
+        Attempt("panel/both", "ok", 0.0, 2.9, purpose="panel", began_s=0.0),
     ]
     note_overhead(decision, query)
-    assert 500 <= decision.overhead_ms < 600
+    assert 900 <= decision.overhead_ms < 1000
 
 
 async def test_a_load_that_fails_is_an_attempt(tmp_path):

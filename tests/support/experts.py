@@ -14,6 +14,7 @@ from orchestrator.config import Config, ExpertBase
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.registry import make_expert
 from orchestrator.types import Answer, Call, Kind
+from routers.base import Encoder
 
 NO_HTTP = cast(aiohttp.ClientSession, None)
 
@@ -25,9 +26,12 @@ def spec_of(**keys: Any) -> ExpertBase:
 
 
 def services(
-    base_dir: Path = Path(), experts: Mapping[str, Expert] | None = None, http: aiohttp.ClientSession = NO_HTTP
+    base_dir: Path = Path(),
+    experts: Mapping[str, Expert] | None = None,
+    http: aiohttp.ClientSession = NO_HTTP,
+    encoders: tuple[Encoder, ...] = (),
 ) -> Services:
-    return Services(http=http, weights=Path, expert=(experts or {}).__getitem__, base_dir=base_dir)
+    return Services(http=http, weights=Path, expert=(experts or {}).__getitem__, base_dir=base_dir, encoders=encoders)
 
 
 def expert_of(around: Services | None = None, **keys: Any) -> Expert:

@@ -1,0 +1,350 @@
+"""One sitting of a panel: who is there, how they are asked, what it may cost, and what was said.
+
+    answers = await table.answers()                                   # the client's own question, to all members at once
+    verdict = await table.ask(table.judge, prompts.messages("judge", ...), round="judge", max_tokens=8)
+    table.missing                                                     # {'slow': 'no answer within 60 s'}
+
+Every question goes through here, so that the budget, the time for a round, cancellation, the transcript and the notes for a
+waiting client are in one place. Not here: leases and retries (`orchestrator/routing/colleagues.py`), and what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from orchestrator.aggregators.base import MemberAnswer
+from orchestrator.aggregators.budget import Budget, BudgetSpent, Spent
+from orchestrator.config import ExpertBase
+from orchestrator.errors import NoQuorum, SwitchyardError
+from orchestrator.types import Answer, Call, Endpoint, Messages, Purpose, Statement, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an expert said. usd: what it cost. alternatives: of the first token, by log-probability, where they were asked for."""
+
+    text: str
+    usage: Usage
+    usd: float = 0.0
+    finish_reason: str | None = None
+    alternatives: Mapping[str, float] = field(default_factory=dict)
+
+
+class Colleagues(Protocol):
+    """How an expert that is made of others reaches them, on behalf of the query that it answers."""
+
+    def spec(self, expert: str) -> ExpertBase:
+        """What the fleet has under this name."""
+        ...
+
+    def infeasible_because(self, expert: str, body: Mapping[str, Any]) -> str | None:
+        """Why `expert` can't be asked `body`, a chat's, on behalf of this query."""
+        ...
+
+    def most_usd(self, expert: str, body: Mapping[str, Any]) -> float:
+        """The most that asking can cost."""
+        ...
+
+    def by_wait(self, experts: Sequence[str]) -> tuple[str, ...]:
+        """Those first that would be served soonest now: who is in memory comes before who isn't."""
+        ...
+
+    async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:
+        """A whole answer to `body`, tried once. Raises `SwitchyardError`. budget: of a panel that is asked as a member."""
+        ...
+
+    async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
+        """The answer as it comes, begun. Raises `SwitchyardError`; what it came to is recorded when it ends or is closed."""
+        ...
+
+    async def scores(self, router: str, experts: Sequence[str], text: str | None = None) -> Mapping[str, float]:
+        """What a router of the fleet expects of each expert on `text`, by default this query. Raises `SwitchyardError`."""
+        ...
+
+    def seat(self, expert: str, *, purpose: Purpose) -> AbstractAsyncContextManager[Endpoint | None]:
+        """A lease without a question, for who speaks with the expert's server itself. Raises `SwitchyardError`."""
+        ...
+
+    def charge(self, expert: str, usage: Usage) -> None:
+        """Put down what somebody used who was seated; at no more than `seat` reserved."""
+        ...
+
+    def note(self, statement: Statement) -> None:
+        """Put a statement down in the record."""
+        ...
+
+    def say(self, progress: str) -> None:
+        """Tell a client that waits."""
+        ...
+
+
+class Table:
+    """call: the client's. members: who may be asked it, at least a quorum. judge: who aggregates; any expert of the fleet.
+
+    timeout_s: seconds for each round. until: monotonic seconds when the last round ends, with the client's deadline by default.
+    dice: the one source of chance.
+    router: of the fleet, whose scores say how strong each member is on this query; None where the panel names none.
+    """
+
+    def __init__(
+        self,
+        colleagues: Colleagues,
+        call: Call,
+        question: str,
+        members: Sequence[str],
+        *,
+        judge: str,
+        budget: Budget,
+        dice: random.Random,
+        quorum: int = 1,
+        timeout_s: float = 60.0,
+        until: float | None = None,
+        router: str | None = None,
+    ) -> None:
+        self.call = call
+        self.question = question
+        self.members = tuple(members)
+        self.judge = judge
+        self.budget = budget
+        self.dice = dice
+        self.quorum = quorum
+        self.missing: dict[str, str] = {}
+        self._causes: dict[str, SwitchyardError | None] = {}
+        self._colleagues = colleagues
+        self._timeout_s = timeout_s
+        self.until = call.deadline if until is None else min(until, call.deadline)
+        self._router = router
+
+    @property
+    def messages(self) -> Messages:
+        """The client's conversation; a plain prompt as a user's message."""
+        if self.call.kind == "chat":
+            messages: Messages = self.call.body["messages"]
+            return messages
+        return [{"role": "user", "content": self.question}]
+
+    async def answers(self, members: Sequence[str] | None = None, *, enough: int | None = None) -> list[MemberAnswer]:
+        """The usable answers to the client's question, in the panel's order. members: all by default.
+
+        enough: that many usable ones end the round, and the other members are cancelled. What fails, is empty or comes too late
+        is in `missing`. Raises `NoQuorum` when all that were heard are fewer than the panel's quorum.
+        """
+        asked = self.members if members is None else tuple(members)
+        heard = await self._round(dict.fromkeys(asked, self._clients_body()), "answers", "answer", enough)
+        usable = [answer for answer in heard if answer.usable]
+        if len(usable) < min(self.quorum, len(asked)):
+            raise NoQuorum(self._no_quorum(len(usable)), causes=tuple(self._causes.values()))
+        return usable
+
+    async def gather(
+        self, questions: Mapping[str, Messages], *, round: str, purpose: Purpose = "deliberation", **parameters: Any
+    ) -> list[MemberAnswer]:
+        """What each expert says to messages of its own, all at once, in the order of `questions`; unusable answers included.
+
+        round: its name in the transcript. parameters: of OpenAI's body (`max_tokens`, `temperature`, ...); the length of the
+        client's answer by default.
+        """
+        bodies = {expert: self._body(messages, parameters) for expert, messages in questions.items()}
+        return await self._round(bodies, round, purpose, None)
+
+    async def ask(
+        self, expert: str, messages: Messages, *, round: str, purpose: Purpose = "aggregation", **parameters: Any
+    ) -> MemberAnswer:
+        """What one expert says to `messages`; unusable when it fails."""
+        return (await self.gather({expert: messages}, round=round, purpose=purpose, **parameters))[0]
+
+    async def ask_each(
+        self, asked: Sequence[tuple[str, Messages]], *, round: str, purpose: Purpose = "deliberation", **parameters: Any
+    ) -> list[MemberAnswer]:
+        """As `gather`, for experts that are asked more than once: one answer for each of `asked`, in their order."""
+        return await self._all(
+            [(expert, self._body(messages, parameters)) for expert, messages in asked], round, purpose, None
+        )
+
+    async def sample(
+        self, expert: str, messages: Messages, count: int, *, round: str, **parameters: Any
+    ) -> list[MemberAnswer]:
+        """`count` answers of one expert to the same messages, at once."""
+        body = self._body(messages, parameters)
+        return await self._all([(expert, body)] * count, round, "sample", None)
+
+    async def choose(
+        self, expert: str, messages: Messages, options: Sequence[str], *, round: str
+    ) -> Mapping[str, float]:
+        """How likely `expert` is to answer with each of `options` (letters, `yes`, ...), summing to 1; empty when it fails.
+
+        By the log-probabilities of one token where the expert has them, so that whatever the messages hold can't make it say
+        anything else; by what it says otherwise.
+        """
+        spec = self._colleagues.spec(expert)
+        has_logprobs = "logprobs" in spec.capabilities
+        parameters: dict[str, Any] = {"max_tokens": 1 if has_logprobs else 16, "temperature": 0}
+        if has_logprobs:
+            parameters |= {"logprobs": True, "top_logprobs": 20}
+        left_s = min(self._timeout_s, self.until - time.monotonic())
+        try:
+            async with asyncio.timeout(left_s):
+                answer, heard = await self._one(expert, self._body(messages, parameters), round, "check")
+        except TimeoutError:
+            return {}
+        if heard is None or (not answer.usable and not heard.alternatives):
+            return {}
+        return shares(heard.alternatives or {answer.text: 0.0}, options)
+
+    async def scores(self, text: str | None = None) -> Mapping[str, float]:
+        """Expected reward of each member by the panel's router; empty without one, or when it fails. text: by default this query."""
+        if self._router is None:
+            return {}
+        try:
+            return await self._colleagues.scores(self._router, self.members, text)
+        except SwitchyardError:
+            return {}
+
+    def spec(self, expert: str) -> ExpertBase:
+        return self._colleagues.spec(expert)
+
+    def by_wait(self, experts: Sequence[str]) -> tuple[str, ...]:
+        """Those first that would be served soonest now."""
+        return self._colleagues.by_wait(experts)
+
+    def fits(self, expert: str, messages: Messages, **parameters: Any) -> bool:
+        """Whether the expert could be asked this: its context, the key's scope."""
+        return self._colleagues.infeasible_because(expert, self._body(messages, parameters)) is None
+
+    @asynccontextmanager
+    async def seat(self, expert: str) -> AsyncIterator[Endpoint | None]:
+        """The right to speak with the expert's own server for one answer, which counts as one call.
+
+        What it uses is told by `charge`. Raises `SwitchyardError`, `BudgetSpent`.
+        """
+        with self.reserve(expert, self._clients_body()):
+            async with self._colleagues.seat(expert, purpose="answer") as endpoint:
+                yield endpoint
+
+    def charge(self, expert: str, usage: Usage) -> None:
+        """Put down what a seated expert used."""
+        self._colleagues.charge(expert, usage)
+
+    @contextmanager
+    def reserve(self, expert: str, body: Mapping[str, Any]) -> Iterator[Spent]:
+        """Room in the budget for one call, which costs all that it may unless `usd` is set. Raises `BudgetSpent`.
+
+        A panel that sits here as a member spends from this budget by itself.
+        """
+        composite = self._colleagues.spec(expert).composite
+        most_usd = 0.0 if composite else self._colleagues.most_usd(expert, body)
+        with self.budget.reserve(usd=most_usd, calls=0 if composite else 1) as spent:
+            spent.usd = most_usd
+            yield spent
+
+    def note(self, round: str, expert: str, text: str) -> None:
+        """Put down in the transcript what did not come through `ask`: a verdict, a merged text."""
+        self._colleagues.note(Statement(round, expert, text))
+
+    def say(self, progress: str) -> None:
+        """Tell a client that waits, in a line."""
+        self._colleagues.say(progress)
+
+    def _body(self, messages: Messages, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """A chat's body. An answer is as long as the client's may be, unless `parameters` say otherwise."""
+        limits = {
+            name: self.call.body[name] for name in ("max_tokens", "max_completion_tokens") if name in self.call.body
+        }
+        if "max_tokens" in parameters:
+            limits = {}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return {"messages": list(messages), **limits, **given}
+
+    def _clients_body(self) -> dict[str, Any]:
+        """The client's own body, but for what only the panel's answer can have."""
+        return {name: value for name, value in self.call.body.items() if name not in _NOT_FOR_MEMBERS}
+
+    async def _round(
+        self, bodies: Mapping[str, Mapping[str, Any]], round: str, purpose: Purpose, enough: int | None
+    ) -> list[MemberAnswer]:
+        """One answer per expert, in the order of `bodies`; those are asked first that would be served soonest."""
+        order = self._colleagues.by_wait(tuple(bodies))
+        found = await self._all([(expert, bodies[expert]) for expert in order], round, purpose, enough)
+        by_expert = {answer.expert: answer for answer in found}
+        return [by_expert[expert] for expert in bodies]
+
+    async def _all(
+        self, asked: Sequence[tuple[str, Mapping[str, Any]]], round: str, purpose: Purpose, enough: int | None
+    ) -> list[MemberAnswer]:
+        """All at once, until `enough` are usable or the time for a round is over; who is still at it then is cancelled."""
+        enough = len(asked) if enough is None else enough
+        until = min(time.monotonic() + self._timeout_s, self.until)
+        tasks = [asyncio.create_task(self._one(expert, body, round, purpose)) for expert, body in asked]
+        pending = set(tasks)
+        self.say(f"{round}: asking {len(tasks)}")
+        try:
+            while pending and _num_usable(tasks) < enough and (left_s := until - time.monotonic()) > 0:
+                done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if done and pending:
+                    self.say(f"{round}: {len(tasks) - len(pending)} of {len(tasks)} have answered")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        late = "was not waited for" if _num_usable(tasks) >= enough else f"no answer within {self._timeout_s:g} s"
+        found = [
+            MemberAnswer(expert, "", late) if task.cancelled() else task.result()[0]
+            for (expert, _), task in zip(asked, tasks, strict=True)
+        ]
+        for answer in found:
+            if not answer.usable:
+                self.missing[answer.expert] = answer.error or "an empty answer"
+                self._causes[answer.expert] = answer.cause
+        return found
+
+    async def _one(
+        self, expert: str, body: Mapping[str, Any], round: str, purpose: Purpose
+    ) -> tuple[MemberAnswer, Heard | None]:
+        """One question to one expert, within the budget."""
+        began = time.monotonic()
+        heard: Heard | None = None
+        try:
+            with self.reserve(expert, body) as spent:
+                heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
+                spent.usd = min(heard.usd, spent.usd)
+            answer = MemberAnswer(expert, heard.text, finish_reason=heard.finish_reason)
+        except BudgetSpent as full:
+            answer = MemberAnswer(expert, "", str(full))
+        except SwitchyardError as error:
+            answer = MemberAnswer(expert, "", error.message, cause=error)
+        answer = replace(answer, elapsed_s=time.monotonic() - began)
+        if answer.usable:
+            self.note(round, expert, answer.text)
+        return answer, heard
+
+    def _no_quorum(self, num_usable: int) -> str:
+        reasons = "; ".join(f"{expert}: {why}" for expert, why in self.missing.items())
+        return f"{num_usable} of {len(self.members)} members answered, and {self.quorum} are needed ({reasons})"
+
+
+_NOT_FOR_MEMBERS = ("stream", "stream_options", "n")
+"""What only the panel's own answer can have."""
+
+
+def shares(alternatives: Mapping[str, float], options: Sequence[str]) -> dict[str, float]:
+    """The probability of each option among them, by the log-probabilities of what was said; empty when none of them was."""
+    found = dict.fromkeys(options, 0.0)
+    for said, logprob in alternatives.items():
+        word = said.strip(" \t\n*_`\"'.,:;()[]{}").casefold()
+        for option in options:
+            if word == option.casefold() or word.startswith(option.casefold() + " "):
+                found[option] += math.exp(logprob)
+    total = sum(found.values())
+    return {option: share / total for option, share in found.items()} if total else {}
+
+
+def _num_usable(tasks: Sequence[asyncio.Task[tuple[MemberAnswer, Heard | None]]]) -> int:
+    """How many are done with a usable answer. Raises what is no failure of an expert."""
+    return sum(task.done() and not task.cancelled() and task.result()[0].usable for task in tasks)

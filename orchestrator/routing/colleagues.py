@@ -1,0 +1,157 @@
+"""How a panel reaches its members on behalf of a query: through the dispatcher, each under a lease of its own.
+
+    colleagues = QueryColleagues(asker, scheduler, query, fleet, decision, budget)
+    heard = await colleagues.ask("small", {"messages": [...]}, purpose="answer", budget=budget)
+
+It implements `orchestrator.aggregators.table.Colleagues`. Whatever is asked is in the decision's attempts, with its cost. Not here:
+who is asked what (`orchestrator/aggregators/`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.aggregators.budget import Budget
+from orchestrator.aggregators.table import Heard
+from orchestrator.config import ExpertBase, PanelExpert
+from orchestrator.fleet.snapshot import Fleet
+from orchestrator.routing.feasibility import infeasible_because, seated
+from orchestrator.routing.pricing import most_usd
+from orchestrator.routing.recording import charge
+from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Scheduler
+from orchestrator.tokens import MESSAGE_TOKENS, estimate
+from orchestrator.types import Answer, Attempt, Capability, Decision, Endpoint, Purpose, Query, Statement, Usage
+from routers.policy import Choice
+
+if TYPE_CHECKING:
+    from orchestrator.routing.asking import Asker
+
+CALLED_BY_NAME = "called by name"
+"""The reason for whom the client named."""
+DEFAULT_MAX_TOKENS = 128
+"""Room that is kept for an answer whose length nobody bounds."""
+
+
+@dataclass(slots=True)
+class QueryColleagues:
+    """Of one query. budget: of the panel around the one that asks, if there is one."""
+
+    asker: Asker
+    scheduler: Scheduler
+    query: Query
+    fleet: Fleet
+    decision: Decision
+    budget: Budget | None = None
+
+    def spec(self, expert: str) -> ExpertBase:
+        return self.fleet.specs[expert]
+
+    def seated(self, panel: PanelExpert) -> tuple[str, ...]:
+        """The members of the panel that asks which can serve the query; why others can't is put down."""
+        feasible, reasons = seated(panel, self.query)
+        self.decision.infeasible = self.decision.infeasible | reasons
+        return tuple(spec.name for spec in feasible)
+
+    def infeasible_because(self, expert: str, body: Mapping[str, Any]) -> str | None:
+        return infeasible_because(self.fleet.specs[expert], self._query(expert, body))
+
+    def most_usd(self, expert: str, body: Mapping[str, Any]) -> float:
+        return most_usd(self.fleet.specs[expert], self._query(expert, body))
+
+    def by_wait(self, experts: Sequence[str]) -> tuple[str, ...]:
+        waits = self.scheduler.waits(experts)
+        return tuple(sorted(experts, key=lambda expert: waits.get(expert, 0.0)))
+
+    async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:
+        before_usd = self.decision.cost_usd
+        query = self._query(expert, body)
+        said = await self.asker.ask(query, expert, self.fleet, self.decision, purpose=purpose, budget=budget)
+        usd = max(0.0, self.decision.cost_usd - before_usd) if self.fleet.specs[expert].composite else said.usd
+        alternatives = dict(said.tokens[0].alternatives) if said.tokens else {}
+        return Heard(said.text, said.usage, usd, said.choice.get("finish_reason"), alternatives)
+
+    async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
+        query = self._query(expert, body)
+        return await self.asker.open(query, expert, self.fleet, self.decision, purpose=purpose, budget=budget)
+
+    async def scores(self, router: str, experts: Sequence[str], text: str | None = None) -> Mapping[str, float]:
+        scorer = self.fleet.scorers[router, self.query.kind]
+        scores = await scorer.scores(self.query.text if text is None else text, self.query.remaining_s)
+        return {expert: scores[expert] for expert in experts if expert in scores}
+
+    @asynccontextmanager
+    async def seat(self, expert: str, *, purpose: Purpose) -> AsyncIterator[Endpoint | None]:
+        began = time.monotonic()
+        wanted = LeaseRequest(self.query.id, (Choice(expert, 0.0),), 0.0, self.query.deadline)
+        lease = await self.scheduler.acquire(wanted)
+        seated, ok = time.monotonic(), False
+        attempts, place = self.decision.attempts, len(self.decision.attempts)
+        began_s = began - self.query.received_at
+        attempts.append(Attempt(expert, "cancelled", lease.wait_s, 0.0, purpose=purpose, began_s=began_s))
+        try:
+            yield lease.endpoint
+            ok = True
+        finally:
+            spent_s = time.monotonic() - seated
+            self.scheduler.release(lease, LeaseOutcome(ok=ok or None, duration_s=spent_s))
+            attempts[place] = replace(attempts[place], outcome="ok" if ok else "cancelled", latency_s=spent_s)
+
+    def note(self, statement: Statement) -> None:
+        self.decision.transcript.append(statement)
+
+    def say(self, progress: str) -> None:
+        if self.query.tell is not None:
+            self.query.tell(progress)
+
+    def charge(self, expert: str, usage: Usage) -> None:
+        charge(self.fleet, expert, Answer(usage=usage), self.decision)
+
+    def conclude(self, reason: str) -> None:
+        """Put down how the panel's answer came about, after why the panel was chosen, where it was."""
+        chosen = self.decision.reason
+        self.decision.reason = f"{chosen}; {reason}" if chosen and chosen != CALLED_BY_NAME else reason
+
+    @property
+    def usage(self) -> Usage:
+        """What everybody used so far."""
+        return Usage(self.decision.prompt_tokens, self.decision.completion_tokens)
+
+    def _query(self, expert: str, body: Mapping[str, Any]) -> Query:
+        """The query as `expert` is asked it: the client's own words, or a chat's body of the panel's making."""
+        query = self.query
+        if "messages" not in body or body["messages"] is query.body.get("messages"):
+            return replace(query, model=expert, body={**body, "model": expert}, needs=_needs(query, body))
+        tokens = sum(estimate(_text(message)) + MESSAGE_TOKENS for message in body["messages"])
+        asked = body.get("max_tokens") or body.get("max_completion_tokens") or DEFAULT_MAX_TOKENS
+        return replace(
+            query,
+            kind="chat",
+            model=expert,
+            body={**body, "model": expert},
+            prompt_tokens=tokens,
+            other_prompt_tokens=0,
+            max_tokens=asked,
+            num_answers=body.get("n") or 1,
+            needs=_needs(query, body),
+        )
+
+
+def _needs(query: Query, body: Mapping[str, Any]) -> frozenset[Capability]:
+    """What answering this takes: pictures if the client showed some, the rest by the body."""
+    needs: set[Capability] = set(query.needs & {"vision"})
+    if body.get("stream"):
+        needs.add("streaming")
+    if body.get("logprobs"):
+        needs.add("logprobs")
+    if (body.get("response_format") or {}).get("type", "text") != "text":
+        needs.add("json_schema")
+    return frozenset(needs)
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else str(content or "")

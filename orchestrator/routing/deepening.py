@@ -1,0 +1,174 @@
+"""Adaptive depth at work: experts that the router can't tell apart are asked at once, and others where these don't agree.
+
+    answer, lease = await deepener.ask(query, fleet, route, plan, decision)     # lease None: the answer is whole, nothing is held
+
+The plan's gate is asked concurrently, and nothing of its answers is sent before it is known whether they conclude alike: then the
+best one's stands, as it came. Where they don't, the policy's panel is convened, asked like any expert, live; without one that can
+be asked, the best of the others joins a vote, unless it could not change the outcome. Where nothing that was said can be used, the
+rest of the plan is asked, with fallback. All of it stays within `max_cost_usd`. Not here: the rules (`routers/depth.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.config import PANEL_PREFIX, PolicySpec
+from orchestrator.errors import SwitchyardError
+from orchestrator.fleet.snapshot import Fleet, Route
+from orchestrator.routing.asking import Said
+from orchestrator.routing.cascading import stand, unasked
+from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.feasibility import infeasible_because, what_is_left
+from orchestrator.routing.judging import conclusion_of, why_of_no_use
+from orchestrator.scheduler.base import Lease
+from orchestrator.types import Answer, Decision, Purpose, Query
+from routers.base import FloatArray
+from routers.depth import can_sway, is_settled, stands
+from routers.fusing.table import BoolArray
+from routers.fusing.voting import alike
+from routers.policy import Choice, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What an expert said; None where it failed. why: it can't be used, if it can't."""
+
+    expert: str
+    said: Said | None
+    why: str | None = None
+
+    @property
+    def conclusion(self) -> str | None:
+        """None where it can't be used."""
+        return None if self.said is None or self.why is not None else conclusion_of(self.said)
+
+
+class Vote:
+    """Opinions on one query, weighed by what the router expects of each expert. expected: rewards by expert."""
+
+    def __init__(self, opinions: Sequence[Opinion], expected: dict[str, float]) -> None:
+        self._opinions = tuple(opinions)
+        self._expected = expected
+
+    @property
+    def is_settled(self) -> bool:
+        return bool(is_settled(*self._ballots(self._opinions)[:2])[0])
+
+    def can_be_swayed_by(self, arbiter: str) -> bool:
+        same, asked, expected = self._ballots((*self._opinions, Opinion(arbiter, None)))
+        asked[0, -1] = False
+        return bool(can_sway(same, asked, np.array([len(self._opinions)]), expected)[0])
+
+    @property
+    def winner(self) -> Said | None:
+        """The answer that stands; None where none can be used."""
+        same, asked, expected = self._ballots(self._opinions)
+        elected = self._opinions[int(stands(same, asked, expected)[0])]
+        return None if elected.why is not None else elected.said
+
+    @property
+    def first(self) -> Said | None:
+        """The best expert's answer, of use or not; None where all failed."""
+        return next((opinion.said for opinion in self._opinions if opinion.said is not None), None)
+
+    def _ballots(self, opinions: Sequence[Opinion]) -> tuple[BoolArray, BoolArray, FloatArray]:
+        """As `routers.depth` takes them, of one row."""
+        conclusions = np.array([[opinion.conclusion for opinion in opinions]], dtype=np.object_)
+        expected = np.array([[self._expected[opinion.expert] for opinion in opinions]], dtype=np.float32)
+        return alike(conclusions), np.ones(conclusions.shape, dtype=np.bool_), expected
+
+
+class Deepener:
+    """Asks through `dispatcher`."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def ask(
+        self, query: Query, fleet: Fleet, route: Route, plan: Plan, decision: Decision
+    ) -> tuple[Answer, Lease | None]:
+        """What the gate agrees on, else the panel's answer or what a vote comes to. Raises `SwitchyardError` when nobody answers.
+
+        Cancelling it cancels whoever is being asked.
+        """
+        assert route.policy is not None
+        opinions = await self._gather(query, plan.gate, fleet, decision)
+        story, vote = [plan.reason, *_told(opinions)], Vote(opinions, decision.scores)
+        if vote.is_settled and vote.winner is not None:
+            return stand(vote.winner, query, decision, [*story, "they agree"]), None
+        left = what_is_left(query, decision.cost_usd)
+        if panel := _panel(route.policy, left, fleet):
+            convened = Plan((Choice(panel, 0.0),))
+            story += [f"they don't agree, and {panel} is convened"]
+            return await self._hand_over(left, fleet, route, convened, decision, vote, story)
+        rest = unasked(plan, plan.gate, left, fleet)
+        if vote.winner is None:
+            return await self._hand_over(
+                left, fleet, route, rest, decision, vote, [*story, "and so the best of the others"]
+            )
+        arbiter = max(rest.choices, key=lambda choice: decision.scores[choice.expert], default=None)
+        if arbiter is None or not vote.can_be_swayed_by(arbiter.expert):
+            return stand(
+                vote.winner, query, decision, [*story, "they don't agree, and nobody else could sway the vote"]
+            ), None
+        opinions.append(await self._ask_one(left, arbiter.expert, fleet, decision, "answer"))
+        story += [f"they don't agree, and {arbiter.expert} votes too", *_told(opinions[-1:])]
+        return stand(Vote(opinions, decision.scores).winner or vote.winner, query, decision, story), None
+
+    async def _gather(self, query: Query, experts: Sequence[str], fleet: Fleet, decision: Decision) -> list[Opinion]:
+        """Everybody's opinion, asked for at once."""
+        asking = [asyncio.create_task(self._ask_one(query, name, fleet, decision, "sample")) for name in experts]
+        try:
+            return await asyncio.gather(*asking)
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _ask_one(self, query: Query, expert: str, fleet: Fleet, decision: Decision, purpose: Purpose) -> Opinion:
+        try:
+            said = await self._dispatcher.asker.ask(query, expert, fleet, decision, purpose=purpose)
+        except SwitchyardError as error:
+            return Opinion(expert, None, f"it failed: {error.message}")
+        return Opinion(expert, said, why_of_no_use(said, query))
+
+    async def _hand_over(
+        self,
+        query: Query,
+        fleet: Fleet,
+        route: Route,
+        plan: Plan,
+        decision: Decision,
+        vote: Vote,
+        story: Sequence[str],
+    ) -> tuple[Answer, Lease | None]:
+        """The answer of whom `plan` names, as it comes; what was said before stands where there is none."""
+        known = vote.winner or vote.first
+        if not plan.choices and known is not None:
+            return stand(known, query, decision, [*story, "but nobody else can be asked"]), None
+        decision.reason = "; ".join(story)
+        try:
+            return await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
+        except SwitchyardError as error:
+            if known is None:
+                raise
+            return stand(known, query, decision, [*story, f"but nobody else answered: {error.message}"]), None
+
+
+def _panel(policy: PolicySpec, query: Query, fleet: Fleet) -> str | None:
+    """The policy's panel, if it has one that can serve the query."""
+    if policy.panel is None:
+        return None
+    name = PANEL_PREFIX + policy.panel
+    return name if infeasible_because(fleet.specs[name], query) is None else None
+
+
+def _told(opinions: Sequence[Opinion]) -> list[str]:
+    """Whose answer can't be used, and why."""
+    return [
+        f"{opinion.expert}'s answer can't be used: {opinion.why}" for opinion in opinions if opinion.why is not None
+    ]
