@@ -46,6 +46,17 @@ def kernels(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def panel(
+    rounds: Annotated[int, typer.Option(min=10, help="Requests to the panel, and as many to its slowest member.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """What a panel of five takes beyond its slowest member, by one that only votes."""
+    from evals.bench_panel import bench_panel
+
+    _show(bench_panel(rounds=rounds), as_json)
+
+
+@app.command()
 def claims(
     data: Annotated[
         Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")

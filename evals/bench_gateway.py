@@ -56,7 +56,7 @@ def bench_gateway(
     names = [
         name for name, contender in CONTENDERS.items() if contender.available(litellm) and (not only or name in only)
     ]
-    with _upstream() as plain_port, _upstream("--interval-ms", str(CHUNK_INTERVAL_MS)) as paced_port:
+    with mock_upstream() as plain_port, mock_upstream("--interval-ms", str(CHUNK_INTERVAL_MS)) as paced_port:
         pin(0, LOAD_CORE)
         for name in names:
             for upstream_port, measure in ((plain_port, _throughput), (paced_port, _streaming)):
@@ -126,7 +126,7 @@ def _row(name: str, load: str, connections: int, result: LoadResult, rate: float
 
 
 @contextmanager
-def _upstream(*arguments: str) -> Iterator[int]:
+def mock_upstream(*arguments: str) -> Iterator[int]:
     """A mock upstream in a process of its own, on the load's core."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "evals.mock_upstream", "--port", str(port), *arguments])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kernels import reference
 from kernels.gating import expert_choice, gate
+from kernels.logit_fusion import contrast, mixture, steer
 from kernels.ngrams import ngrams
 from kernels.pooling import mean_pool
 from routers.parts.memory import Memory, remember, top_k
@@ -26,6 +27,8 @@ from routers.parts.memory import Memory, remember, top_k
 PoolingInput = tuple[NDArray[np.float32], NDArray[np.int64]]
 GateInput = tuple[NDArray[np.float32], float, int | None, float, float | None]
 ChoiceInput = tuple[NDArray[np.float32], NDArray[np.intp], int, int]
+
+FusionInput = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,17 @@ def choice_inputs() -> dict[str, ChoiceInput]:
     }
 
 
+def fusion_inputs() -> dict[str, FusionInput]:
+    """Next-token distributions `(batch, models, tokens)`: one step of decoding over the likeliest tokens, and a text."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, shape in {"1 x 3 x 1,500": (1, 3, 1_500), "32 x 3 x 1,500": (32, 3, 1_500)}.items():
+        shared, own = rng.normal(size=(shape[0], 1, shape[2])), rng.normal(size=shape)
+        logits = 3.0 * shared + own
+        found[name] = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    return found
+
+
 def search_input() -> tuple[Memory, NDArray[np.float32]]:
     """A memory beyond what is searched exactly, of vectors that lie in heaps as texts' do, and a query."""
     rng = np.random.default_rng(0)
@@ -95,6 +109,11 @@ def bench_kernels() -> Iterator[KernelRow]:
         yield _row(name, gate, reference.gate, gated)
     for name, chosen in choice_inputs().items():
         yield _row(name, expert_choice, reference.expert_choice, chosen)
+    for name, logprobs in fusion_inputs().items():
+        large, base, tuned = logprobs[:, 0], logprobs[:, 1], logprobs[:, 2:]
+        yield _row(name, mixture, reference.mixture, (logprobs, np.full(logprobs.shape[:2], 1 / 3)))
+        yield _row(name, steer, reference.steer, (large, base, tuned))
+        yield _row(name, contrast, reference.contrast, (large, base, 0.5, 0.1))
     memory, query = search_input()
     yield _row("1 in 60,000", memory.nearest, lambda queries, k: top_k(queries, memory.vectors, k), (query, 100))
 

@@ -114,12 +114,12 @@ def _switchyard(router: str, encoder: bool = False) -> Callable[[Setting], list[
         yaml = f"version: 1\nrouters: {{default: {{type: {router}}}}}\nexperts:{''.join(experts)}{_ENCODER if encoder else ''}"
         path = setting.folder / "experts.yaml"
         path.write_text(yaml)
-        return [_beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port)]
+        return [beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port)]
 
     return command
 
 
-def _beside_python(name: str) -> str:
+def beside_python(name: str) -> str:
     """A command of the environment that runs this."""
     return str(Path(sys.executable).with_name(name))
 

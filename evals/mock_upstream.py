@@ -2,8 +2,9 @@
 
     python -m evals.mock_upstream --port 9000 --chunks 200
 
-It answers every POST with the same chat completion, or, when the body asks for a stream, with `--chunks` SSE events, each its own
-write, with `--interval-ms` between them. One raw asyncio protocol; it checks nothing. Tests have a scripted upstream of their own.
+It answers every POST with the same chat completion after `--latency-ms`, or, when the body asks for a stream, with `--chunks` SSE
+events, each its own write, with `--interval-ms` between them. One raw asyncio protocol; it checks nothing. Tests have a scripted
+upstream of their own.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ def _chunk(data: bytes) -> bytes:
 
 
 class MockUpstream(asyncio.Protocol):
-    """chunks: events of a stream. interval_s: between them; 0 sends the next as soon as the loop comes round."""
+    """chunks: events of a stream. interval_s: between them; 0 sends the next as soon as the loop comes round.
 
-    def __init__(self, chunks: int, interval_s: float) -> None:
+    latency_s: of a whole answer.
+    """
+
+    def __init__(self, chunks: int, interval_s: float, latency_s: float) -> None:
         self._interval_s = interval_s
+        self._latency_s = latency_s
         body = msgspec.json.encode(_COMPLETION)
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         self._completion = head.encode() + body
@@ -66,6 +71,8 @@ class MockUpstream(asyncio.Protocol):
         if b'"stream":true' in body.replace(b" ", b""):
             self._transport.write(self._stream_head)
             self._send_event(0)
+        elif self._latency_s:
+            asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, self._completion)
         else:
             self._transport.write(self._completion)
 
@@ -79,8 +86,11 @@ class MockUpstream(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self._interval_s, self._send_event, i + 1)
 
 
-async def _serve(port: int, chunks: int, interval_s: float) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: MockUpstream(chunks, interval_s), "127.0.0.1", port)
+async def _serve(arguments: argparse.Namespace) -> None:
+    def upstream() -> MockUpstream:
+        return MockUpstream(arguments.chunks, arguments.interval_ms / 1000, arguments.latency_ms / 1000)
+
+    server = await asyncio.get_running_loop().create_server(upstream, "127.0.0.1", arguments.port)
     await server.serve_forever()
 
 
@@ -89,5 +99,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--chunks", type=int, default=200)
     parser.add_argument("--interval-ms", type=float, default=0.0)
-    arguments = parser.parse_args()
-    uvloop.run(_serve(arguments.port, arguments.chunks, arguments.interval_ms / 1000))
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    uvloop.run(_serve(parser.parse_args()))

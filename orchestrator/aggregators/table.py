@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.budget import Budget, BudgetSpent, Spent
+from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import ExpertBase
 from orchestrator.errors import NoQuorum, SwitchyardError
 from orchestrator.types import Answer, Call, Endpoint, Messages, Purpose, Statement, Usage
@@ -133,13 +134,17 @@ class Table:
     async def answers(self, members: Sequence[str] | None = None, *, enough: int | None = None) -> list[MemberAnswer]:
         """The usable answers to the client's question, in the panel's order. members: all by default.
 
-        enough: that many usable ones end the round, and the other members are cancelled. What fails, is empty or comes too late
-        is in `missing`. Raises `NoQuorum` when all that were heard are fewer than the panel's quorum.
+        enough: that many usable ones end the round, and the other members are cancelled. What fails, can't be used
+        (`usable.py`) or comes too late is in `missing`; what can't be used counts where there is no quorum without it. Raises
+        `NoQuorum` when all that were heard are fewer than the panel's quorum.
         """
         asked = self.members if members is None else tuple(members)
         heard = await self._round(dict.fromkeys(asked, self._clients_body()), "answers", "answer", enough)
+        quorum = min(self.quorum, len(asked))
         usable = [answer for answer in heard if answer.usable]
-        if len(usable) < min(self.quorum, len(asked)):
+        if len(usable) < quorum:
+            usable = [replace(answer, error=None) for answer in heard if answer.text.strip()]
+        if len(usable) < quorum:
             raise NoQuorum(self._no_quorum(len(usable)), causes=tuple(self._causes.values()))
         return usable
 
@@ -314,15 +319,21 @@ class Table:
             with self.reserve(expert, body) as spent:
                 heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
                 spent.usd = min(heard.usd, spent.usd)
-            answer = MemberAnswer(expert, heard.text, finish_reason=heard.finish_reason)
+            answer = MemberAnswer(expert, heard.text, self._fault(heard, purpose), finish_reason=heard.finish_reason)
         except BudgetSpent as full:
             answer = MemberAnswer(expert, "", str(full))
         except SwitchyardError as error:
             answer = MemberAnswer(expert, "", error.message, cause=error)
         answer = replace(answer, elapsed_s=time.monotonic() - began)
-        if answer.usable:
+        if answer.text.strip():
             self.note(round, expert, answer.text)
         return answer, heard
+
+    def _fault(self, heard: Heard, purpose: Purpose) -> str | None:
+        """Why what was said is no answer to the client's question, where that was asked."""
+        if purpose != "answer":
+            return None
+        return why_unusable(heard.text, finish_reason=heard.finish_reason, body=self.call.body)
 
     def _no_quorum(self, num_usable: int) -> str:
         reasons = "; ".join(f"{expert}: {why}" for expert, why in self.missing.items())

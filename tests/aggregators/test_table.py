@@ -39,7 +39,15 @@ async def test_who_would_be_served_soonest_is_asked_first():
 async def test_what_fails_or_says_nothing_is_missing_and_the_others_go_on():
     table = make_table({"a": failure("a"), "b": "42", "c": "  "})
     assert await texts(table) == ["42"]
-    assert table.missing == {"a": "broke off", "c": "an empty answer"}
+    assert table.missing == {"a": "broke off", "c": "it is empty"}
+
+
+async def test_what_can_not_be_used_is_set_aside_and_is_better_than_nothing():
+    refusal = "I'm sorry, but I can't help with that."
+    table = make_table({"a": refusal, "b": "42"})
+    assert await texts(table) == ["42"]
+    assert table.missing == {"a": "it refuses"}
+    assert await texts(make_table({"a": refusal})) == [refusal]
 
 
 async def test_after_the_time_for_a_round_those_who_answered_count():

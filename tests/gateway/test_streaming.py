@@ -106,6 +106,40 @@ async def test_a_held_stream_is_told_its_position_then_the_expert():
     assert [data for event, data in events if event == "message"][-1] == "[DONE]"
 
 
+async def test_a_held_stream_hears_of_a_panel_that_is_at_it():
+    pipeline = FakePipeline(events=EVENTS)
+    async with served_client(held(pipeline)) as client, client.stream("POST", CHAT, json=STREAM) as response:
+        blocks = response.aiter_raw()
+        pipeline.queries[0].tell("answers: 1 of 2\nhave answered")
+        seen = b""
+        while b": answers: 1 of 2 have answered\n\n" not in seen:
+            seen += await anext(blocks)
+        pipeline.gate.set()
+        assert b"[DONE]" in b"".join([block async for block in blocks])
+
+
+async def test_what_goes_on_can_come_as_reasoning():
+    pipeline = FakePipeline(events=EVENTS)
+    pipeline.gate.clear()
+    body = STREAM | {"switchyard": {"progress": "reasoning"}}
+    async with served_client(make_context(pipeline)) as client:
+        asking = asyncio.create_task(client.post(CHAT, json=body))
+        await pipeline.asked.wait()
+        for note in ("asking 2", "2 have answered"):
+            pipeline.queries[0].tell(note)
+        pipeline.gate.set()
+        events = parse((await asking).text)
+    reasoning = [data["choices"][0]["delta"].get("reasoning_content") for event, data in events if data != "[DONE]"]
+    assert reasoning[:2] == ["asking 2\n", "2 have answered\n"]
+
+
+async def test_who_does_not_stream_is_told_nothing():
+    pipeline = FakePipeline()
+    async with client_of(make_context(pipeline)) as client:
+        await client.post(CHAT, json=STREAM | {"stream": False})
+    assert pipeline.queries[0].tell is None
+
+
 async def test_comments_are_repeated():
     async with served_client(held(FakePipeline())) as client, client.stream("POST", CHAT, json=STREAM) as response:
         seen = b""
