@@ -24,8 +24,8 @@ import numpy as np
 from evals.live.http import Http
 from evals.live.served import Served
 from evals.tasks.base import Measured, Said
-from orchestrator.experts.envelope import answer_text
 from orchestrator.errors import GatewayError
+from orchestrator.experts.envelope import answer_text
 from orchestrator.labelling.asking import NOT_ITS_KIND
 from orchestrator.labelling.journal import Entry, Journal
 from orchestrator.tokens import estimate
@@ -166,6 +166,7 @@ class Gateway:
             decision.wait_ms,
             decision.prompt_tokens,
             decision.completion_tokens,
+            sum(attempt.purpose != "panel" for attempt in decision.attempts),
         )
         kept = {name: value for name, value in asdict(measured).items() if value is not None}
         return Entry(decision.expert or body["model"], _kept(read, reply.body), decision.cost_usd, kept)

@@ -28,9 +28,10 @@ class LiveRow:
     """A model on the `n` items of a task. reward: mean, 0..1, with its 95% interval; None where nothing could be graded.
 
     gain: over the best single expert of the sweep, paired; None for that expert, and where there is none. cost_usd: of all items,
-    judges left out. Latencies are of answers, waits for weights included; ttft: until the first token, of streams. overhead: the
-    gateway's own time; wait: in its queues. errors: items without an answer, which earn 0; unusable: answers that are none, which
-    earn 0; ungraded: answers that the judge had no verdict on, which are left out. share: of the experts that answered.
+    judges left out. Latencies are of answers, waits for weights included; ttft: until the first token, of streams. calls: to
+    experts, for one item, those of cascades, panels and their judges included. overhead: the gateway's own time; wait: in its
+    queues. errors: items without an answer, which earn 0; unusable: answers that are none, which earn 0; ungraded: answers that
+    the judge had no verdict on, which are left out. share: of the experts that answered.
     """
 
     task: str
@@ -44,6 +45,7 @@ class LiveRow:
     latency_p50_s: float | None
     latency_p95_s: float | None
     ttft_p50_s: float | None
+    calls_mean: float | None
     overhead_p50_ms: float | None
     wait_p50_ms: float | None
     errors: int
@@ -62,7 +64,7 @@ def live_table(rows: Sequence[LiveRow]) -> tuple[tuple[str, ...], list[tuple[obj
     """Column names and cells, for `print_table` or Markdown; what a row has beyond them is for JSON."""
     columns = (
         *("task", "model", "n", "reward", "95%", "gain", "gain 95%", "USD", "p50 s", "p95 s", "ttft s"),
-        *("wait ms", "errors", "unusable", "ungraded", "answered by"),
+        *("calls", "wait ms", "errors", "unusable", "ungraded", "answered by"),
     )
     return columns, [_line(row) for row in rows]
 
@@ -124,6 +126,7 @@ def _row(task: str, model: str, cells: Sequence[Cell], reward: Interval | None, 
         latency_p50_s=_percentile(latencies, 50),
         latency_p95_s=_percentile(latencies, 95),
         ttft_p50_s=_percentile([ttft for each in said if (ttft := each.measured.ttft_s) is not None], 50),
+        calls_mean=_mean([sum(each.measured.calls for each in cell.said) for cell in answered]),
         overhead_p50_ms=_percentile([each.measured.overhead_ms for each in said], 50),
         wait_p50_ms=_percentile([each.measured.wait_ms for each in said], 50),
         errors=sum(cell.error is not None for cell in cells),
@@ -138,13 +141,17 @@ def _percentile(values: Sequence[float], q: float) -> float | None:
     return float(np.percentile(values, q)) if values else None
 
 
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
 def _line(row: LiveRow) -> tuple[object, ...]:
     share = ", ".join(f"{expert} {part:.0%}" for expert, part in row.share.items())
     gain = "" if row.gain is None else f"{row.gain:+.3f}"
     return (
         *(row.task, row.model, row.n, _shown(row.reward, 3), _range(row.ci95), gain, _range(row.gain_ci95)),
         *(f"{row.cost_usd:.4f}", _shown(row.latency_p50_s, 2), _shown(row.latency_p95_s, 2), _shown(row.ttft_p50_s, 2)),
-        *(_shown(row.wait_p50_ms, 0), row.errors, row.unusable, row.ungraded, share),
+        *(_shown(row.calls_mean, 1), _shown(row.wait_p50_ms, 0), row.errors, row.unusable, row.ungraded, share),
     )
 
 

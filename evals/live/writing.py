@@ -72,12 +72,22 @@ def _record(cell: Cell) -> dict[str, Any]:
         "wait_ms": sum(each.wait_ms for each in measured),
         "prompt_tokens": sum(each.prompt_tokens for each in measured),
         "completion_tokens": sum(each.completion_tokens for each in measured),
+        "calls": sum(each.calls for each in measured),
     }
 
 
 def _schema(pa: Any) -> Any:
     texts = ("task", "item", "group", "model", "query", "answer")
-    numbers = ("cost_usd", "latency_s", "ttft_s", "overhead_ms", "wait_ms", "prompt_tokens", "completion_tokens")
+    numbers = (
+        "cost_usd",
+        "latency_s",
+        "ttft_s",
+        "overhead_ms",
+        "wait_ms",
+        "prompt_tokens",
+        "completion_tokens",
+        "calls",
+    )
     fields = [*((name, pa.string()) for name in texts), ("reward", pa.float64())]
     fields += [("expert", pa.string()), ("error", pa.string()), *((name, pa.float64()) for name in numbers)]
     return pa.schema(fields)

@@ -52,7 +52,10 @@ class TaskItem:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of one call. ttft_s: until the first token, None where the answer was not streamed. The gateway says the last four."""
+    """Of one call. ttft_s: until the first token, None where the answer was not streamed. The gateway says the last five.
+
+    calls: to experts, a panel's members and its judge one by one.
+    """
 
     latency_s: float = 0.0
     ttft_s: float | None = None
@@ -60,6 +63,7 @@ class Measured:
     wait_ms: float = 0.0
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
+    calls: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
