@@ -3,23 +3,25 @@
     aggregator = make_aggregator("synthesis", parameters={"layers": 2}, base_dir=Path("."))
 
 A new aggregator is one module, one line here, and its prompts in a folder of its name (`orchestrator/prompts/`). The parameters of
-its constructor are keys of the panel in `experts.yaml`; `prompts` is handed in, and relative paths count from the YAML's folder.
+its constructor are keys of the panel in `experts.yaml`, where relative paths count from the YAML's folder.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.aggregators.base import Aggregator
 from orchestrator.errors import ConfigError
 from orchestrator.prompts import read_prompts
+from routers.base import Encoder
 from routers.parameters import checked_parameters
 
-GIVEN = ("prompts",)
+GIVEN = ("prompts", "encoders")
+"""What an aggregator is handed; every other argument of a constructor is a parameter, with a JSON value."""
 
 AGGREGATORS: dict[str, str] = {
     "first": "orchestrator.aggregators.first:First",
@@ -48,8 +50,9 @@ def make_aggregator(
     parameters: Mapping[str, Any] | None = None,
     prompts: Path | None = None,
     base_dir: Path = Path(),
+    encoders: Sequence[Encoder] = (),
 ) -> Aggregator:
-    """The aggregator with its parameters. prompts: a folder that replaces some of its prompts.
+    """The aggregator with its parameters. prompts: a folder that replaces some of its prompts. encoders: what can be read with.
 
     Raises `ConfigError` for an unknown name, which lists the known ones, for a parameter that its constructor does not take, and
     for what the constructor can't use.
@@ -58,9 +61,9 @@ def make_aggregator(
     for key, value in arguments.items():
         if isinstance(value, Path):
             arguments[key] = base_dir / value
-    texts = read_prompts(name, prompts and base_dir / prompts)
-    if "prompts" in inspect.signature(made_by).parameters:
-        arguments["prompts"] = texts
+    given = {"prompts": read_prompts(name, prompts and base_dir / prompts), "encoders": tuple(encoders)}
+    accepted = inspect.signature(made_by).parameters
+    arguments |= {key: value for key, value in given.items() if key in accepted}
     try:
         return made_by(**arguments)
     except (ValueError, OSError) as exc:

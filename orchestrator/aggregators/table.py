@@ -138,15 +138,18 @@ class Table:
         (`usable.py`) or comes too late is in `missing`; what can't be used counts where there is no quorum without it. Raises
         `NoQuorum` when all that were heard are fewer than the panel's quorum.
         """
-        asked = self.members if members is None else tuple(members)
-        heard = await self._round(dict.fromkeys(asked, self._clients_body()), "answers", "answer", enough)
-        quorum = min(self.quorum, len(asked))
+        heard = await self.hear(self.members if members is None else members, enough=enough)
+        quorum = min(self.quorum, len(heard))
         usable = [answer for answer in heard if answer.usable]
         if len(usable) < quorum:
             usable = [replace(answer, error=None) for answer in heard if answer.text.strip()]
         if len(usable) < quorum:
-            raise NoQuorum(self._no_quorum(len(usable)), causes=tuple(self._causes.values()))
+            raise self.no_quorum(len(usable))
         return usable
+
+    async def hear(self, members: Sequence[str], *, enough: int | None = None) -> list[MemberAnswer]:
+        """What each of `members` says to the client's question, in their order; unusable answers included, and no quorum needed."""
+        return await self._round(dict.fromkeys(members, self._clients_body()), "answers", "answer", enough)
 
     async def gather(
         self, questions: Mapping[str, Messages], *, round: str, purpose: Purpose = "deliberation", **parameters: Any
@@ -204,7 +207,7 @@ class Table:
         return shares(heard.alternatives or {answer.text: 0.0}, options)
 
     async def scores(self, text: str | None = None) -> Mapping[str, float]:
-        """Expected reward of each member by the panel's router; empty without one, or when it fails. text: by default this query."""
+        """Expected reward of each member by the panel's router; empty without one, or when it fails. text: if not this query."""
         if self._router is None:
             return {}
         try:
@@ -335,9 +338,11 @@ class Table:
             return None
         return why_unusable(heard.text, finish_reason=heard.finish_reason, body=self.call.body)
 
-    def _no_quorum(self, num_usable: int) -> str:
+    def no_quorum(self, num_usable: int = 0) -> NoQuorum:
+        """The error that says who is missing, and why."""
         reasons = "; ".join(f"{expert}: {why}" for expert, why in self.missing.items())
-        return f"{num_usable} of {len(self.members)} members answered, and {self.quorum} are needed ({reasons})"
+        few = f"{num_usable} of {len(self.members)} members answered, and {self.quorum} are needed ({reasons})"
+        return NoQuorum(few, causes=tuple(self._causes.values()))
 
 
 _NOT_FOR_MEMBERS = ("stream", "stream_options", "n")

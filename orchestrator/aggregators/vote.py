@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
 from orchestrator.aggregators.table import Table
-from routers.data.answers import final_answer
+from routers.data.answers import final_answers
 
 FLOOR = 0.05
 """No member is taken to be right, or wrong, more surely than this leaves; a weight is never below that of this chance."""
@@ -59,8 +59,8 @@ def camps(answers: Sequence[MemberAnswer], scores: Mapping[str, float]) -> list[
     """Who concludes alike, the heaviest camp first."""
     weights = {answer.expert: log_odds(scores[answer.expert]) if answer.expert in scores else 1.0 for answer in answers}
     alike: dict[str, list[MemberAnswer]] = {}
-    for answer in answers:
-        alike.setdefault(final_answer(answer.text), []).append(answer)
+    for answer, concluded in zip(answers, final_answers([answer.text for answer in answers]), strict=True):
+        alike.setdefault(concluded or "", []).append(answer)
     found = [
         Camp(tuple(camp), sum(weights[a.expert] for a in camp), max(camp, key=lambda a: weights[a.expert]))
         for camp in alike.values()

@@ -9,7 +9,7 @@ business but the scheduler's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from orchestrator.fleet.routers import Scorers, make_scorers
 from orchestrator.fleet.weights import weights_path
 from orchestrator.scheduler.base import Place
 from orchestrator.types import Query
+from routers.base import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
     for spec in config.experts:
         experts[spec.name] = make_expert(spec, services)
     for name, panel in config.panel_experts.items():
-        experts[name] = make_panel(panel, base_dir)
+        experts[name] = make_panel(panel, base_dir, services.encoders)
     return Fleet(
         config=config,
         specs={**config.by_name, **config.panel_experts},
@@ -113,12 +114,16 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
     )
 
 
-def make_panel(spec: PanelExpert, base_dir: Path) -> Expert:
+def make_panel(spec: PanelExpert, base_dir: Path, encoders: Sequence[Encoder]) -> Expert:
     """A panel with its aggregator. Raises `ConfigError` that names the panel."""
     panel = spec.panel
     try:
         aggregator = make_aggregator(
-            panel.aggregator, parameters=panel.parameters, prompts=panel.prompts, base_dir=base_dir
+            panel.aggregator,
+            parameters=panel.parameters,
+            prompts=panel.prompts,
+            base_dir=base_dir,
+            encoders=encoders,
         )
         return Panel(spec, aggregator)
     except ConfigError as exc:
