@@ -16,9 +16,11 @@ import typer
 from orchestrator.commands import fleet, gateway, outcomes, training
 from orchestrator.commands.bench import bench
 from orchestrator.commands.experts import experts
+from orchestrator.commands.fuse import fuse
 from orchestrator.commands.imports import importers
 from orchestrator.commands.label import label
 from orchestrator.commands.promotion import promote
+from orchestrator.commands.prompts import prompts
 from orchestrator.errors import SwitchyardError
 
 app = typer.Typer(
@@ -43,7 +45,9 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(experts, name="experts")
+app.add_typer(fuse, name="fuse")
 app.add_typer(importers, name="import")
+app.add_typer(prompts, name="prompts")
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ Not here: which folder is live (`experts.yaml` says), and what is in the card (`
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol, get_origin, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -32,7 +31,7 @@ from safetensors.numpy import save as save_tensors
 from routers.base import Encoder, ExpertCard, Router
 from routers.data.costs import CostModel
 from routers.encoders import find_encoder
-from routers.registry import GIVEN, make_router
+from routers.registry import make_router, parameters_of
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.md"
@@ -40,6 +39,23 @@ CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.md"
 
 class ArtifactError(ValueError):
     """A folder that is no artifact, or not one that can be used here. The text names file, what was found and what was expected."""
+
+
+class Learned(Protocol):
+    """What can be saved: a router, or what else is learned of experts in the routers' convention."""
+
+    type: ClassVar[str]
+
+    @property
+    def experts_(self) -> tuple[str, ...]: ...
+
+
+class Make(Protocol):
+    """How something unfitted is made of its type and parameters: `routers.registry.make_router`."""
+
+    def __call__(
+        self, type: str, *, experts: Sequence[ExpertCard], encoder: Encoder | None, parameters: Mapping[str, Any]
+    ) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,12 @@ class Artifact:
 
 
 def save_artifact(
-    folder: Path, router: Router, *, costs: CostModel | None = None, metrics: Mapping[str, Any] | None = None, card: str
+    folder: Path,
+    router: Learned,
+    *,
+    costs: CostModel | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    card: str,
 ) -> str:
     """Write the folder, or put it in the place of an artifact that is there, and return its fingerprint.
 
@@ -115,15 +136,23 @@ def write_folder(
     return fingerprint
 
 
-def load_artifact(folder: Path, *, encoders: Sequence[Encoder] = (), experts: Sequence[ExpertCard] = ()) -> Artifact:
+def load_artifact(
+    folder: Path,
+    *,
+    encoders: Sequence[Encoder] = (),
+    experts: Sequence[ExpertCard] = (),
+    make: Make = make_router,
+) -> Artifact:
     """encoders: those there are here; the router gets the one it learned with. experts: cards, for experts added later.
+
+    make: for artifacts of what is no router.
 
     Raises ArtifactError for a folder that is missing, damaged, of another format, or learned with another encoder.
     """
     body = _read_config(folder / CONFIG)
     tensors = read_tensors(folder / WEIGHTS, body.weights_sha256)
     try:
-        router = _restored(body.router, tensors, encoders, experts)
+        router = _restored(body.router, tensors, encoders, experts, make)
         costs = None if body.costs is None else TypeAdapter(CostModel).validate_python(body.costs)
         if router.experts_ != body.experts:
             raise ValueError(f"its router knows {', '.join(router.experts_)}, expected {', '.join(body.experts)}")
@@ -173,13 +202,10 @@ def _fingerprint(body: Mapping[str, Any]) -> str:
 
 def _state(router: Any, prefix: str, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """A router as JSON; its arrays go to `tensors` under `prefix`."""
-    parameters = {
-        name: getattr(router, name) for name in inspect.signature(type(router)).parameters if name not in GIVEN
-    }
     learned = {name: value for name, value in vars(router).items() if name.endswith("_") and not name.startswith("_")}
     return {
         "type": router.type,
-        "parameters": parameters,
+        "parameters": parameters_of(router),
         "encoder": router.encoder.fingerprint if hasattr(router, "encoder") else None,
         "learned": {name: _plain(value, f"{prefix}{name}", tensors) for name, value in learned.items()},
     }
@@ -257,28 +283,31 @@ def _restored(
     tensors: Mapping[str, np.ndarray[Any, Any]],
     encoders: Sequence[Encoder],
     experts: Sequence[ExpertCard],
-) -> Router:
+    make: Make,
+) -> Any:
     state = TypeAdapter(_State).validate_python(found)
     encoder = None if state.encoder is None else find_encoder(state.encoder, encoders)
-    router = make_router(state.type, experts=experts, encoder=encoder, parameters=state.parameters)
+    router = make(state.type, experts=experts, encoder=encoder, parameters=state.parameters)
     expected = {name: hint for name, hint in get_type_hints(type(router)).items() if name.endswith("_")}
     if state.learned.keys() != expected.keys():
         differing = min(state.learned.keys() ^ expected.keys())
         raise ValueError(f"a router of type '{state.type}' that was trained by another version ('{differing}')")
     for name, value in state.learned.items():
-        setattr(router, name, _typed(_rich(value, tensors, encoders, experts), value, expected[name], name))
+        setattr(router, name, _typed(_rich(value, tensors, encoders, experts, make), value, expected[name], name))
     return router
 
 
-def _rich(value: Any, tensors: Mapping[str, Any], encoders: Sequence[Encoder], experts: Sequence[ExpertCard]) -> Any:
+def _rich(
+    value: Any, tensors: Mapping[str, Any], encoders: Sequence[Encoder], experts: Sequence[ExpertCard], make: Make
+) -> Any:
     """JSON with tensors and routers in their places, and tuples for lists."""
     if isinstance(value, Mapping):
         if value.keys() == {"tensor"}:
             return tensors[value["tensor"]]
         if value.keys() == {"nested"}:
-            return _restored(value["nested"], tensors, encoders, experts)
-        return {key: _rich(item, tensors, encoders, experts) for key, item in value.items()}
-    return tuple(_rich(item, tensors, encoders, experts) for item in value) if isinstance(value, list) else value
+            return _restored(value["nested"], tensors, encoders, experts, make)
+        return {key: _rich(item, tensors, encoders, experts, make) for key, item in value.items()}
+    return tuple(_rich(item, tensors, encoders, experts, make) for item in value) if isinstance(value, list) else value
 
 
 def _typed(value: Any, raw: Any, hint: Any, name: str) -> Any:

@@ -94,12 +94,26 @@ def test_no_expert_is_hidden_by_the_default_policy():
             {"mode": "cascade", "samples": 5},
             "`samples` belongs to `confidence: agreement`, and this policy's is logprobs",
         ),
-        ({"mode": "cascade", "explore": 0.1}, "a cascade does not explore"),
-        ({"mode": "cascade", "confidence": "guess"}, "'logprobs', 'dispersion', 'agreement' or 'self'"),
+        ({"mode": "cascade", "explore": 0.1}, "does not explore"),
+        ({"mode": "adaptive", "explore": 0.1}, "does not explore"),
+        ({"retry_unusable": True, "explore": 0.1}, "does not explore"),
+        ({"mode": "cascade", "sure": 0.5}, "`sure` belongs to a policy with `mode: adaptive`"),
+        ({"mode": "adaptive", "retry_unusable": True}, "`retry_unusable` belongs to a policy with `mode: one`"),
+        ({"mode": "cascade", "confidence": "usable", "threshold": 0.5}, "has no `threshold`"),
+        ({"mode": "cascade", "confidence": "guess"}, "'logprobs', 'dispersion', 'agreement', 'self' or 'usable'"),
         ({"mode": "cascade", "threshold": 1.5}, "less than or equal to 1"),
         ({"mode": "cascade", "steps": 1}, "greater than or equal to 2"),
     ],
 )
-def test_a_policy_says_what_is_wrong_with_its_cascade(policy, message):
+def test_a_policy_says_what_is_wrong_with_its_mode(policy, message):
     with pytest.raises(ValueError, match=message):
         Config.model_validate({"version": 1, "experts": [BASE], "policies": {"thrifty": policy}})
+
+
+def test_an_adaptive_policy_names_a_panel_that_there_is():
+    data = {"version": 1, "experts": [BASE], "policies": {"deep": {"mode": "adaptive", "panel": "council"}}}
+    assert list(Config.model_validate(data).dangling()) == [
+        (("policies", "deep", "panel"), "'council' is no panel; expected one of []")
+    ]
+    council = {"panels": {"council": {"experts": [BASE["name"]]}}}
+    assert not list(Config.model_validate(data | council).dangling())

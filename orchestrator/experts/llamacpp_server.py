@@ -20,6 +20,8 @@ from orchestrator.experts import launched
 
 LOG_WARNINGS = 2
 EMBEDDING_BATCH = 2048
+SLOT_PROMPT_SIMILARITY = 0.5
+"""The share of a prompt that a slot must have in its cache to be preferred to the one that was idle for longest."""
 OWNED = {
     "model": "model",
     "model_alias": "name",
@@ -75,6 +77,8 @@ def parameters(settings: Settings, port: int, token: str) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
     # Its second cache of prompts may grow to 8 GB, which no memory budget would know of. Each slot keeps its last prompt anyway.
     params.cache_ram_mib = 0
+    # Personas over one model share a template's first words. Taking each other's slot for that, they would lose their prompts.
+    params.slot_prompt_similarity = SLOT_PROMPT_SIMILARITY
     if settings.kind in ("embedding", "rerank"):
         pooling = xllamacpp.llama_pooling_type
         params.embedding = True

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import aiohttp
@@ -41,10 +41,11 @@ PROBE = "The 7 quick foxes\n\tjumped: naïve, Straße, привет, 你好, ש�
 class Vocabulary:
     """What token ids mean, as far as it can be told: equal for models whose ids mean the same.
 
-    size: number of tokens. kind: of the tokenizer, llama.cpp's number. probe: the ids of a text that has a bit of everything.
+    size: number of tokens, which differs within a family where some models are padded. kind: of the tokenizer, llama.cpp's number.
+    probe: the ids of a text that has a bit of everything.
     """
 
-    size: int
+    size: int = field(compare=False)
     kind: int
     probe: tuple[int, ...]
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 import msgspec
 
 from orchestrator.config import IDENTITY_TOKENS, PersonaSpec
-from orchestrator.errors import ExpertError
+from orchestrator.errors import ConfigError, ExpertError
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.envelope import answer_text
 from orchestrator.experts.inputs import last_user_text
@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 def make(spec: PersonaSpec, services: Services) -> Expert:
     """Raises `ConfigError` when the folder `prompts` can't be used."""
     folder = None if spec.prompts is None else services.base_dir / spec.prompts
-    return Persona(spec, services.expert, read_prompts("persona", folder))
+    try:
+        return Persona(spec, services.expert, read_prompts("persona", folder))
+    except ConfigError as exc:
+        raise ConfigError(f"experts.{spec.name}: {exc.message}") from exc
 
 
 class Persona:

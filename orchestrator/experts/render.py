@@ -62,23 +62,29 @@ def text_answer(call: Call, expert: str, text: str, usage: Usage | None = None) 
     return _answer({**head, "choices": choices, "usage": _usage_object(usage)}, usage)
 
 
-async def piecewise_answer(call: Call, expert: str, pieces: AsyncGenerator[str, None], usage: Usage) -> Answer:
+@dataclass(slots=True)
+class Ending:
+    """How an answer that comes piece by piece ended, and what it took; filled in by whoever makes the pieces, at the end."""
+
+    usage: Usage
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+async def piecewise_answer(call: Call, expert: str, pieces: AsyncGenerator[str, None], ending: Ending) -> Answer:
     """The answer to a chat or completion call that comes piece by piece, as a stream where the call asks for one.
 
-    usage: filled in by whoever makes the pieces, who also heeds the call's limits. Returns when the first piece is there, and
-    raises what was raised before it.
+    Whoever makes the pieces heeds the call's limits. Returns when the first piece is there, and raises what was raised before it.
     """
     if not call.stream:
-        said = _Text(["".join([piece async for piece in pieces])], "stop")
-        choices = [_choice(call, 0, said.words[0], said.finish_reason)]
-        return _answer({**_head(call, expert), "choices": choices, "usage": _usage_object(usage)}, usage)
+        text = "".join([piece async for piece in pieces])
+        choices = [_choice(call, 0, text, ending.finish_reason)]
+        return _answer({**_head(call, expert), "choices": choices, "usage": _usage_object(ending.usage)}, ending.usage)
     first = await anext(pieces, "")
-    events = _live_events(call, _head(call, expert), first, pieces, usage)
-    return Answer(events=events, usage=usage)
+    return Answer(events=_live_events(call, _head(call, expert), first, pieces, ending), usage=ending.usage)
 
 
 async def _live_events(
-    call: Call, head: dict[str, Any], first: str, pieces: AsyncGenerator[str, None], usage: Usage
+    call: Call, head: dict[str, Any], first: str, pieces: AsyncGenerator[str, None], ending: Ending
 ) -> AsyncGenerator[bytes, None]:
     """One event per piece, as it comes; closing this closes `pieces`."""
     is_chat, with_usage = call.kind == "chat", (call.body.get("stream_options") or {}).get("include_usage") is True
@@ -93,9 +99,9 @@ async def _live_events(
         yield event(first, None, role="assistant") if is_chat else event(first, None)
         async for piece in pieces:
             yield event(piece, None)
-        yield event("", "stop")
+        yield event("", ending.finish_reason)
         if with_usage:
-            yield _event({**head, "choices": [], "usage": _usage_object(usage)})
+            yield _event({**head, "choices": [], "usage": _usage_object(ending.usage)})
         yield DONE
     finally:
         await pieces.aclose()

@@ -20,6 +20,7 @@ from orchestrator.experts.session import open_session
 from routers.base import Outcome
 from routers.data.outcomes import write_outcomes
 from tests.support.experts import body_of, chat, events_of, expert_of, services, spec_of, stream_of, text_of
+from tests.support.mixtures import saved_mixture
 from tests.support.upstream import Upstream, running_upstream
 
 QUESTION = "Hello there, you"
@@ -61,6 +62,19 @@ def _persona(around: Around, hangs: bool, **keys: Any) -> Expert:
     return expert_of(over, name="tested", backend="persona", base="below", system="Be brief.", **keys)
 
 
+def _synthesised(around: Around, hangs: bool, **keys: Any) -> Expert:
+    base = expert_of(name="below", backend="echo", latency_s=3600 if hangs else 0)
+    over = services(experts={"below": base})
+    return expert_of(over, name="tested", backend="persona", base="below", identity="synthesised", **keys)
+
+
+def _prompts(around: Around, hangs: bool, **keys: Any) -> Expert:
+    base = expert_of(name="below", backend="echo", latency_s=3600 if hangs else 0)
+    saved_mixture(around.services.base_dir / "mix")
+    over = services(around.services.base_dir, experts={"below": base})
+    return expert_of(over, name="tested", backend="prompts", base="below", artifact="mix", **keys)
+
+
 def _replay(around: Around, hangs: bool, **keys: Any) -> Expert:
     outcome = Outcome(QUESTION, {"tested": 1.0}, answers={"tested": QUESTION})
     write_outcomes(around.services.base_dir / "recorded.jsonl", [outcome])
@@ -77,6 +91,8 @@ MAKERS: dict[str, Maker] = {
     "echo": _echo,
     "function": _function,
     "persona": _persona,
+    "synthesised": _synthesised,
+    "prompts": _prompts,
     "replay": _replay,
     "openai": _openai,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -13,8 +14,16 @@ from hypothesis import strategies as st
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 
-from orchestrator.errors import ExpertRejected
-from orchestrator.experts.render import count_words, embedding_answer, rerank_answer, text_answer
+from orchestrator.errors import ExpertError, ExpertRejected
+from orchestrator.experts.render import (
+    Ending,
+    count_words,
+    embedding_answer,
+    piecewise_answer,
+    rerank_answer,
+    text_answer,
+)
+from orchestrator.types import Usage
 from tests.support.experts import body_of, call_of, chat, events_of, text_of
 
 VECTORS = np.array([[0.6, 0.8], [1.0, 0.0]], dtype=np.float32)
@@ -127,3 +136,39 @@ def test_rerank_returns_the_top_and_the_documents_when_asked():
     call = call_of("rerank", query="q", documents=["a", {"text": "b"}], top_n=1, return_documents=True)
     body = body_of(rerank_answer(call, "e", [0.1, 0.9], prompt_tokens=4))
     assert body["results"] == [{"index": 1, "relevance_score": 0.9, "document": {"text": "b"}}]
+
+
+async def pieces(ending: Ending, *texts: str, error: ExpertError | None = None) -> AsyncGenerator[str, None]:
+    for text in texts:
+        yield text
+    if error is not None:
+        raise error
+    ending.usage.completion_tokens += len(texts)
+    ending.finish_reason = "length"
+
+
+async def test_pieces_become_a_whole_answer_that_says_how_it_ended():
+    ending = Ending(Usage(7, 1))
+    answer = await piecewise_answer(chat(), "e", pieces(ending, "Hi ", "you"), ending)
+    assert text_of(answer) == "Hi you"
+    assert body_of(answer)["choices"][0]["finish_reason"] == "length"
+    assert body_of(answer)["usage"]["completion_tokens"] == answer.usage.completion_tokens == 3
+
+
+async def test_pieces_are_streamed_as_they_come_and_usage_comes_last():
+    ending = Ending(Usage(7, 1))
+    call = chat(stream=True, stream_options={"include_usage": True})
+    answer = await piecewise_answer(call, "e", pieces(ending, "Hi ", "you"), ending)
+    *chunks, usage, done = [
+        msgspec.json.decode(data) if data != b"[DONE]" else data for data in await events_of(answer)
+    ]
+    assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks] == ["Hi ", "you", None]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+    assert usage["usage"]["total_tokens"] == 7 + 3
+    assert done == b"[DONE]"
+
+
+async def test_what_fails_before_the_first_piece_is_raised_and_no_stream_begins():
+    ending = Ending(Usage())
+    with pytest.raises(ExpertError, match="gone"):
+        await piecewise_answer(chat(stream=True), "e", pieces(ending, error=ExpertError("m", "reset", "gone")), ending)
