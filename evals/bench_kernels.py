@@ -83,7 +83,7 @@ def fusion_inputs() -> dict[str, FusionInput]:
     """Next-token distributions `(batch, models, tokens)`: one step of decoding over the likeliest tokens, and a text."""
     rng = np.random.default_rng(0)
     found = {}
-    for name, shape in {"1 x 3 x 1,500": (1, 3, 1_500), "32 x 3 x 1,500": (32, 3, 1_500)}.items():
+    for name, shape in {"1 x 3 x 1,500": (1, 3, 1_500), "8 x 3 x 1,500": (8, 3, 1_500)}.items():
         shared, own = rng.normal(size=(shape[0], 1, shape[2])), rng.normal(size=shape)
         logits = 3.0 * shared + own
         found[name] = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))

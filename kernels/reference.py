@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.logit_fusion import AT_MOST
 from kernels.ngrams import BASE, MIX, WIDTHS, WORD, normalised
 
 _Floats = NDArray[np.float32]
@@ -94,3 +95,65 @@ def expert_choice(
             if has_room and not chosen[i, j] and scores[i, j] > -math.inf:
                 chosen[i, j] = True
     return chosen
+
+
+def mixture(logprobs: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """See `kernels.logit_fusion.mixture`."""
+    return np.array(
+        [
+            [
+                _log(sum(w * math.exp(lp) for w, lp in zip(shares, of_token, strict=True)))
+                for of_token in rows.T.tolist()
+            ]
+            for rows, shares in zip(logprobs, weights.tolist(), strict=True)
+        ]
+    )
+
+
+def steer(
+    large: NDArray[np.float64], base: NDArray[np.float64], specialists: NDArray[np.float64], at_most: float = AT_MOST
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """See `kernels.logit_fusion.steer`; by bisection."""
+    fused, weights = np.zeros(large.shape), np.zeros(specialists.shape[:2])
+    for i, row in enumerate(large.tolist()):
+        distances = [_divergence(tuned, base[i].tolist()) for tuned in specialists[i].tolist()]
+        total = sum(distances) or 1.0
+        shares = [distance / total for distance in distances]
+        direction = (np.array(shares)[:, None] * (specialists[i] - base[i])).sum(axis=0).tolist()
+        low, high = 0.0, at_most
+        for _ in range(60):
+            middle = (low + high) / 2
+            far = _divergence(_moved(row, direction, middle), row) > sum(distances) / len(distances)
+            low, high = (low, middle) if far else (middle, high)
+        fused[i], weights[i] = _moved(row, direction, high), high * np.array(shares)
+    return fused, weights
+
+
+def contrast(
+    strong: NDArray[np.float64], weak: NDArray[np.float64], beta: float, alpha: float = 0.0
+) -> NDArray[np.float64]:
+    """See `kernels.logit_fusion.contrast`."""
+    out = np.full(strong.shape, -math.inf)
+    for i, row in enumerate(strong.tolist()):
+        least = alpha * math.exp(max(row))
+        kept = [j for j, logprob in enumerate(row) if math.exp(logprob) >= least * (1 - 1e-12)]
+        scores = [(1 + beta) * row[j] - beta * float(weak[i, j]) for j in kept]
+        out[i, kept] = _moved(scores, [0.0] * len(scores), 0.0)
+    return out
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0.0 else -math.inf
+
+
+def _divergence(p: Sequence[float], q: Sequence[float]) -> float:
+    """Kullback and Leibler's, of log-probabilities."""
+    return max(0.0, math.fsum(math.exp(a) * (a - b) for a, b in zip(p, q, strict=True)))
+
+
+def _moved(scores: Sequence[float], direction: Sequence[float], size: float) -> list[float]:
+    """Log-probabilities in proportion to `exp(scores + size * direction)`."""
+    moved = [score + size * step for score, step in zip(scores, direction, strict=True)]
+    peak = max(moved)
+    total = math.log(math.fsum(math.exp(score - peak) for score in moved))
+    return [score - peak - total for score in moved]

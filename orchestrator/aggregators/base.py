@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.errors import SwitchyardError
+from orchestrator.experts.render import Ending
 from orchestrator.types import Messages
 
 if TYPE_CHECKING:
     from orchestrator.aggregators.table import Table
+
 
 @dataclass(frozen=True, slots=True)
 class MemberAnswer:
@@ -56,14 +58,14 @@ class Combined:
     """The panel's answer. who: the experts it rests on. why: in a few words.
 
     final: who writes the answer, where it is not `text` already; `text` then is what stands if that fails.
-    pieces: the answer as it is made here, piece by piece, where it is no single expert's; made from scratch by each call.
+    pieces: makes the answer here, piece by piece, where it is no single expert's; adds what it took to the `Ending` it is given.
     """
 
     text: str
     who: tuple[str, ...]
     why: str
     final: Final | None = None
-    pieces: Callable[[], AsyncGenerator[str, None]] | None = None
+    pieces: Callable[[Ending], AsyncGenerator[str, None]] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -24,7 +24,7 @@ from orchestrator.config import JUDGE_AUTO, PanelExpert, PanelSpec
 from orchestrator.errors import ExpertError, NoQuorum, SwitchyardError
 from orchestrator.experts.inputs import question_of
 from orchestrator.experts.prompted import under_name
-from orchestrator.experts.render import piecewise_answer, text_answer
+from orchestrator.experts.render import Ending, piecewise_answer, text_answer
 from orchestrator.types import Answer, Call
 
 _NOT_FOR_A_WRITER = ("messages", "prompt", "model", "echo", "suffix", "best_of")
@@ -46,10 +46,10 @@ class Panel:
         table = await self._table(call, question)
         try:
             combined = await self._aggregator.combine(table)
+            return await self._deliver(call, combined, table)
         except NoQuorum as error:
             error.expert = self._spec.name
             raise
-        return await self._deliver(call, combined, table)
 
     async def _table(self, call: Call, question: str) -> Table:
         """Who sits at it: the members that can serve this request, as many as the quorum at least."""
@@ -96,7 +96,8 @@ class Panel:
                 note = f"; {combined.final.expert} could not write it: {error}"
         call.colleagues.conclude(_reason(self._spec.panel, combined, table) + note)
         if combined.pieces is not None:
-            return await piecewise_answer(call, self._spec.name, combined.pieces(), call.colleagues.usage)
+            ending = Ending(call.colleagues.usage)
+            return await piecewise_answer(call, self._spec.name, combined.pieces(ending), ending)
         return text_answer(call, self._spec.name, combined.text, call.colleagues.usage)
 
     async def _written(self, call: Call, combined: Combined, table: Table) -> Answer:
@@ -110,7 +111,9 @@ class Panel:
                 body[name] = value
         spent = colleagues.usage
         live = call.stream and call.kind == "chat"
-        body = body if live else {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+        body = (
+            body if live else {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+        )
         with table.reserve(final.expert, body):
             if live:
                 answer = await colleagues.open(final.expert, body, purpose="aggregation", budget=table.budget)

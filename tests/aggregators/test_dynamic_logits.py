@@ -42,10 +42,15 @@ async def test_without_a_specialist_there_is_no_quorum():
         await DynamicLogits().combine(table("small", "pirate", "remote"))
 
 
+async def test_nobody_takes_the_place_of_a_large_one_without_tokens():
+    with pytest.raises(NoQuorum, match="remote neither runs by llama"):
+        await DynamicLogits(large="remote").combine(table("remote", "small", "pirate", "captain"))
+
+
 async def test_the_answer_rests_on_the_large_one_its_base_and_the_specialists():
     combined = await DynamicLogits(large="other", base="small").combine(table("small", "pirate", "captain", "other"))
     assert combined.who == ("other", "small", "pirate", "captain")
-    assert combined.why == "next tokens of other, moved as small is by 2 specialists"
+    assert combined.why == "next tokens of other, moved as small is by pirate, captain"
 
 
 def test_a_bound_that_makes_no_sense_is_an_error_of_the_configuration():

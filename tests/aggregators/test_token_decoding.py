@@ -77,7 +77,7 @@ async def test_a_model_that_fails_fails_the_text():
 
 async def test_models_with_different_tokenizers_are_both_named():
     with pytest.raises(ExpertError, match="a and b have different tokenizers"):
-        await written([ScriptedModel("a", writes("x")), ScriptedModel("b", writes("x"), size=300)], mixing(1, 1))
+        await written([ScriptedModel("a", writes("x")), ScriptedModel("b", writes("x"), probe=(4,))], mixing(1, 1))
 
 
 async def test_the_prompts_common_end_is_seen_as_evidence_up_to_its_length():

@@ -31,7 +31,8 @@ def test_a_client_that_says_nothing_gets_the_defaults():
 
 
 @pytest.mark.parametrize(
-    "asked", [{"logit_bias": {"1": 5}}, {"frequency_penalty": 0.5}, {"response_format": {"type": "json_object"}}]
+    "asked",
+    [{"logit_bias": {"1": 5}}, {"frequency_penalty": 0.5}, {"response_format": {"type": "json_object"}}, {"n": 2}],
 )
 def test_parameters_that_cannot_be_honoured_are_refused_by_name(asked):
     with pytest.raises(ExpertRejected, match=next(iter(asked))):
@@ -39,7 +40,7 @@ def test_parameters_that_cannot_be_honoured_are_refused_by_name(asked):
 
 
 def test_parameters_that_ask_for_what_happens_anyway_are_fine():
-    sampling_of(chat(frequency_penalty=0, logit_bias={}, response_format={"type": "text"}, tools=[]), "p", seed=1)
+    sampling_of(chat(frequency_penalty=0, logit_bias={}, response_format={"type": "text"}, tools=[], n=1), "p", seed=1)
 
 
 def test_temperature_0_takes_the_likeliest():

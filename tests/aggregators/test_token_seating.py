@@ -4,7 +4,8 @@ from orchestrator.aggregators.logits import Logits
 from orchestrator.aggregators.token_seating import in_roles, seats_of
 from orchestrator.config import Config
 from orchestrator.errors import ExpertError, ExpertRejected, NoQuorum
-from orchestrator.types import Endpoint
+from orchestrator.experts.render import Ending
+from orchestrator.types import Endpoint, Usage
 from tests.support.panels import make_table
 
 LLAMA = {"backend": "llamacpp", "model": {"path": "m.gguf"}}
@@ -25,7 +26,7 @@ def table(*members, **fields):
 
 
 async def text_of(combined):
-    return "".join([piece async for piece in combined.pieces()])
+    return "".join([piece async for piece in combined.pieces(Ending(Usage()))])
 
 
 def test_a_persona_sits_on_its_model_with_its_prompt():

@@ -20,22 +20,28 @@ Says = Callable[[str], Mapping[str, float]]
 class ScriptedModel:
     """says: the probabilities of the next characters; what they leave is spread over all others. context: in tokens.
 
-    asked: the prefixes, as text. error: what `next` raises.
+    asked: the prefixes, as text. error: what `next` raises. probe: what shows its tokenizer.
     """
 
     def __init__(
-        self, name: str, says: Says, *, context: int = 1_000, error: ExpertError | None = None, size: int = SIZE
+        self,
+        name: str,
+        says: Says,
+        *,
+        context: int = 1_000,
+        error: ExpertError | None = None,
+        probe: tuple[int, ...] = (1, 2, 3),
     ) -> None:
         self.name = name
         self.asked: list[str] = []
         self._says = says
         self._context = context
         self._error = error
-        self._size = size
+        self._probe = probe
         self._prompt = ""
 
     async def vocabulary(self) -> Vocabulary:
-        return Vocabulary(self._size, 0, (1, 2, 3))
+        return Vocabulary(SIZE, 0, self._probe)
 
     async def prompt(self, messages: Messages) -> list[int]:
         self._prompt = "\n".join(f"{message['role']}:{message['content']}" for message in messages) + "\n"
