@@ -47,7 +47,9 @@ def kernels(as_json: AsJson = False) -> None:
 
 @app.command()
 def panel(
-    rounds: Annotated[int, typer.Option(min=10, help="Requests to the panel, and as many to its slowest member.")] = 200,
+    rounds: Annotated[
+        int, typer.Option(min=10, help="Requests to the panel, and as many to its slowest member.")
+    ] = 200,
     as_json: AsJson = False,
 ) -> None:
     """What a panel of five takes beyond its slowest member, by one that only votes."""
@@ -107,6 +109,28 @@ def retrieval(
     from orchestrator.fleet.configfile import find_config
 
     _show(bench_retrieval(find_config(None), out, per_collection), as_json)
+
+
+@app.command()
+def fusion(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these data sets. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learned fusion of recorded answers beside its baselines at equal mean calls, cross-validated, as Markdown."""
+    from evals.claims.held_out import claim_encoder
+    from evals.fusion.benchmark import bench_fusion
+    from evals.fusion.learned import learned_fusion
+    from evals.fusion.report import comparison_table
+
+    encoder = claim_encoder()
+    rows = list(bench_fusion(_data(data), learned_fusion(encoder), encoder, only or ()))
+    if as_json:
+        _show(rows, as_json)
+    else:
+        sys.stdout.write(comparison_table(rows))
 
 
 @app.command()

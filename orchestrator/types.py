@@ -199,7 +199,8 @@ class Decision:
     artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
     infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
-    experts assess the query, what each found (`routers/families/self_select.py`). transcript: what a panel's members said.
+    experts assess the query, what each found (`routers/families/self_select.py`). transcript: what a panel's members said;
+    details: what its aggregator made of that.
     """
 
     id: str
@@ -235,6 +236,7 @@ class Decision:
     confidence: dict[str, float] = field(default_factory=dict)
     assessments: dict[str, dict[str, float]] = field(default_factory=dict)
     transcript: list[Statement] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

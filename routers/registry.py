@@ -69,3 +69,10 @@ def make_router(
             raise ValueError(f"a router of type '{type}' needs an encoder")
         arguments["encoder"] = encoder
     return router(experts=tuple(experts), **arguments)
+
+
+def parameters_of(router: Router) -> dict[str, Any]:
+    """What `make_router` needs as `parameters` to make another like it."""
+    return {
+        name: getattr(router, name) for name in inspect.signature(builtins.type(router)).parameters if name not in GIVEN
+    }

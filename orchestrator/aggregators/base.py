@@ -58,6 +58,7 @@ class Combined:
     """The panel's answer. who: the experts it rests on. why: in a few words.
 
     final: who writes the answer, where it is not `text` already; `text` then is what stands if that fails.
+    details: numbers behind it, for the record; JSON.
     pieces: makes the answer here, piece by piece, where it is no single expert's; adds what it took to the `Ending` it is given.
     """
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
-class BudgetSpent(Exception):  # noqa: N818  a state, told as an unusable answer; never a client's error
+class BudgetSpent(Exception):
     """Another call would, or could, exceed the budget."""
 
 
@@ -50,6 +50,10 @@ class Budget:
         outer = None if self._within is None else self._within.usd_left
         return min((left for left in (mine, outer) if left is not None), default=None)
 
+    def has_room(self, calls: int) -> bool:
+        """Whether that many calls are left, whatever they cost."""
+        return self.calls_left is None or self.calls_left >= calls
+
     @contextmanager
     def reserve(self, *, usd: float, calls: int = 1) -> Generator[Spent]:
         """Room for `calls` that cost at most `usd` together. Raises `BudgetSpent` when there isn't, and nothing is spent then."""
@@ -69,4 +73,4 @@ class Budget:
         self.num_calls += calls
         self.spent_usd += usd
         if self._within is not None:
-            self._within._add(calls, usd)  # noqa: SLF001  another of this class
+            self._within._add(calls, usd)

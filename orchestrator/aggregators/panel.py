@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.aggregators.base import Aggregator, Combined
 from orchestrator.aggregators.budget import Budget, BudgetSpent
+from orchestrator.aggregators.choosing import Ability, choose_judge
 from orchestrator.aggregators.table import Table
 from orchestrator.config import JUDGE_AUTO, PanelExpert, PanelSpec
 from orchestrator.errors import ExpertError, NoQuorum, SwitchyardError
@@ -32,12 +33,12 @@ _NOT_FOR_A_WRITER = ("messages", "prompt", "model", "echo", "suffix", "best_of")
 
 
 class Panel:
-    """spec: the panel among the fleet's experts. ability: measured accuracy of experts as aggregators, by name."""
+    """spec: the panel among the fleet's experts. ability: of experts as aggregators, by name, as far as it was measured."""
 
-    def __init__(self, spec: PanelExpert, aggregator: Aggregator, ability: Mapping[str, float] | None = None) -> None:
+    def __init__(self, spec: PanelExpert, aggregator: Aggregator, ability: Mapping[str, Ability] | None = None) -> None:
         self._spec = spec
         self._aggregator = aggregator
-        self._ability = ability or {}
+        self._ability = ability
 
     async def answer(self, call: Call) -> Answer:
         """The panel's answer. Raises `NoQuorum`, and `ExpertRejected` for more than one prompt."""
@@ -61,12 +62,12 @@ class Panel:
         options, limit = colleagues.query.options, panel.budget
         usd = min((each for each in (limit.usd, options.max_cost_usd) if each is not None), default=None)
         calls = min((each for each in (limit.calls, options.max_calls) if each is not None), default=None)
-        return Table(
+        table = Table(
             colleagues,
             call,
             question,
             members,
-            judge=self._judge(members),
+            judge=panel.judge,
             budget=Budget(calls=calls, usd=usd, within=colleagues.budget),
             dice=random.Random(colleagues.query.id),
             quorum=panel.quorum,
@@ -74,14 +75,9 @@ class Panel:
             until=None if limit.seconds is None else time.monotonic() + limit.seconds,
             router=panel.router,
         )
-
-    def _judge(self, members: Sequence[str]) -> str:
-        """Who aggregates: whom the panel names, else whoever was measured to do it best, else its first member."""
-        panel = self._spec.panel
-        if panel.judge != JUDGE_AUTO:
-            return panel.judge
-        measured = [name for name in members if name in self._ability]
-        return max(measured, key=lambda name: self._ability[name], default=members[0])
+        if panel.judge == JUDGE_AUTO:
+            table.judge, _ = choose_judge(members, self._ability, await table.scores())
+        return table
 
     async def _deliver(self, call: Call, combined: Combined, table: Table) -> Answer:
         """The answer in the form that was asked for. Where its writer fails before the first word, what there is stands."""
@@ -94,7 +90,7 @@ class Panel:
                 if not combined.text.strip():
                     raise _as_no_quorum(error, self._spec.name) from error
                 note = f"; {combined.final.expert} could not write it: {error}"
-        call.colleagues.conclude(_reason(self._spec.panel, combined, table) + note)
+        call.colleagues.conclude(_reason(self._spec.panel, combined, table) + note, combined.details)
         if combined.pieces is not None:
             ending = Ending(call.colleagues.usage)
             return await piecewise_answer(call, self._spec.name, combined.pieces(ending), ending)
@@ -111,18 +107,18 @@ class Panel:
                 body[name] = value
         spent = colleagues.usage
         live = call.stream and call.kind == "chat"
-        body = (
-            body if live else {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-        )
+        if not live:
+            body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
         with table.reserve(final.expert, body):
             if live:
                 answer = await colleagues.open(final.expert, body, purpose="aggregation", budget=table.budget)
-                colleagues.conclude(_reason(self._spec.panel, combined, table))
+                colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
                 return await under_name(answer, self._spec.name, spent)
             heard = await colleagues.ask(final.expert, body, purpose="aggregation", budget=table.budget)
         if not heard.text.strip():
             raise ExpertError(final.expert, "malformed", "an empty answer")
-        colleagues.conclude(_reason(self._spec.panel, combined, table))
+        table.note("final", final.expert, heard.text)
+        colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
         return text_answer(call, self._spec.name, heard.text, colleagues.usage)
 
 

@@ -355,10 +355,17 @@ def shares(alternatives: Mapping[str, float], options: Sequence[str]) -> dict[st
     for said, logprob in alternatives.items():
         word = said.strip(" \t\n*_`\"'.,:;()[]{}").casefold()
         for option in options:
-            if word == option.casefold() or word.startswith(option.casefold() + " "):
+            if word == option.casefold() or _opens_with(word, option.casefold()):
                 found[option] += math.exp(logprob)
     total = sum(found.values())
     return {option: share / total for option, share in found.items()} if total else {}
+
+
+def _opens_with(said: str, option: str) -> bool:
+    """Whether a sentence begins with an option; "a judge can't say" is none for A."""
+    first, _, rest = said.partition(" ")
+    word = first.rstrip("*_`\"'.,:;()[]{}")
+    return word == option and (len(option) > 1 or word != first or rest.startswith(("is ", "because ", "since ")))
 
 
 def _num_usable(tasks: Sequence[asyncio.Task[tuple[MemberAnswer, Heard | None]]]) -> int:

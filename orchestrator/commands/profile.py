@@ -1,8 +1,9 @@
 """`switchyard experts profile`: which expert is best, or their ranking, by as few calls as that takes.
 
     switchyard experts profile --queries Q.jsonl --reward numeric --budget 500
+    switchyard experts profile --aggregate --data O.jsonl --judges small,large --out aggregation.json
 
-Not here: the work itself (`evals/active/`).
+Not here: the work itself (`evals/active/`), and what follows `--aggregate` (`aggregation.py`).
 """
 
 from __future__ import annotations
@@ -15,18 +16,36 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from orchestrator.commands.aggregation import Limits, profile_aggregation
 from orchestrator.commands.failing import resumable
 from orchestrator.commands.label import watching
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.tables import print_table
+from orchestrator.commands.training import listed_names
+from orchestrator.errors import LabelError
 
 if TYPE_CHECKING:
     from evals.active.live import Job, Profile, ProfileRow
 
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(metavar="F", help="Answers are kept here, and never paid for twice. Default: Q.jsonl.journal."),
+]
+AnswersOption = Annotated[
+    Path | None, typer.Option(metavar="O.jsonl", help="Of --aggregate: outcomes with answers and targets.")
+]
+JudgesOption = Annotated[str | None, typer.Option(metavar="a,b", help="Of --aggregate: the candidates.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Of --aggregate: queries at most. Default: 200.")]
+AggregationOption = Annotated[
+    Path | None, typer.Option(metavar="F.json", help="Of --aggregate: what a panel names as its `aggregation`.")
+]
+
 
 def profile(
-    queries: Annotated[Path, typer.Option(metavar="Q.jsonl", help="One query a line, with what its reward needs.")],
-    reward: Annotated[str, typer.Option(help="As of `switchyard label`, except pairwise.")],
+    queries: Annotated[
+        Path | None, typer.Option(metavar="Q.jsonl", help="One query a line, with what its reward needs.")
+    ] = None,
+    reward: Annotated[str | None, typer.Option(help="As of `switchyard label`, except pairwise.")] = None,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAMES]...", help="Default: all that answer in text.")
     ] = None,
@@ -42,10 +61,14 @@ def profile(
         float | None, typer.Option(min=0.0, help="Stop before the journal's calls cost more.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer that is asked for.")] = 1024,
-    journal: Annotated[
-        Path | None,
-        typer.Option(metavar="F", help="Answers are kept here, and never paid for twice. Default: Q.jsonl.journal."),
-    ] = None,
+    journal: JournalOption = None,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Find out instead who makes one answer of several best.")
+    ] = False,
+    data: AnswersOption = None,
+    judges: JudgesOption = None,
+    limit: LimitOption = None,
+    out: AggregationOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,6 +77,15 @@ def profile(
     from orchestrator.fleet.configfile import find_config
     from orchestrator.labelling.collecting import Settings
 
+    if aggregate:
+        limits = Limits(limit, max_cost_usd, max_tokens)
+        candidates = listed_names(judges) or names
+        profile_aggregation(data, out, candidates, limits, journal=journal, config=config, as_json=as_json)
+        return
+    if any(option is not None for option in (data, judges, limit, out)):
+        raise LabelError("--data, --judges, --limit and --out belong to --aggregate")
+    if queries is None or reward is None:
+        raise LabelError("expected --queries and --reward, or --aggregate")
     job = Job(
         queries=queries,
         reward=reward,

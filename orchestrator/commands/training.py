@@ -185,7 +185,7 @@ def _read(
     fitting = MAX_QUERIES if encoder is None else MAX_VECTOR_BYTES // (4 * (encoder.dimensions + SPELLING))
     if encoder is not None and not fitting:
         raise DataError(f"features of {encoder.dimensions:,} dimensions: not even one query's fit into a gigabyte")
-    return read_table(files, experts=_names(experts), max_queries=min(MAX_QUERIES, fitting))
+    return read_table(files, experts=listed_names(experts), max_queries=min(MAX_QUERIES, fitting))
 
 
 def _read_ledger(
@@ -220,11 +220,11 @@ def load_router(folder: Path, config: Path | None) -> tuple[Artifact, Encoder | 
 
 def _chosen(table: RewardTable, groups: str | None, split: str | None) -> RewardTable:
     """The queries of these groups and this split. Raises ValueError, with those that there are, when there are none."""
-    table = _where(table, table.groups, _names(groups), "group")
+    table = _where(table, table.groups, listed_names(groups), "group")
     return _where(table, table.splits, None if split is None else [split], "split")
 
 
-def _names(listed: str | None) -> list[str] | None:
+def listed_names(listed: str | None) -> list[str] | None:
     return None if listed is None else [name.strip() for name in listed.split(",")]
 
 

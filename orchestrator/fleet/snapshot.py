@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from orchestrator.aggregators.choosing import read_aggregation
 from orchestrator.aggregators.panel import Panel
 from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.config import (
@@ -125,7 +126,8 @@ def make_panel(spec: PanelExpert, base_dir: Path, encoders: Sequence[Encoder]) -
             base_dir=base_dir,
             encoders=encoders,
         )
-        return Panel(spec, aggregator)
+        ability = None if panel.aggregation is None else read_aggregation(base_dir / panel.aggregation)
+        return Panel(spec, aggregator, ability)
     except ConfigError as exc:
         raise ConfigError(f"panels.{spec.name.removeprefix(PANEL_PREFIX)}: {exc.message}") from exc
 

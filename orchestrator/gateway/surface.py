@@ -148,4 +148,5 @@ def explanation(decision: Decision) -> dict[str, Any]:
         "confidence": decision.confidence,
         "assessments": decision.assessments,
         "transcript": decision.transcript,
+        "details": decision.details,
     }

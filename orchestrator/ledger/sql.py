@@ -65,7 +65,7 @@ class SQLLedger:
 
     def record(self, decision: Decision) -> None:
         if not self._keep_text:
-            decision.text, decision.transcript = "", []
+            decision.text, decision.transcript, decision.details = "", [], {}
         self._pending[decision.id] = decision
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]

@@ -110,9 +110,9 @@ class QueryColleagues:
     def charge(self, expert: str, usage: Usage) -> None:
         charge(self.fleet, expert, Answer(usage=usage), self.decision)
 
-    def conclude(self, reason: str) -> None:
+    def conclude(self, reason: str, details: Mapping[str, Any]) -> None:
         """Put down how the panel's answer came about, after why the panel was chosen, where it was."""
-        chosen = self.decision.reason
+        chosen, self.decision.details = self.decision.reason, dict(details)
         self.decision.reason = f"{chosen}; {reason}" if chosen and chosen != CALLED_BY_NAME else reason
 
     @property

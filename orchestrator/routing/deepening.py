@@ -5,7 +5,8 @@
 The plan's gate is asked concurrently, and nothing of its answers is sent before it is known whether they conclude alike: then the
 best one's stands, as it came. Where they don't, the policy's panel is convened, asked like any expert, live; without one that can
 be asked, the best of the others joins a vote, unless it could not change the outcome. Where nothing that was said can be used, the
-rest of the plan is asked, with fallback. All of it stays within `max_cost_usd`. Not here: the rules (`routers/depth.py`).
+rest of the plan is asked, with fallback, and all of it again where nobody said a word. All of it stays within `max_cost_usd`.
+Not here: the rules (`routers/depth.py`).
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Deepener:
         Cancelling it cancels whoever is being asked.
         """
         assert route.policy is not None
+        if query.tell is not None:
+            query.tell(plan.reason)
         opinions = await self._gather(query, plan.gate, fleet, decision)
         story, vote = [plan.reason, *_told(opinions)], Vote(opinions, decision.scores)
         if vote.is_settled and vote.winner is not None:
@@ -107,6 +110,7 @@ class Deepener:
             return await self._hand_over(left, fleet, route, convened, decision, vote, story)
         rest = unasked(plan, plan.gate, left, fleet)
         if vote.winner is None:
+            rest = rest if rest.choices or vote.first is not None else plan
             return await self._hand_over(
                 left, fleet, route, rest, decision, vote, [*story, "and so the best of the others"]
             )

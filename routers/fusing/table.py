@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +93,36 @@ class AnswerTable:
         narrowed = type(self)(
             self.queries,
             tuple(experts),
-            self.answers[:, columns],
+            concluded(self.texts[:, columns]),
             self.tried[:, columns],
             self.rewards[:, columns],
             self.costs[:, columns],
             self.groups,
             self.texts[:, columns],
         )
-        return narrowed.rows(narrowed.tried.any(axis=1))
+        return narrowed.rows(np.flatnonzero(narrowed.tried.any(axis=1)))
+
+    def widened(self, experts: Sequence[str]) -> Self:
+        """With these columns, in this order; those that are new were not tried. Raises ValueError when one is missing."""
+        if unknown := [name for name in self.experts if name not in experts]:
+            raise ValueError(f"'{unknown[0]}' is unknown here, expected some of {', '.join(experts)}")
+        places = [experts.index(name) for name in self.experts]
+
+        def spread(cells: NDArray[Any], gap: object) -> NDArray[Any]:
+            wide = np.full((len(self), len(experts)), gap, dtype=cells.dtype)
+            wide[:, places] = cells
+            return wide
+
+        return type(self)(
+            self.queries,
+            tuple(experts),
+            spread(self.answers, None),
+            spread(self.tried, False),
+            spread(self.rewards, np.nan),
+            spread(self.costs, np.nan),
+            self.groups,
+            spread(self.texts, None),
+        )
 
     def reward_table(self) -> RewardTable:
         """The same outcomes without their answers, for routers and splits."""

@@ -1,7 +1,7 @@
 """Votes over answers: who concluded the same, and whose answer has the most weight behind it.
 
     same = same_answers(table)                                  # (n, m, m)
-    elect(same, asked, log_odds(expected, chance=0.5))          # (n,): an expert of the camp that wins
+    elect(same, asked, log_odds(expected, coincidence(train)))          # (n,): an expert of the camp that wins
 
 Answers that are unusable have no vote and are never elected while another is usable. Not here: which experts are asked.
 """
@@ -15,6 +15,8 @@ from routers.fusing.table import AnswerTable, BoolArray, ObjectArray, Rows
 
 LEAST_SKILL, LEAST_WEIGHT = 0.02, 0.01
 """Skills are kept within `LEAST_SKILL..1 - LEAST_SKILL`, and nobody votes against the own answer."""
+PRIOR_PAIRS = 10.0
+"""How many pairs of wrong answers the belief that half of them coincide counts for."""
 _TIE = 1e-6
 
 
@@ -66,3 +68,12 @@ def log_odds(skills: FloatArray, chance: float) -> FloatArray:
     right = np.clip(skills, LEAST_SKILL, 1.0 - LEAST_SKILL)
     weights: FloatArray = np.maximum(np.log(right / ((1.0 - right) * chance)), LEAST_WEIGHT).astype(np.float32)
     return weights
+
+
+def coincidence(table: AnswerTable) -> float:
+    """How often two wrong answers to one query are the same."""
+    is_wrong = usable(table) & (table.rewards < 0.5)
+    pairs = np.einsum("ni,nj->ij", is_wrong.astype(np.float64), is_wrong.astype(np.float64))
+    alike = np.einsum("nij,ni,nj->ij", same_answers(table), is_wrong, is_wrong, dtype=np.float64)
+    different = ~np.eye(len(pairs), dtype=np.bool_)
+    return float((alike[different].sum() + PRIOR_PAIRS / 2) / (pairs[different].sum() + PRIOR_PAIRS))

@@ -37,10 +37,10 @@ def model_card(
         "",
         f"## On {evaluation.n:,} held-out queries ({how})",
         "",
-        *_table(("", "reward"), [("**this router**", _shown(evaluation.reward)), *_baselines(evaluation)]),
+        *table_lines(("", "reward"), [("**this router**", interval_text(evaluation.reward)), *_baselines(evaluation)]),
         *_gain(evaluation),
         "",
-        *_table(
+        *table_lines(
             ("expert", "share", "calibration error", "Brier score"),
             [(name, f"{share:.1%}", *_calibration(evaluation, name)) for name, share in evaluation.share.items()],
         ),
@@ -51,7 +51,8 @@ def model_card(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _shown(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
+    """A mean with its interval."""
     return f"{interval.mean:.4f} ({interval.low:.4f} to {interval.high:.4f})"
 
 
@@ -66,10 +67,10 @@ def _baselines(evaluation: Evaluation) -> list[tuple[str, str]]:
 def _gain(evaluation: Evaluation) -> list[str]:
     lines = []
     if evaluation.gain is not None:
-        lines.append(f"Gain over the best single expert, `{evaluation.best_single}`: {_shown(evaluation.gain)}.")
+        lines.append(f"Gain over the best single expert, `{evaluation.best_single}`: {interval_text(evaluation.gain)}.")
     if evaluation.utility is not None:
         utility = evaluation.utility
-        lines.append(f"In utility, with lambda {utility.lambda_:g} per US cent: {_shown(utility.gain)}.")
+        lines.append(f"In utility, with lambda {utility.lambda_:g} per US cent: {interval_text(utility.gain)}.")
     if evaluation.cost is not None:
         cost = evaluation.cost
         lines.append(f"Mean cost: {cost.mean:.6g} {cost.unit}, best single {_number(cost.best_single) or 'unknown'}.")
@@ -85,9 +86,10 @@ def _groups(evaluation: Evaluation) -> list[str]:
     if not evaluation.by_group:
         return []
     rows = [(name, str(g.n), _number(g.reward), _number(g.best_single)) for name, g in evaluation.by_group.items()]
-    return [*_table(("group", "queries", "reward", "best single"), rows), ""]
+    return [*table_lines(("group", "queries", "reward", "best single"), rows), ""]
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return [" | ".join(cells).join(("| ", " |")) for cells in (columns, ["---"] * len(columns), *escaped)]

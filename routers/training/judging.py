@@ -61,7 +61,7 @@ def judge(
     """
     router, summary = artifact.router, training_summary(artifact)
     tried = [name for name, column in zip(table.experts, table.tried.T, strict=True) if column.any()]
-    common, notes = _common(router.experts_, tried)
+    common, notes = common_experts(router.experts_, tried)
     table = table.only(common)
     prices = make_prices(artifact.costs, table, lambda_=lambda_, usd_per_unit=usd_per_unit)
     unit_price = prices.lambda_ * prices.cents_per_unit if prices else 0.0
@@ -162,7 +162,7 @@ def caveats(evaluation: Evaluation) -> list[str]:
     return notes
 
 
-def _common(routed: Sequence[str], tried: Sequence[str]) -> tuple[list[str], list[str]]:
+def common_experts(routed: Sequence[str], tried: Sequence[str]) -> tuple[list[str], list[str]]:
     """Experts that both know, in the router's order, and notes on those that only one does."""
     common = [name for name in routed if name in tried]
     if not common:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.aggregators.base import Combined
 from orchestrator.aggregators.registry import make_aggregator
-from orchestrator.errors import ExpertError
+from orchestrator.errors import ExpertError, NoQuorum
 from orchestrator.types import Messages
 from tests.support.panels import ScriptedTable, make_table
 
@@ -105,6 +105,16 @@ async def test_members_that_disagree_leave_it_to_the_last_one():
     assert combined.final.expert == "c"
 
 
+async def test_what_most_say_is_what_the_last_member_falls_back_on():
+    combined = await cascade(make_table({"a": "40", "b": "41", "c": "41", "d": "42"}), agree=3)
+    assert (combined.text, combined.who) == ("41", ("d",))
+
+
+async def test_samples_that_do_not_come_say_nothing():
+    combined = await cascade(make_table({"a": ["42", None], "b": "43"}, timeout_s=0.05), confidence="agreement")
+    assert combined.why == "nothing says how sure a is; and so b"
+
+
 async def test_one_more_is_asked_until_enough_agree():
     table = make_table({"a": "40", "b": "41", "c": "41", "d": "42"})
     assert (await cascade(table, agree=2)).who == ("b", "c")
@@ -118,11 +128,21 @@ async def test_a_spent_budget_leaves_what_is_held():
     assert table.budget.num_calls == 1
 
 
-async def test_where_nobody_answers_the_last_one_is_still_to_try():
+async def test_where_nobody_else_answers_the_last_one_does():
     combined = await cascade(make_table({"a": DOWN, "b": DOWN, "c": "42"}))
-    assert combined.text == ""
-    assert combined.final is not None
+    assert (combined.text, combined.final) == ("42", None)
     assert combined.why == "a: no connection; b: no connection; and so c"
+
+
+async def test_a_refusal_is_what_the_last_one_falls_back_on_where_there_is_nothing_else():
+    combined = await cascade(make_table({"a": "I can't assist with that request.", "b": "42"}))
+    assert combined.text == "I can't assist with that request."
+    assert combined.final is not None
+
+
+async def test_where_all_fail_there_is_no_quorum():
+    with pytest.raises(NoQuorum, match="no connection"):
+        await cascade(make_table({"a": DOWN, "b": DOWN}))
 
 
 async def test_a_very_long_answer_is_cut_for_its_check():

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.aggregators.base import Combined
 from orchestrator.aggregators.registry import make_aggregator
-from orchestrator.errors import ExpertError
+from orchestrator.errors import ExpertError, NoQuorum
 from tests.support.panels import ScriptedTable, make_table
 
 DOWN = ExpertError("down", "refused", "no connection")
@@ -51,8 +51,8 @@ async def test_the_rest_of_the_conversation_is_kept():
     table = make_table({"a": "42", "b": "43"}, body={"messages": conversation})
     combined = await chain(table)
     assert combined.final is not None
-    assert combined.final.messages[0] == conversation[0]
-    assert len(combined.final.messages) == 2
+    assert combined.final.messages[0]["content"].startswith("Be brief.\n\n")
+    assert [message["role"] for message in combined.final.messages] == ["system", "user"]
 
 
 async def test_the_next_is_whom_the_router_expects_most_of_now():
@@ -72,10 +72,20 @@ async def test_a_member_without_a_usable_answer_leaves_what_there_was(useless: A
 
 
 async def test_where_all_before_failed_the_last_is_asked_the_clients_question():
-    combined = await chain(make_table({"a": DOWN, "b": "42"}))
-    assert combined.final is not None
-    assert combined.final.messages == [{"role": "user", "content": "What is 6 x 7?"}]
-    assert (combined.text, combined.why) == ("", "b alone")
+    table = make_table({"a": DOWN, "b": "42"})
+    combined = await chain(table)
+    assert table.colleagues.asked[1][1]["messages"] == [{"role": "user", "content": "What is 6 x 7?"}]
+    assert (combined.text, combined.who, combined.why) == ("42", ("b",), "the only answer")
+
+
+async def test_where_all_fail_there_is_no_quorum():
+    with pytest.raises(NoQuorum, match="no connection"):
+        await chain(make_table({"a": DOWN, "b": DOWN}))
+
+
+async def test_a_refusal_stands_where_there_is_nothing_else():
+    combined = await chain(make_table({"a": DOWN, "b": "I can't assist with that request."}))
+    assert combined.text == "I can't assist with that request."
 
 
 async def test_no_more_steps_than_calls_in_the_budget():
@@ -88,7 +98,7 @@ async def test_no_more_steps_than_calls_in_the_budget():
 
 async def test_steps_bound_it():
     combined = await chain(make_table({"a": "40", "b": "41", "c": "42"}), steps=1)
-    assert (combined.who, combined.text) == (("a",), "")
+    assert (combined.who, combined.text) == (("a",), "40")
 
 
 async def test_a_very_long_answer_is_cut_before_it_is_handed_on():

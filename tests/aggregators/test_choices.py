@@ -35,13 +35,19 @@ def test_options_are_read(question: str):
         "",
         "Which is a fruit?",
         "Plan A. or plan B. then?",
-        "Tidy these up\nA. brick\nB. pear",
+        "These are left\nA. brick\nB. pear",
+        "Please summarise the minutes.\nA. brick\nB. pear\nC. car",
+        "Which is which? Explain each:\nA. brick\nB. pear\nC. car",
         "Which?\nA. brick",
         "Which?\nB. a\nC. b",
     ],
 )
 def test_no_options(question: str):
     assert read_choices(question) is None
+
+
+def test_three_options_end_a_sentence_as_well_as_a_question():
+    assert read_choices("A fruit is a\nA. brick\nB. pear\nC. car") is not None
 
 
 def test_options_change_places_and_letters_stay():

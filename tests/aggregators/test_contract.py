@@ -20,7 +20,16 @@ TOKENWISE = ("logits", "dynamic_logits", "contrast")
 TRAINED = ("fusion_of_experts",)
 """Needs an artifact: `test_fusion_of_experts.py`."""
 SAYS = {"a": "The answer is 42.", "b": "42", "c": "I think it is 48."}
-JUDGES = ["A", "yes", "The best is answer B.", "", "I'm sorry, but I can't help with that.", '{"winner": ', "42 " * 40_000, "答案是四十二"]
+JUDGES = [
+    "A",
+    "yes",
+    "The best is answer B.",
+    "",
+    "I'm sorry, but I can't help with that.",
+    '{"winner": ',
+    "42 " * 40_000,
+    "答案是四十二",
+]
 
 every_aggregator = pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in TOKENWISE + TRAINED])
 
@@ -37,7 +46,7 @@ def examples(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def make(examples):
     def make(name: str) -> Aggregator:
-        return make_aggregator(name, parameters={"examples": str(examples)} if name == "medprompt" else {})
+        return make_aggregator(name, parameters={"demonstrations": str(examples)} if name == "medprompt" else {})
 
     return make
 
@@ -67,7 +76,9 @@ async def test_a_judge_that_fails_leaves_an_answer_of_the_members(name: str, mak
 @every_aggregator
 async def test_members_that_fail_refuse_or_hang_are_done_without(name: str, make):
     refusal = "I'm sorry, but I can't help with that."
-    table = make_table({"a": failure("a"), "b": "42", "c": None, "d": refusal, "judge": "A"}, judge="judge", timeout_s=0.1)
+    table = make_table(
+        {"a": failure("a"), "b": "42", "c": None, "d": refusal, "judge": "A"}, judge="judge", timeout_s=0.1
+    )
     combined = await make(name).combine(table)
     assert combined.text.strip()
     assert {"a", "c"}.isdisjoint(combined.who)
@@ -75,6 +86,8 @@ async def test_members_that_fail_refuse_or_hang_are_done_without(name: str, make
 
 @every_aggregator
 async def test_when_all_members_fail_it_says_so(name: str, make):
+    if name == "conductor":
+        pytest.skip("its judge may answer by itself")
     table = make_table({"a": failure("a"), "b": failure("b"), "judge": "A"}, judge="judge")
     with pytest.raises(NoQuorum, match="broke off"):
         await make(name).combine(table)
@@ -134,5 +147,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
 
 
 def test_a_parameter_that_it_does_not_have_is_an_error():
-    with pytest.raises(ConfigError, match="unknown parameter 'layer' of the aggregator 'synthesis', which accepts: layers"):
+    with pytest.raises(
+        ConfigError, match="unknown parameter 'layer' of the aggregator 'synthesis', which accepts: layers"
+    ):
         make_aggregator("synthesis", parameters={"layer": 2})

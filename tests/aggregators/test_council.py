@@ -49,10 +49,12 @@ async def council(table: ScriptedTable, **parameters: Any) -> Combined:
 
 
 async def test_the_answer_that_the_others_place_best_stands():
-    combined = await council(seated(HONEST))
+    table = seated(HONEST)
+    combined = await council(table)
     assert (combined.text, combined.who) == ("42", ("b",))
     assert combined.why == "b was placed 1.00 of 1 by 5 of 5 rankings"
     assert combined.details["ballots"]["b"] == ["c", "a", "d", "e"]
+    assert ("ballots", "b", "c > a > d > e") in [(s.round, s.expert, s.text) for s in table.colleagues.transcript]
 
 
 async def test_nobody_votes_for_itself():

@@ -147,18 +147,26 @@ async def test_who_fails_is_not_asked_again_and_its_words_stand(silence: Say):
     assert all("The third." in prompt and "Never said." not in prompt for prompt in judge_prompts(table))
 
 
-@pytest.mark.parametrize("calls", range(2, 9))
-async def test_a_budget_that_runs_out_leaves_an_answer(calls: int):
+@pytest.mark.parametrize(("calls", "used"), [(2, 2), (3, 2), (4, 4), (5, 4), (6, 6), (7, 6), (8, 8), (9, 8)])
+async def test_a_round_is_held_if_the_budget_leaves_calls_for_the_judge(calls: int, used: int):
     table = well(judge_for("The first"), calls=calls)
     combined = await debate(table)
-    assert table.budget.num_calls == min(calls, 8)
-    assert combined.text == ("The first." if calls >= 8 else "The third.")
+    assert table.budget.num_calls == used
+    assert combined.text == ("The first." if calls >= 4 else "The third.")
+
+
+@pytest.mark.parametrize("cents", range(2, 9))
+async def test_a_budget_that_runs_out_midway_leaves_an_answer(cents: int):
+    table = well(judge_for("The first"), usd=cents / 100 + 0.001, usd_per_call=0.01)
+    combined = await debate(table)
+    assert table.budget.num_calls == cents
+    assert combined.text == ("The first." if cents == 8 else "The third.")
 
 
 async def test_long_texts_are_cut_to_the_speech_and_to_the_context():
     scripts = {
-        "a": advocate("word " * 100_000, "speech " * 100_000),
-        "b": advocate("短い答え。" * 20_000, "Kurz."),
+        "a": advocate("word " * 100_000, "speech " * 1000),
+        "b": advocate("短い答え。" * 1000, "Kurz."),
         "judge": "A",
     }
     table = make_table(scripts, judge="judge", context=400)

@@ -44,7 +44,15 @@ def test_quotation_marks_of_several_languages_are_read(marks: str):
     )
 
 
-@pytest.mark.parametrize("text", ['The "well" of course.', "<quote> . </quote>", "No quotes at all."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'The "well" of course.',
+        'They said "no" and then the whole crowd "cheered".',
+        "<quote> . </quote>",
+        "No quotes at all.",
+    ],
+)
 def test_a_word_in_quotation_marks_is_no_quote(text: str):
     assert check_quotes(text, SOURCE).text == text
 

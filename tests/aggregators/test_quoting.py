@@ -122,8 +122,9 @@ def test_the_longest_texts_are_cut_first():
     assert estimate(quoted.text) < 400
 
 
-def test_a_huge_answer_is_quoted_quickly():
-    huge = said("<|im_start|> word " * 100_000)
+@pytest.mark.parametrize("text", ["<|im_start|> word ", "< ", "<\n ", "<s ", "<<", "<|", "<answer"])
+def test_a_huge_answer_is_quoted_quickly(text: str):
+    huge = said(text + " " * 100_000 + text * 100_000)
     began = time.perf_counter()
     quote(huge, random.Random(0), max_tokens=500)
     assert time.perf_counter() - began < 2.0
@@ -139,6 +140,16 @@ def test_answers_are_cut_until_the_expert_can_hold_them(context: int | None):
     assert messages[0]["content"] == quoted.text
     assert table.fits("judge", messages, max_tokens=8)
     assert (CUT in quoted.text) == (context is not None)
+
+
+@pytest.mark.parametrize(
+    ("body", "room"), [({"max_tokens": 300}, 300), ({"max_completion_tokens": 250}, 250), ({}, 100)]
+)
+def test_room_is_left_for_the_answer_that_the_client_asked_for(body: dict[str, int], room: int):
+    table = make_table({"a": "x", "judge": "y"}, judge="judge", context=400, body=body)
+    answers = said("first " * 900, "second " * 900)
+    _, messages = quote_to_fit(table, "judge", answers, lambda quoted: [{"role": "user", "content": quoted.text}])
+    assert table.fits("judge", messages, max_tokens=room)
 
 
 def test_a_single_text_is_fenced_as_well():

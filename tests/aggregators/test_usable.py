@@ -71,6 +71,8 @@ def test_what_ran_into_its_length_is_cut_off():
 
 def test_a_single_letter_is_whole_whatever_its_length_was_to_be():
     assert why_unusable("B", finish_reason="length", body=body(MENU)) is None
+    thought = "Let me look at option A first. It is a brick, and a brick is"
+    assert why_unusable(thought, finish_reason="length", body=body(MENU)) == "it is cut off"
 
 
 def test_what_was_filtered_is_a_refusal():

@@ -64,8 +64,10 @@ class ScriptedColleagues:
         )
 
     def infeasible_because(self, expert: str, body: Mapping[str, Any]) -> str | None:
+        """A word is a token here."""
         words = sum(len(str(message["content"]).split()) for message in body["messages"])
-        return f"needs {words} tokens" if self.context is not None and words > self.context else None
+        needed = words + (body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+        return f"needs {needed} tokens" if self.context is not None and needed > self.context else None
 
     def most_usd(self, expert: str, body: Mapping[str, Any]) -> float:
         return self.usd_per_call
