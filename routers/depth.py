@@ -124,16 +124,13 @@ def can_sway(same: BoolArray, asked: BoolArray, arbiter: Rows, expected: FloatAr
     return sways
 
 
-def replay(
-    expected: FloatArray, table: AnswerTable, depth: Depth, *, lambda_: float = 0.0, panel: Sequence[int] = ()
-) -> Replayed:
-    """What a depth would have come to on recorded answers. expected: `(n, m)`, of the table's experts.
+def replay(expected: FloatArray, table: AnswerTable, depth: Depth, *, panel: Sequence[int] = ()) -> Replayed:
+    """What a depth would have come to on recorded answers, whatever they cost. expected: `(n, m)`, of the table's experts.
 
-    lambda_: reward given up per unit of cost. panel: the columns of a panel that is convened instead of an arbiter; its answer is
-    taken to be their weighted vote.
+    panel: the columns of a panel that is convened instead of an arbiter; its answer is taken to be their weighted vote.
     """
-    can_be_asked, utilities = _options(expected, table, lambda_)
-    asked = first_asked(can_be_asked, utilities, depth)
+    can_be_asked = _tried(expected, table)
+    asked = first_asked(can_be_asked, can_be_asked, depth)
     same = same_answers(table)
     later = np.zeros_like(asked)
     if panel:
@@ -156,7 +153,6 @@ def choose_depth(
     *,
     quality: float | None = None,
     budget: float | None = None,
-    lambda_: float = 0.0,
     panel: Sequence[int] = (),
 ) -> ChosenDepth:
     """The depth of fewest calls at a mean reward of `quality` or more, or of most reward at `budget` mean calls or fewer.
@@ -168,7 +164,7 @@ def choose_depth(
         raise ValueError("no query to choose a depth by, expected at least one")
     if (quality is None) == (budget is None):
         raise ValueError("expected either a quality or a budget")
-    sure, rewards, calls = _curves(expected, table, lambda_, panel)
+    sure, rewards, calls = _curves(expected, table, panel)
     feasible = rewards >= quality - 1e-9 if quality is not None else calls <= (budget or 0.0) + 1e-9
     if not feasible.any():
         best = f"a mean reward of {rewards.max():.4f}" if quality is not None else f"{calls.min():.4g} calls a query"
@@ -180,22 +176,18 @@ def choose_depth(
     return ChosenDepth(depth, float(rewards[share, place]), float(calls[share, place]))
 
 
-def _curves(
-    expected: FloatArray, table: AnswerTable, lambda_: float, panel: Sequence[int]
-) -> tuple[_Array, _Array, _Array]:
+def _curves(expected: FloatArray, table: AnswerTable, panel: Sequence[int]) -> tuple[_Array, _Array, _Array]:
     """`sure` `(t,)`, and with it and each of `SHARES` the mean rewards and calls, `(len(SHARES), t)`."""
-    can_be_asked, utilities = _options(expected, table, lambda_)
-    confidence = can_be_asked[np.arange(len(table)), utilities.argmax(axis=1)]
-    alone = replay(expected, table, Depth(sure=0.0), lambda_=lambda_)
+    confidence = _tried(expected, table).max(axis=1)
+    alone = replay(expected, table, Depth(sure=0.0))
     curves = []
     for share in SHARES:
-        deep = replay(expected, table, Depth(np.inf, share), lambda_=lambda_, panel=panel)
+        deep = replay(expected, table, Depth(np.inf, share), panel=panel)
         curves.append(threshold_curve(confidence, alone.rewards, deep.rewards, alone.calls, deep.calls - alone.calls))
     sure, rewards, calls, _ = (np.stack(column) for column in zip(*curves, strict=True))
     return sure[0], rewards, calls
 
 
-def _options(expected: FloatArray, table: AnswerTable, lambda_: float) -> tuple[FloatArray, FloatArray]:
-    """Rewards and utilities of those that were tried; minus infinity for the others."""
-    can_be_asked = np.where(table.tried, expected, np.float32(-np.inf)).astype(np.float32)
-    return can_be_asked, can_be_asked - np.float32(lambda_) * np.nan_to_num(table.costs)
+def _tried(expected: FloatArray, table: AnswerTable) -> FloatArray:
+    """`expected`, minus infinity for those that were not tried."""
+    return np.where(table.tried, expected, np.float32(-np.inf)).astype(np.float32)

@@ -2,7 +2,8 @@
 
     aggregator: best_of
     judge: large
-    style: pointwise                    # or pairwise, or double_layer
+    style: double_layer                 # or pointwise, the default, or pairwise
+    weights: {objective question: {correctness: 3, logic: 1}}
 
 `pointwise`: how likely the judge finds it that an answer is right, each asked by itself, so that no answer can touch another's
 score.
@@ -11,7 +12,8 @@ score.
 
 `double_layer`: "DMoERM: Recipes of Mixture-of-Experts for Effective Reward Modeling" (arXiv 2403.01197): the judge finds the
 question's category, scores the capabilities that an answer to such a question shows, and `weights` combine them. There each
-capability has a small model of its own; here all are the judge. `switchyard label --reward dmoerm:NAME --pairs F` learns weights.
+capability has a small model of its own; here all are the judge. `switchyard label --reward dmoerm:NAME` scores answers offline by
+the same categories, and its `--weights` are these.
 
 A text can talk a judge into its yes without a word on the question. With `calibrate: true` it is asked the same about the
 question "N/A", and what it says then is divided out (contextual calibration, arXiv 2102.09690), for twice the calls. For judges

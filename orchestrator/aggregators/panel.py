@@ -21,6 +21,7 @@ from orchestrator.aggregators.base import Aggregator, Combined
 from orchestrator.aggregators.budget import Budget, BudgetSpent
 from orchestrator.aggregators.choosing import Ability, choose_judge
 from orchestrator.aggregators.table import Table
+from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import JUDGE_AUTO, PanelExpert, PanelSpec
 from orchestrator.errors import ExpertError, NoQuorum, SwitchyardError
 from orchestrator.experts.inputs import question_of
@@ -115,8 +116,9 @@ class Panel:
                 colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
                 return await under_name(answer, self._spec.name, spent)
             heard = await colleagues.ask(final.expert, body, purpose="aggregation", budget=table.budget)
-        if not heard.text.strip():
-            raise ExpertError(final.expert, "malformed", "an empty answer")
+        fault = why_unusable(heard.text, finish_reason=heard.finish_reason, body=call.body)
+        if fault and (combined.text.strip() or not heard.text.strip()):
+            raise ExpertError(final.expert, "malformed", fault)
         table.note("final", final.expert, heard.text)
         colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
         return text_answer(call, self._spec.name, heard.text, colleagues.usage)

@@ -143,6 +143,8 @@ class Table:
         usable = [answer for answer in heard if answer.usable]
         if len(usable) < quorum:
             usable = [replace(answer, error=None) for answer in heard if answer.text.strip()]
+            for answer in usable:
+                self.missing.pop(answer.expert, None)
         if len(usable) < quorum:
             raise self.no_quorum(len(usable))
         return usable

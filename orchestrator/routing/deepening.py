@@ -80,7 +80,7 @@ class Vote:
         """As `routers.depth` takes them, of one row."""
         conclusions = np.array([[opinion.conclusion for opinion in opinions]], dtype=np.object_)
         expected = np.array([[self._expected[opinion.expert] for opinion in opinions]], dtype=np.float32)
-        return alike(conclusions), np.ones(conclusions.shape, dtype=np.bool_), expected
+        return alike(conclusions), np.ones(conclusions.shape, dtype=np.bool_), np.nan_to_num(expected)
 
 
 class Deepener:

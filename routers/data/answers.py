@@ -22,9 +22,9 @@ _MARKED = (
     re.compile(r"\banswer\b[^.:=\n]{0,40}?(?:\bis\b|[:=])[\s:*]*(.+?)(?=\.\s|$)", re.IGNORECASE | re.MULTILINE),
 )
 _LETTER = re.compile(r"(?:option|choice)?\s*\(?([a-z])(?:\)|[.:](?=\s)|$)", re.IGNORECASE)
-_NUMBER = re.compile(
-    r"(?<![\w.,/])-?\$?(?:\d+/[1-9]\d*|\d[\d,]*(?:\.\d+)?|\.\d+)(?:(?:kgs?|g|[ckm]?m|km|ml|lbs?|oz|ft|mph|st|nd|rd|th|[ap]m)\b|(?![\w/]))"
-)
+_UNIT = r"(?:kgs?|g|[ckm]?m|ml|lbs?|oz|ft|mph|st|nd|rd|th|[ap]m)\b"
+"""What is written against a number without a space."""
+_NUMBER = re.compile(rf"(?<![\w.,/])-?\$?(?:\d+/[1-9]\d*|\d[\d,]*(?:\.\d+)?|\.\d+)(?:{_UNIT}|(?![\w/]))")
 _NO_NUMBER = re.compile(r"[^A-Za-z\s$€£%°=.,:]|(?<!\w)[a-zA-Z]\s+[a-zA-Z](?!\w)")
 """What stands beside a number that is only a part of the answer."""
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"", re.DOTALL)
@@ -104,10 +104,11 @@ def _grouped(part: str | None) -> str:
 
 
 def _to_the_letter(text: str) -> str:
-    """A short value without its quotes, an empty one with them; a longer text's conclusion."""
+    """A short value without its quotes, an empty one with them; a number as ever; a longer text's conclusion."""
     if not _is_short(text):
         return final_answer(text) or text.strip()
-    return _unquoted(text.strip() if _QUOTED.fullmatch(text.strip()) else text).replace("\\n", "\n") or "''"
+    value = _unquoted(text.strip() if _QUOTED.fullmatch(text.strip()) else text)
+    return final_answer(value) if _NUMBER.fullmatch(value) else value.replace("\\n", "\n") or "''"
 
 
 def _unquoted(value: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from routers.base import Encoder, ExpertCard, FloatArray
+from routers.base import Encoder, FloatArray
 from routers.data.splits import query_hash
 from routers.families.tagged import TaggedRouter
 from routers.fusing.camps import Beliefs, Evidence, fit_beliefs
@@ -75,8 +75,7 @@ class Fusion:
     seen_: NDArray[np.int64]
     """Hashes of the queries that it learned from."""
 
-    def __init__(self, *, experts: Sequence[ExpertCard] = (), encoder: Encoder) -> None:
-        self.experts = experts
+    def __init__(self, *, encoder: Encoder) -> None:
         self.encoder = encoder
 
     def fit(self, table: AnswerTable) -> Self:

@@ -59,7 +59,11 @@ def prefix(order: Rows, feasible: BoolArray, calls: NDArray[np.intp] | int) -> B
 
 
 def read_state(beliefs: Beliefs, evidence: Evidence, reading: Reading, feasible: BoolArray, asked: BoolArray) -> State:
-    """feasible: `(n, m)`, who may be asked at all. asked: `(n, m)`, who was."""
+    """feasible: `(n, m)`, who may be asked at all. asked: `(n, m)`, who was.
+
+    The features: how far the first camp is ahead, in share, score and size; how many spoke, were silent, and differ; how strong the
+    experts are, the next two of them, and those behind the first camp; whether it has a majority; calls; the doubt that is left.
+    """
     strength = reading.strength
     scores = beliefs.scores(evidence, strength, asked)
     held = shares(scores)

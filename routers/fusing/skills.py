@@ -48,9 +48,6 @@ class Expected:
         """`(n, m)`: log-odds that a usable answer is right."""
         return logit(self.right_if_usable)
 
-    def rows(self, index: Rows) -> Self:
-        return type(self)(self.right[index], self.right_if_usable[index])
-
 
 def two_columns(table: AnswerTable) -> RewardTable:
     """Rewards, 0 for unusable answers, beside whether they were usable: `(n, 2 * m)`, NaN where not tried."""

@@ -175,12 +175,6 @@ def test_an_expert_that_was_not_tried_is_never_asked():
     assert found.calls.tolist() == [2.0, 1.0]
 
 
-def test_cost_makes_the_cheaper_one_first():
-    table = three("5", "5", "4")
-    assert replay(row(0.6, 0.55, 0.5), table, Depth(sure=0.1)).rewards == 0.0
-    assert replay(row(0.6, 0.55, 0.5), table, Depth(sure=0.1), lambda_=0.1).rewards == 1.0
-
-
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.floats(1.0, 4.0), st.floats(0.0, 2.0))
 def test_a_larger_budget_never_means_fewer_calls_and_none_is_exceeded(seed, budget, more):

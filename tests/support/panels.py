@@ -31,9 +31,9 @@ Script = Say | Sequence[Say] | Callable[[Messages], Say]
 
 @dataclass
 class ScriptedColleagues:
-    """scripts: by expert. logprobs: experts that have them; what they say then is certain. waits: seconds, by expert. usd_per_call: its price.
+    """scripts: by expert. logprobs: experts that have them; what they say then is certain. waits: seconds, by expert.
 
-    specs: of experts that are no echo. endpoint: of everybody's server. seated: who holds a seat now.
+    usd_per_call: its price. specs: of experts that are no echo. endpoint: of everybody's server. seated: who holds a seat now.
     """
 
     scripts: Mapping[str, Script]

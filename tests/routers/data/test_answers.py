@@ -82,6 +82,10 @@ def test_where_one_answer_is_quoted_all_are_taken_to_the_letter():
     assert final_answers(["CW", "cw."]) == ["cw", "cw"]
 
 
+def test_a_number_is_the_same_with_and_without_quotes():
+    assert final_answers(["'18'", "$18", "18.0", "018", "'18 '"]) == ["18", "18", "18", "018", "18 "]
+
+
 def test_a_quoted_nothing_is_an_answer_and_a_blank_one_is_not():
     assert final_answers(["''", '""', "  ", ""]) == ["''", "''", None, None]
 
