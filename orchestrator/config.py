@@ -689,9 +689,15 @@ class Config(_Model):
                     yield ("policies", name, key), f"'{used}' is no router; expected one of {sorted(routers)}"
             for j, expert in enumerate(policy.experts or ()):
                 if expert not in (*names, *panels):
-                    yield ("policies", name, "experts", j), f"'{expert}' is no expert; expected one of {[*names, *panels]}"
+                    yield (
+                        ("policies", name, "experts", j),
+                        f"'{expert}' is no expert; expected one of {[*names, *panels]}",
+                    )
             if policy.panel is not None and policy.panel not in self.panels:
-                yield ("policies", name, "panel"), f"'{policy.panel}' is no panel; expected one of {sorted(self.panels)}"
+                yield (
+                    ("policies", name, "panel"),
+                    f"'{policy.panel}' is no panel; expected one of {sorted(self.panels)}",
+                )
         for name, panel in self.panels.items():
             yield from self._wrong_in_panel(name, panel, [*names, *panels], routers)
 

@@ -32,7 +32,7 @@ from routers.fusing.table import AnswerTable, BoolArray, Fused, Rows
 if TYPE_CHECKING:
     from routers.fusing.asking import Asking
 
-SHOWN_CALLS = (3, 5, 8)
+SHOWN_CALLS = (2, 3, 4, 5, 6, 8)
 """Beliefs are learned from all answers of a query, and from the first so many."""
 QUERY_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FRUGAL_RANKINGS = tuple(Ranking(1.0, share) for share in QUERY_SHARES)
