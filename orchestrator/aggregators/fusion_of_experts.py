@@ -6,8 +6,8 @@
     max_calls: 5                        # never more on one query
     retry_unusable: true                # instead of mean_calls: one call, and another only while no answer is usable
 
-Fusing Models with Complementary Expertise, and its frugal version (arXiv 2310.01542). Members that the artifact doesn't know are not
-asked; where it knows none of them, they vote. What was learned is `routers/fusing/`'s; here is whom to ask, and when.
+Fusing Models with Complementary Expertise, and its frugal version (arXiv 2310.01542). Members that the artifact doesn't know are
+not asked; where it knows none of them, they vote. What was learned is `routers/fusing/`'s; here is whom to ask, and when.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     expert = make_expert(spec, services)
     command = launch_command(spec, services)      # None for an expert that holds no weights
 
-A new backend is one module with `make` (and `launch`, if it holds weights), a spec in `orchestrator/config.py`, and a line here.
+A new backend is one module with `make` (and `launch`, if it holds weights), a spec in `orchestrator/config/`, and a line here.
 """
 
 from __future__ import annotations

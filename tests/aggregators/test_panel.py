@@ -33,7 +33,13 @@ async def test_a_panel_can_sit_in_a_panel_and_its_members_are_on_record(tmp_path
         assert json.loads(reply.body)["model"] == "panel/outer"
         asked = [(attempt.expert, attempt.purpose) for attempt in reply.decision.attempts]
         assert sorted(asked) == sorted(
-            [("echo", "answer"), ("other", "answer"), ("panel/inner", "panel"), ("echo", "answer"), ("panel/outer", "panel")]
+            [
+                ("echo", "answer"),
+                ("other", "answer"),
+                ("panel/inner", "panel"),
+                ("echo", "answer"),
+                ("panel/outer", "panel"),
+            ]
         )
         assert len(reply.decision.transcript) == 4
 
@@ -135,8 +141,14 @@ async def test_who_leaves_cancels_every_member(tmp_path):
         ({"a": {"experts": ["panel/none"]}}, "'panel/none' is no expert"),
         ({"a": {"experts": ["echo"], "judge": "nobody"}}, "'nobody' is no expert; expected auto, or one of"),
         ({"a": {"experts": ["echo"], "router": "none"}}, "'none' is no router"),
-        ({"a": {"experts": ["echo"], "roundz": 2}}, "unknown parameter 'roundz' of the aggregator 'first', which accepts: none"),
-        ({"a": {"experts": ["echo"], "budget": {"calls": 0}}}, "panels.a.budget.calls: got 0, expected a whole number >= 1"),
+        (
+            {"a": {"experts": ["echo"], "roundz": 2}},
+            "unknown parameter 'roundz' of the aggregator 'first', which accepts: none",
+        ),
+        (
+            {"a": {"experts": ["echo"], "budget": {"calls": 0}}},
+            "panels.a.budget.calls: got 0, expected a whole number >= 1",
+        ),
         ({"a": {"experts": ["echo"], "prompts": "none"}}, "there is no folder 'none'"),
     ],
 )

@@ -137,7 +137,9 @@ async def test_a_choice_is_read_off_the_first_token_where_the_expert_has_log_pro
     assert (body["max_tokens"], body["logprobs"]) == (1, True)
 
 
-@pytest.mark.parametrize(("said", "found"), [("b", "B"), ("**B**", "B"), ("B is better", "B"), ("B) as it is right", "B")])
+@pytest.mark.parametrize(
+    ("said", "found"), [("b", "B"), ("**B**", "B"), ("B is better", "B"), ("B) as it is right", "B")]
+)
 async def test_a_choice_is_read_off_what_is_said_otherwise(said: str, found: str):
     chosen = await make_table({"j": said}).choose("j", ASKED, ["A", "B"], round="verdict")
     assert max(chosen, key=lambda option: chosen[option]) == found

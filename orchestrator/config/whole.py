@@ -1,0 +1,180 @@
+"""One `experts.yaml`, whole: its sections, and whether every name that it mentions exists.
+
+config = Config.model_validate({"version": 1, "experts": [{"name": "echo", "backend": "echo"}]})
+list(config.dangling())                       # [(("panels", "jury", "experts", 0), "'nobody' is no expert; ..."), ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from orchestrator.config.backends import ExpertSpec, PersonaSpec, PromptedBase
+from orchestrator.config.base import (
+    DEFAULT_POLICY,
+    DEFAULT_ROUTER,
+    ExpertBase,
+    Name,
+    Positive,
+    Section,
+)
+from orchestrator.config.panels import JUDGE_AUTO, MAX_PANEL_DEPTH, PANEL_PREFIX, PanelExpert, PanelSpec
+from orchestrator.config.policies import PolicySpec, RouterSpec
+
+
+class GatewaySpec(Section):
+    """Where the gateway listens, and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8700
+    max_body_mb: Positive = 20.0
+    request_timeout_s: Positive = 300.0
+    keys_file: Path | None = None
+
+
+class MemorySpec(Section):
+    """What resident experts may use together on this machine; by default 80% of what is there."""
+
+    budget_gb: Positive | None = None
+
+
+class LedgerSpec(Section):
+    """Where decisions and feedback are kept: `sqlite:///PATH` (default: `.switchyard/ledger.db` beside the YAML)."""
+
+    url: str | None = None
+    keep_text: bool = True
+
+
+class Config(Section):
+    """One `experts.yaml`, whole and consistent: every name it mentions exists."""
+
+    version: Literal[1]
+    experts: Annotated[tuple[ExpertSpec, ...], Field(min_length=1)]
+    gateway: GatewaySpec = GatewaySpec()
+    engine: Literal["local"] = "local"
+    memory: MemorySpec = MemorySpec()
+    ledger: LedgerSpec = LedgerSpec()
+    routers: dict[Name, RouterSpec] = {}
+    policies: dict[Name, PolicySpec] = {}
+    panels: dict[Name, PanelSpec] = {}
+
+    @field_validator("experts")
+    @classmethod
+    def _prompted_over_their_bases(cls, experts: tuple[ExpertBase, ...]) -> tuple[ExpertBase, ...]:
+        """Whoever reads a persona finds what it can over its base, not what it says."""
+        bases = {spec.name: spec for spec in experts if not isinstance(spec, PromptedBase)}
+        return tuple(
+            spec.over(bases[spec.base]) if isinstance(spec, PromptedBase) and spec.base in bases else spec
+            for spec in experts
+        )
+
+    @property
+    def by_name(self) -> dict[str, ExpertBase]:
+        return {spec.name: spec for spec in self.experts}
+
+    @cached_property
+    def panel_experts(self) -> dict[str, PanelExpert]:
+        """The panels as experts, by `panel/<name>`; those that sit in others first."""
+        made: dict[str, PanelExpert] = {}
+        waiting = {PANEL_PREFIX + name: panel for name, panel in self.panels.items()}
+        while waiting:
+            known = {**self.by_name, **made}
+            ready = [name for name, panel in waiting.items() if all(asked in known for asked in panel.asks)]
+            if not ready:  # a cycle, or a name that is not there: `dangling` tells
+                break
+            made |= {name: PanelExpert.of(name, waiting.pop(name), known) for name in ready}
+        return made
+
+    @property
+    def routable(self) -> tuple[ExpertBase, ...]:
+        """Whom routers score: all experts, and the panels that a policy chooses among."""
+        named = {expert for policy in self.policies.values() for expert in policy.experts or ()}
+        return (*self.experts, *(panel for name, panel in self.panel_experts.items() if name in named))
+
+    @property
+    def offered_policies(self) -> dict[str, PolicySpec]:
+        """The policies that `model` may name: the declared ones, and the default one though it isn't declared."""
+        return {DEFAULT_POLICY: PolicySpec(), **self.policies}
+
+    def dangling(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every name that is used and not defined, or defined twice: `(location, what was expected)`."""
+        names = [spec.name for spec in self.experts]
+        panels = [PANEL_PREFIX + name for name in self.panels]
+        for i, spec in enumerate(self.experts):
+            if spec.name in names[:i]:
+                yield ("experts", i, "name"), f"'{spec.name}' is already the name of experts[{names.index(spec.name)}]"
+            if spec.name == DEFAULT_POLICY and DEFAULT_POLICY not in self.policies:
+                yield ("experts", i, "name"), f"'{DEFAULT_POLICY}' is the name of the default policy"
+            if isinstance(spec, PromptedBase):
+                yield from self._misplaced(i, spec, names)
+        for name, router in self.routers.items():
+            for key, expert in router.named_experts:
+                if expert not in (*names, *panels):
+                    yield ("routers", name, key), f"'{expert}' is no expert; expected one of {[*names, *panels]}"
+        routers = {DEFAULT_ROUTER, *self.routers}
+        for name, policy in self.policies.items():
+            if name in names:
+                yield ("policies", name), f"'{name}' is already the name of an expert"
+            for key in ("router", "previous", "shadow"):
+                if (used := getattr(policy, key)) is not None and used not in routers:
+                    yield ("policies", name, key), f"'{used}' is no router; expected one of {sorted(routers)}"
+            for j, expert in enumerate(policy.experts or ()):
+                if expert not in (*names, *panels):
+                    yield (
+                        ("policies", name, "experts", j),
+                        f"'{expert}' is no expert; expected one of {[*names, *panels]}",
+                    )
+            if policy.panel is not None and policy.panel not in self.panels:
+                yield (
+                    ("policies", name, "panel"),
+                    f"'{policy.panel}' is no panel; expected one of {sorted(self.panels)}",
+                )
+        for name, panel in self.panels.items():
+            yield from self._wrong_in_panel(name, panel, [*names, *panels], routers)
+
+    def _wrong_in_panel(
+        self, name: str, panel: PanelSpec, experts: Sequence[str], routers: Set[str]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        known = set(experts)
+        for j, expert in enumerate(panel.experts):
+            if expert not in known:
+                yield ("panels", name, "experts", j), f"'{expert}' is no expert; expected one of {experts}"
+        if panel.judge != JUDGE_AUTO and panel.judge not in known:
+            yield ("panels", name, "judge"), f"'{panel.judge}' is no expert; expected auto, or one of {experts}"
+        if panel.router is not None and panel.router not in routers:
+            yield ("panels", name, "router"), f"'{panel.router}' is no router; expected one of {sorted(routers)}"
+        if panel.quorum > len(panel.experts):
+            few = f"a quorum of {panel.quorum} can't be met by {len(panel.experts)} experts"
+            yield ("panels", name, "quorum"), few
+        path = self._way_too_deep((PANEL_PREFIX + name,))
+        if path is not None:
+            what = "sits in itself" if path[0] == path[-1] else f"sits deeper than {MAX_PANEL_DEPTH} panels"
+            yield ("panels", name, "experts"), f"'{path[-1]}' {what}: {' > '.join(path)}"
+
+    def _way_too_deep(self, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The first way from `path` on, through members and judges, that comes back to where it began, or is too long."""
+        if (len(path) > 1 and path[-1] == path[0]) or len(path) > MAX_PANEL_DEPTH:
+            return path
+        panel = self.panels.get(path[-1].removeprefix(PANEL_PREFIX))
+        inner = (name for name in (panel.asks if panel else ()) if name.startswith(PANEL_PREFIX))
+        return next(filter(None, (self._way_too_deep((*path, name)) for name in inner)), None)
+
+    def _misplaced(
+        self, i: int, spec: PromptedBase, names: Iterable[str]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Why the persona or mixture at `experts[i]` can't be over its base."""
+        base = self.by_name.get(spec.base)
+        if base is None or spec.base == spec.name:
+            yield ("experts", i, "base"), f"'{spec.base}' is no other expert; expected one of {names}"
+        elif isinstance(base, PromptedBase):
+            expected = "expected an expert with a backend of its own"
+            yield ("experts", i, "base"), f"'{spec.base}' has a base itself; {expected}"
+        elif spec.kind not in base.serves:
+            yield ("experts", i, "base"), f"'{spec.base}' serves {base.kind} requests; expected an expert that chats"
+        elif spec.context is not None and spec.context < 1:
+            key = "system" if isinstance(spec, PersonaSpec) else "base"
+            yield ("experts", i, key), f"it takes about {spec.reserved_tokens} tokens, which is the whole context"
