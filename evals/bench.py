@@ -134,6 +134,25 @@ def fusion(
 
 
 @app.command()
+def depth(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these data sets. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What adaptive depth earns at 2, 3, 4 and 5 mean calls, beside one expert, cross-validated, as Markdown."""
+    from evals.claims.held_out import claim_encoder
+    from evals.fusion.depth import bench_depth, depth_table
+
+    rows = list(bench_depth(_data(data), claim_encoder(), only or ()))
+    if as_json:
+        _show(rows, as_json)
+    else:
+        sys.stdout.write(depth_table(rows))
+
+
+@app.command()
 def active(
     data: Annotated[
         Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")

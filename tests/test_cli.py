@@ -11,6 +11,7 @@ from orchestrator.gateway.auth import KeyRing
 from tests.support.cli import switchyard
 from tests.support.gateway import make_context, served
 from tests.support.pipeline import FakePipeline, FakeScheduler
+from tests.support.service import write_config
 
 ECHO = "version: 1\ngateway: {port: 1}\nexperts:\n  - {name: parrot, backend: echo}\n"
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "%b"}}]}\n\n'
@@ -104,6 +105,17 @@ async def test_ask_streams_the_answer_of_a_running_gateway_and_explains_it(folde
     assert [row.split() for row in rows] == [[">", "small", "0.800"], ["large", "0.900"]]
     assert reason.startswith("small has the highest utility of 2  (policy auto, decision ")
     assert pipeline.queries[0].text == "What is 17 * 23?"
+
+
+async def test_of_a_panel_it_shows_who_said_what(tmp_path):
+    experts = [{"name": name, "backend": "echo"} for name in ("left", "right")]
+    write_config(tmp_path, *experts, panels={"both": {"experts": ["left", "right"], "aggregator": "vote"}})
+    result = await switchyard("ask", "Six\nor seven?", "--model", "panel/both", "--explain", cwd=tmp_path)
+    assert result.code == 0, result.err
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["answers", "left", "Six", "or", "seven?"] in lines
+    assert [line[:2] for line in lines if "ok" in line] == [["left", "answer"], ["right", "answer"]]
+    assert "vote: 2 of 2 agree; rests on left, right  (policy panel/both" in result.out
 
 
 async def test_ask_prints_json(folder):

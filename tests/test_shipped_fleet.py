@@ -122,8 +122,8 @@ def test_rerank_finds_the_document(gateway: ServedGateway):
 
 
 def test_the_council_answers(gateway: ServedGateway):
-    response = ask(gateway, "What is 6 * 7?", model="panel/council")
-    assert (expert(response), said(response)) == ("panel/council", "42")
+    response = ask(gateway, "What is 6 * 7?", model="panel/quickest")
+    assert (expert(response), said(response)) == ("panel/quickest", "42")
 
 
 def test_streams_end_with_usage(gateway: ServedGateway):

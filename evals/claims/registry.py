@@ -15,6 +15,8 @@ CLAIMS: tuple[str, ...] = (
     "contrastive",
     "dynamic_logits",
     "factorization",
+    "frugal",
+    "fusion_of_experts",
     "gates",
     "hierarchical",
     "kshot",
@@ -25,6 +27,7 @@ CLAIMS: tuple[str, ...] = (
     "self_select",
     "skills",
     "tree",
+    "vote",
     "zooter",
 )
 """Names of modules in this package."""

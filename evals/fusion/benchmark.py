@@ -21,17 +21,28 @@ POOLS = {"mmlupro10": MID_POOL, "zeroeval12": TWELVE}
 
 
 def bench_fusion(data: Path, contender: Contender, encoder: Encoder, only: Sequence[str] = ()) -> Iterator[Row]:
-    """data: the folder of outcome files. only: data sets by name; by default all whose files are there.
+    """data, only, and what is raised: as of `answer_tables`."""
+    for name, table in answer_tables(data, only):
+        yield from compare(name, table, contender, encoder)
+
+
+def answer_tables(data: Path, only: Sequence[str] = ()) -> Iterator[tuple[str, AnswerTable]]:
+    """Recorded answers by data set. data: the folder of outcome files. only: data sets by name; by default all that are there.
 
     Raises ValueError for a name that is none of them, and where none is there.
     """
+    for name, table in answer_tables(data, only).items():
+        yield from compare(name, table, contender, encoder)
+
+
+def answer_tables(data: Path, only: Sequence[str] = ()) -> dict[str, AnswerTable]:
+    """The recorded answers of each data set, by name. Raises as `bench_fusion`."""
     there = [name for name in POOLS if name in known_protocols(data)]
     if not there or not set(only) <= set(there):
         raise ValueError(
             f"{data}: expected the outcomes of {', '.join(only or POOLS)}, found {', '.join(there) or 'none'}"
         )
-    for name in only or there:
-        yield from compare(name, _answers(name, data), contender, encoder)
+    return {name: _answers(name, data) for name in only or there}
 
 
 def _answers(name: str, data: Path) -> AnswerTable:

@@ -17,6 +17,9 @@ import typer
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.tables import print_table
 
+SHOWN_CHARACTERS = 100
+"""Of each statement of a panel."""
+
 
 def serve(
     config: ConfigOption = None,
@@ -62,7 +65,39 @@ def ask(
 
 
 def _print_explanation(explanation: dict[str, Any]) -> None:
-    """The decision as a table: the experts in the order of the plan, then those that were out."""
+    """The decision: what a panel's members said, if one answered, else the experts in the order of the plan."""
+    typer.echo()
+    if explanation.get("transcript"):
+        _print_panel(explanation)
+    else:
+        _print_plan(explanation)
+    typer.echo(
+        f"{explanation.get('reason', '')}  (policy {explanation.get('policy')}, decision {explanation.get('decision_id')})"
+    )
+
+
+def _print_panel(explanation: dict[str, Any]) -> None:
+    """Who said what in which round, and what each call took; then those that were out."""
+    said = [(each["round"], each["expert"], _in_short(each["text"])) for each in explanation["transcript"]]
+    print_table(("round", "expert", "said"), said)
+    typer.echo()
+    calls = [
+        (each["expert"], each["purpose"], f"{each['wait_s'] + each['latency_s']:.2f}", f"{each['cost_usd']:.6f}")
+        + (each["message"] or each["outcome"],)
+        for each in explanation.get("attempts") or ()
+    ]
+    calls += [(name, "", "", "", why) for name, why in (explanation.get("infeasible") or {}).items()]
+    print_table(("expert", "asked for", "s", "USD", "outcome"), calls)
+
+
+def _in_short(text: str) -> str:
+    """One line of a text."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def _print_plan(explanation: dict[str, Any]) -> None:
+    """The experts in the order of the plan, then those that were out."""
     scores, utilities, waits = (explanation.get(key) or {} for key in ("scores", "utilities", "waits_s"))
     rows = [
         (
@@ -73,8 +108,4 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
         for name in explanation.get("plan") or ()
     ]
     rows += [(f"  {name}", "", "", "", why) for name, why in (explanation.get("infeasible") or {}).items()]
-    typer.echo()
     print_table(("expert", "reward", "utility", "wait s", "out because"), rows)
-    typer.echo(
-        f"{explanation.get('reason', '')}  (policy {explanation.get('policy')}, decision {explanation.get('decision_id')})"
-    )

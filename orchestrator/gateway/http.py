@@ -47,18 +47,18 @@ class Request:
     """
 
     __slots__ = (
+        "_on_note",
         "_send",
         "caller",
         "context",
         "decision_id",
+        "notes",
         "receive",
         "received_at",
         "scope",
         "started",
         "status",
         "surface",
-        "notes",
-        "_on_note",
     )
 
     def __init__(self, context: GatewayContext, scope: Scope, receive: Receive, send: Send, surface: Surface) -> None:

@@ -24,8 +24,8 @@ import msgspec
 import numpy as np
 
 from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec
-from orchestrator.experts.envelope import answer_text
 from orchestrator.errors import AllExpertsFailed, ExpertError, LabelError, RateLimited, RequestError
+from orchestrator.experts.envelope import answer_text
 from orchestrator.gateway.requests import make_query
 from orchestrator.labelling.journal import Entry, Journal
 from orchestrator.labelling.queries import Item

@@ -1,4 +1,4 @@
-"""What experts are told by aggregators, personas and the like: one Markdown file each, in a folder per owner; users may replace them.
+"""What experts are told by aggregators, personas and the like: one Markdown file each, which users may replace.
 
     prompts = read_prompts("synthesis", folder=None)
     prompts.messages("judge", question="6 x 7?", answers=quoted)      # [{"role": "system", ...}, {"role": "user", ...}]

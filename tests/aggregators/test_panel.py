@@ -92,7 +92,7 @@ async def test_a_panel_none_of_whose_members_answers_says_what_they_failed_of(tm
     limited = [openai_expert(name, upstream.base_url, "429") for name in ("c", "d")]
     panels = {"bad": {"experts": ["a", "b"], "aggregator": "vote"}, "busy": {"experts": ["c", "d"]}}
     async with service_of(tmp_path, *broken, *limited, panels=panels) as service:
-        with pytest.raises(AllExpertsFailed, match="0 of 2 members answered, and 1 are needed .a: "):
+        with pytest.raises(AllExpertsFailed, match=r"0 of 2 members answered, and 1 are needed \(a: "):
             await service.pipeline.answer(chat_query(model="panel/bad"))
         with pytest.raises(RateLimited):
             await service.pipeline.answer(chat_query(model="panel/busy"))
