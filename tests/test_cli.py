@@ -114,7 +114,8 @@ async def test_of_a_panel_it_shows_who_said_what(tmp_path):
     assert result.code == 0, result.err
     lines = [line.split() for line in result.out.splitlines()]
     assert ["answers", "left", "Six", "or", "seven?"] in lines
-    assert [line[:2] for line in lines if "ok" in line] == [["left", "answer"], ["right", "answer"]]
+    asked = [line[:2] for line in lines if "ok" in line]
+    assert asked == [["left", "answer"], ["right", "answer"], ["panel/both", "panel"]]
     assert "vote: 2 of 2 agree; rests on left, right  (policy panel/both" in result.out
 
 

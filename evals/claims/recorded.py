@@ -3,8 +3,8 @@
     gain = compare(data, lambda train, test: (vote(train, test), best_single(train, test)))
     gain.mean, gain.low, gain.high, gain.n
 
-Five-fold cross-validation on MMLU-Pro with ten experts and ZeroEval with twelve, as in `evals/fusion/`. All queries are pooled, each
-counting once; the interval is a paired bootstrap over them. Not here: routers, which see no answers (`held_out.py`).
+Five-fold cross-validation on MMLU-Pro with ten experts and ZeroEval with twelve, as in `evals/fusion/`. All queries are pooled,
+each counting once; the interval is a paired bootstrap over them. Not here: routers, which see no answers (`held_out.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def compare(data: Path, earned: Earned) -> Gain:
     """data: the folder of outcome files. Raises ValueError when neither set is there."""
     parts = [
         earned(table.rows(train), table.rows(test))
-        for table in answer_tables(data).values()
+        for _, table in answer_tables(data)
         for train, test in hold_out(table.reward_table(), folds=FOLDS).parts
     ]
     ours, theirs = (np.concatenate(each) for each in zip(*parts, strict=True))

@@ -7,6 +7,7 @@ import importlib
 from evals.claims.base import ClaimFunction
 
 CLAIMS: tuple[str, ...] = (
+    "agreement",
     "bandit",
     "cascade",
     "cluster",
@@ -21,8 +22,11 @@ CLAIMS: tuple[str, ...] = (
     "hierarchical",
     "kshot",
     "logits",
+    "medprompt",
     "nearest",
     "neighbours",
+    "persona",
+    "prompts",
     "retriever",
     "self_select",
     "skills",

@@ -31,18 +31,13 @@ def answer_tables(data: Path, only: Sequence[str] = ()) -> Iterator[tuple[str, A
 
     Raises ValueError for a name that is none of them, and where none is there.
     """
-    for name, table in answer_tables(data, only).items():
-        yield from compare(name, table, contender, encoder)
-
-
-def answer_tables(data: Path, only: Sequence[str] = ()) -> dict[str, AnswerTable]:
-    """The recorded answers of each data set, by name. Raises as `bench_fusion`."""
     there = [name for name in POOLS if name in known_protocols(data)]
     if not there or not set(only) <= set(there):
         raise ValueError(
             f"{data}: expected the outcomes of {', '.join(only or POOLS)}, found {', '.join(there) or 'none'}"
         )
-    return {name: _answers(name, data) for name in only or there}
+    for name in only or there:
+        yield name, _answers(name, data)
 
 
 def _answers(name: str, data: Path) -> AnswerTable:

@@ -121,7 +121,7 @@ def _expected(table: RewardTable, parts: Sequence[tuple[Rows, Rows]], encoder: E
 def _skill(queries: Sequence[str], expected: FloatArray) -> Skill:
     """What is expected of each of these queries, for policies that ask by query."""
     rows = dict(zip(queries, expected, strict=True))
-    return lambda queries: np.stack([rows[query] for query in queries])
+    return lambda asked: np.stack([rows[query] for query in asked])
 
 
 def _fold(train: AnswerTable, test: AnswerTable, skill: Skill) -> Iterator[tuple[str, _Scores]]:

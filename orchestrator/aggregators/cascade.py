@@ -1,12 +1,13 @@
 """Members one after another, in the panel's order, until an answer may stand: cheap ones first, dear ones only where needed.
 
     thrifty: {experts: [small, medium, large], aggregator: cascade, confidence: self, threshold: 0.7}
+    ladder: {experts: [calculator, small], aggregator: cascade, confidence: usable}
     gated: {experts: [small, medium, large], aggregator: cascade, agree: 2}
 
 An answer stands when it can be used (`usable.py`) and is sure enough: as many of `samples` by the same expert conclude like it
-(`agreement`), or its expert (`self`), or the judge (`judge`), says it is right. With `agree`, an answer stands when that many
-members conclude alike, whatever they think of it. The last member's answer stands anyhow, streamed as it is written if there is
-another to fall back on, which is the surest.
+(`agreement`), or its expert (`self`), or the judge (`judge`), says it is right; with `usable`, to be of use is enough. With
+`agree`, an answer stands when that many members conclude alike, whatever they think of it. The last member's answer stands anyhow,
+streamed as it is written if there is another to fall back on, which is the surest.
 
 FrugalGPT (arXiv 2305.05176), with the checks of AutoMix (arXiv 2310.12963) and of self-consistency cascades (arXiv 2310.03094)
 instead of a trained scorer. A policy's cascade (`orchestrator/routing/cascading.py`) picks its experts per query; this one is told.
@@ -48,7 +49,7 @@ class Cascade:
     def __init__(
         self,
         prompts: Prompts,
-        confidence: Literal["agreement", "self", "judge"] = "self",
+        confidence: Literal["usable", "agreement", "self", "judge"] = "self",
         threshold: Annotated[float, Field(ge=0, le=1)] = 0.7,
         samples: Annotated[int, Field(ge=2, le=20)] = 3,
         agree: Annotated[int, Field(ge=2)] | None = None,
@@ -103,6 +104,8 @@ class Cascade:
         """How sure the answer is, found out in the way that was chosen; None where that fails, and where it doesn't matter."""
         if self._agree is not None:
             return None
+        if self._confidence == "usable":
+            return 1.0
         if self._confidence == "agreement":
             return await self._agreement(table, answer)
         checker = answer.expert if self._confidence == "self" else table.judge
@@ -132,6 +135,8 @@ class Cascade:
         expert, confidence = held.answer.expert, held.confidence
         if self._agree is not None:
             return f"{expert} answered"
+        if self._confidence == "usable":
+            return f"{expert}'s answer can be used"
         if confidence is None:
             return f"nothing says how sure {expert} is"
         verdict = "sure" if is_sure(confidence, self._threshold) else "not sure"
@@ -145,7 +150,8 @@ def _largest_camp(held: Sequence[Held]) -> Sequence[MemberAnswer]:
 
 def _stand(standing: Sequence[MemberAnswer], held: Sequence[Held], story: Sequence[str], *, saved: int) -> Combined:
     who = tuple(answer.expert for answer in standing)
-    why = "; ".join([*story, f"{' and '.join(who)} agree"] if len(who) > 1 else story)
+    agree = [f"{' and '.join(who)} agree"] if len(who) > 1 else []
+    why = "; ".join([*story, *agree, f"calls saved: {saved}"])
     return Combined(standing[0].text, who, why, details=_details(held, saved=saved))
 
 

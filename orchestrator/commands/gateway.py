@@ -81,13 +81,15 @@ def _print_panel(explanation: dict[str, Any]) -> None:
     said = [(each["round"], each["expert"], _in_short(each["text"])) for each in explanation["transcript"]]
     print_table(("round", "expert", "said"), said)
     typer.echo()
-    calls = [
-        (each["expert"], each["purpose"], f"{each['wait_s'] + each['latency_s']:.2f}", f"{each['cost_usd']:.6f}")
-        + (each["message"] or each["outcome"],)
-        for each in explanation.get("attempts") or ()
-    ]
+    calls = [_call(attempt) for attempt in explanation.get("attempts") or ()]
     calls += [(name, "", "", "", why) for name, why in (explanation.get("infeasible") or {}).items()]
     print_table(("expert", "asked for", "s", "USD", "outcome"), calls)
+
+
+def _call(attempt: dict[str, Any]) -> tuple[str, ...]:
+    took_s = attempt["wait_s"] + attempt["latency_s"]
+    outcome = attempt["message"] or attempt["outcome"]
+    return attempt["expert"], attempt["purpose"], f"{took_s:.2f}", f"{attempt['cost_usd']:.6f}", outcome
 
 
 def _in_short(text: str) -> str:

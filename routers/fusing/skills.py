@@ -93,10 +93,10 @@ class Ranking:
     usable: float
     query: float
 
-    def order(self, expected: Expected, overall: Expected) -> Rows:
-        """`(n, m)`: experts, best first. overall: `(1, m)`."""
+    def order(self, expected: Expected, overall: Expected, handicap: FloatArray | float = 0.0) -> Rows:
+        """`(n, m)`: experts, best first. overall: `(1, m)`. handicap: `(m,)`, log-odds that count against each."""
         mixed = self.query * self._value(expected) + (1.0 - self.query) * self._value(overall)
-        return np.argsort(-mixed, axis=1, kind="stable")
+        return np.argsort(handicap - mixed, axis=1, kind="stable")
 
     def _value(self, expected: Expected) -> FloatArray:
         value: FloatArray = self.usable * logit(expected.right) + (1.0 - self.usable) * expected.strength

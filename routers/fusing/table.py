@@ -31,8 +31,8 @@ Rows = NDArray[np.intp]
 class AnswerTable:
     """answers, texts: `(n, m)`, what each expert concluded and how it was written; None where unusable or not tried.
 
-    Equal conclusions are equal. rewards: `(n, m)` 0..1, NaN where not tried. costs: `(n, m)`, NaN where not known. tried: `(n, m)`.
-    groups: one per query, for training and reports.
+    Equal conclusions are equal. rewards: `(n, m)` 0..1, NaN where not tried. costs: `(n, m)` in `cost_unit`, NaN where not known.
+    tried: `(n, m)`. groups: one per query, for training and reports.
     """
 
     queries: tuple[str, ...]
@@ -43,12 +43,13 @@ class AnswerTable:
     costs: FloatArray
     groups: tuple[str | None, ...]
     texts: ObjectArray
+    cost_unit: str = "usd"
 
     @classmethod
     def from_outcomes(cls, outcomes: Iterable[Outcome], experts: Sequence[str] | None = None) -> Self:
         """Columns in the order of `experts`, by default of first appearance; queries without an answer are left out.
 
-        Raises ValueError when no query has an answer, and for a reward that is no number from 0 to 1.
+        Raises ValueError when no query has an answer, for a reward that is no number from 0 to 1, and for costs in two units.
         """
         kept = [outcome for outcome in map(_answered, outcomes) if outcome.rewards]
         rewards = RewardTable.of(kept, experts)
@@ -66,6 +67,7 @@ class AnswerTable:
             rewards.costs,
             rewards.groups,
             texts,
+            rewards.cost_unit,
         )
 
     def __len__(self) -> int:
@@ -83,6 +85,7 @@ class AnswerTable:
             self.costs[chosen],
             tuple(self.groups[i] for i in chosen),
             self.texts[chosen],
+            self.cost_unit,
         )
 
     def only(self, experts: Sequence[str]) -> Self:
@@ -99,6 +102,7 @@ class AnswerTable:
             self.costs[:, columns],
             self.groups,
             self.texts[:, columns],
+            self.cost_unit,
         )
         return narrowed.rows(np.flatnonzero(narrowed.tried.any(axis=1)))
 
@@ -122,13 +126,22 @@ class AnswerTable:
             spread(self.costs, np.nan),
             self.groups,
             spread(self.texts, None),
+            self.cost_unit,
         )
 
     def reward_table(self) -> RewardTable:
         """The same outcomes without their answers, for routers and splits."""
         nothing = (None,) * len(self)
         ones = np.ones_like(self.rewards)
-        return RewardTable(self.queries, self.experts, self.rewards, self.costs, ones, self.groups, nothing, nothing)
+        return RewardTable(
+            self.queries, self.experts, self.rewards, self.costs, ones, self.groups, nothing, nothing, self.cost_unit
+        )
+
+    def mean_costs(self) -> FloatArray:
+        """`(m,)`: of a call to each expert, NaN for one whose costs are not known."""
+        known = ~np.isnan(self.costs)
+        means: FloatArray = np.where(known, self.costs, 0.0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+        return np.where(known.any(axis=0), means, np.nan).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +162,12 @@ class Fused:
     def calls(self) -> NDArray[np.intp]:
         """`(n,)`: how many experts were asked."""
         return np.asarray(self.asked.sum(axis=1))
+
+    def costs(self, table: AnswerTable) -> FloatArray:
+        """`(n,)`: of the calls made; a cost that is not known is the expert's mean, NaN where that isn't known either."""
+        costs = np.where(np.isnan(table.costs), table.mean_costs(), table.costs)
+        spent: FloatArray = np.where(self.asked, costs, np.float32(0.0)).sum(axis=1)
+        return spent
 
 
 class Method(Protocol):

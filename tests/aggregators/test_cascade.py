@@ -36,7 +36,7 @@ async def test_a_sure_answer_stands_and_nobody_else_is_asked():
     table = make_table({"small": says("42", "yes"), "large": "43"})
     combined = await cascade(table)
     assert (combined.text, combined.who, combined.final) == ("42", ("small",), None)
-    assert combined.why == "small is sure (self 1.00, threshold 0.70)"
+    assert combined.why == "small is sure (self 1.00, threshold 0.70); calls saved: 1"
     assert combined.details == {"confidence": {"small": 1.0}, "saved": 1}
     assert asked(table) == ["small", "small"]
 
@@ -96,7 +96,7 @@ async def test_two_members_that_agree_are_enough():
     table = make_table({"a": "It is 42.", "b": "42", "c": "43"})
     combined = await cascade(table, agree=2)
     assert (combined.text, combined.who, combined.details["saved"]) == ("It is 42.", ("a", "b"), 1)
-    assert combined.why == "a answered; b answered; a and b agree"
+    assert combined.why == "a answered; b answered; a and b agree; calls saved: 1"
 
 
 async def test_members_that_disagree_leave_it_to_the_last_one():
@@ -149,3 +149,11 @@ async def test_a_very_long_answer_is_cut_for_its_check():
     table = make_table({"a": says("word " * 100_000, "yes"), "b": "43"}, context=500)
     assert (await cascade(table)).who == ("a",)
     assert len(table.colleagues.asked[1][1]["messages"][-1]["content"]) < 5_000
+
+
+async def test_an_answer_that_can_be_used_is_enough_where_that_is_asked():
+    refusal = "I'm sorry, but I can't help with that."
+    table = make_table({"a": refusal, "b": "42", "c": "43"})
+    combined = await cascade(table, confidence="usable")
+    assert (combined.text, combined.who, combined.details["saved"]) == ("42", ("b",), 1)
+    assert combined.why.endswith("b's answer can be used; calls saved: 1")
