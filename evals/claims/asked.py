@@ -47,11 +47,6 @@ class Question:
     def fold(self) -> int:
         return query_hash(self.item.query) % len(FOLDS)
 
-    @property
-    def line(self) -> str:
-        """With its answer, as `switchyard prompts build` and `medprompt` read files."""
-        return json.dumps({"query": self.item.query, "target": self.item.target, "rewards": {}})
-
 
 Way = Callable[[Question], tuple[str, Item]]
 """Whom to ask, and what."""
@@ -68,8 +63,10 @@ def questions(*tasks: str) -> list[Question]:
 
 
 def write_examples(path: Path, asked: Sequence[Question], fold: int) -> Path:
-    """The questions that are not of this fold, with their answers."""
-    path.write_text("".join(f"{each.line}\n" for each in asked if each.fold != fold), encoding="utf-8")
+    """The questions that are not of this fold, with their answers, as an outcome file in which nobody was tried."""
+    shown = [each.item for each in asked if each.fold != fold]
+    lines = [json.dumps({"query": item.query, "target": item.target, "rewards": {}}) for item in shown]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -87,11 +84,8 @@ def earned(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "experts.yaml"
         fleet = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
-        fleet = {
-            **fleet,
-            "experts": [*fleet["experts"], *experts],
-            "panels": {**fleet.get("panels", {}), **(panels or {})},
-        }
+        fleet["experts"] += experts
+        fleet["panels"] |= panels or {}
         path.write_text(json.dumps(fleet), encoding="utf-8")
         return asyncio.run(_earned(path, asked, ways))
 
@@ -100,8 +94,7 @@ async def _earned(path: Path, asked: Sequence[Question], ways: Sequence[Way]) ->
     async with running(path) as service:
         with Journal.open(path.with_suffix(".journal")) as journal:
             asker = Asker(service, journal)
-            rows = [[_reward(asker, question, way) for way in ways] for question in asked]
-            rewards = [await asyncio.gather(*row) for row in rows]
+            rewards = [await asyncio.gather(*(_reward(asker, each, way) for way in ways)) for each in asked]
             return np.array(rewards, dtype=np.float32)
 
 

@@ -3,8 +3,9 @@
     aggregator: fusion_of_experts
     artifact: fusion                    # the folder that `switchyard fuse train` wrote
     mean_calls: 3                       # on average over queries like those it learned from; without it all members are asked
+    mean_cost: 0.002                    # instead of mean_calls: US dollars a query, on average
     max_calls: 5                        # never more on one query
-    retry_unusable: true                # instead of mean_calls: one call, and another only while no answer is usable
+    retry_unusable: true                # instead of both means: one call, and another only while no answer is usable
 
 Fusing Models with Complementary Expertise, and its frugal version (arXiv 2310.01542). Members that the artifact doesn't know are
 not asked; where it knows none of them, they vote. What was learned is `routers/fusing/`'s; here is whom to ask, and when.
@@ -23,7 +24,7 @@ from routers.base import Encoder
 from routers.data.answers import final_answers
 from routers.fusing.artifact import read_fusion
 from routers.fusing.asking import Asking
-from routers.fusing.fusion import Budget
+from routers.fusing.budget import Budget
 
 
 class FusionOfExperts:
@@ -33,11 +34,15 @@ class FusionOfExperts:
         artifact: Path,
         encoders: Sequence[Encoder],
         mean_calls: float | None = None,
+        mean_cost: float | None = None,
         max_calls: int | None = None,
         retry_unusable: bool = False,
     ) -> None:
-        self._budget = Budget(max_calls, mean_calls, retry_unusable)
+        self._budget = Budget(max_calls, mean_calls, retry_unusable, mean_cost)
         self._fusion = read_fusion(artifact, encoders=encoders)
+        if mean_cost is not None and (unit := self._fusion.prices_.unit) != "usd":
+            raise ValueError(f"mean_cost: is in US dollars, and {artifact} has learned of costs in '{unit}'")
+        self._fusion.rule(self._budget)  # says what is wrong with it before the first query
 
     async def combine(self, table: Table) -> Combined:
         members = [name for name in table.members if name in self._fusion.experts_]

@@ -26,8 +26,10 @@ from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
     from routers.base import Encoder
+    from routers.fusing.budget import Budget
     from routers.fusing.evaluation import Evaluation, Reference
     from routers.fusing.fusion import Fusion
+    from routers.fusing.table import AnswerTable
     from routers.training.evaluation import Interval
 
 fuse = typer.Typer(help="Learn how to make one answer of several experts'.", no_args_is_help=True)
@@ -90,6 +92,10 @@ def evaluate(
     experts: ExpertsOption = None,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Never more calls on a query.")] = None,
     mean_calls: Annotated[float | None, typer.Option(min=1.0, help="No more calls on average.")] = None,
+    mean_cost: Annotated[
+        float | None,
+        typer.Option("--budget", min=0.0, help="No more cost on average, in the unit of the data's costs."),
+    ] = None,
     retry_unusable: Annotated[
         bool, typer.Option("--retry-unusable", help="One call, and another only while no answer is usable.")
     ] = False,
@@ -99,12 +105,12 @@ def evaluate(
     """Judge a learned fusion by other outcomes. Best single, group-best and votes' weights are those of its training data."""
     from routers.fusing.evaluation import as_json as evaluation_json
     from routers.fusing.evaluation import evaluate as judge
-    from routers.fusing.fusion import Budget
+    from routers.fusing.budget import Budget
     from routers.fusing.reading import read_answers
     from routers.training.judging import common_experts
 
     with told(), progress_bar(quiet=as_json) as progress:
-        budget = Budget(max_calls, mean_calls, retry_unusable)
+        budget = Budget(max_calls, mean_calls, retry_unusable, mean_cost)
         fusion, reference, reader = _load(artifact, config)
         progress("reading outcomes", 0, 0)
         table, notes = read_answers(_files(data, more), experts=listed_names(experts))
@@ -113,7 +119,7 @@ def evaluate(
         progress("reading texts", 0, 0)
         vectors = fusion.encode(table.queries, reader)
         judged = judge(fusion.fuse(table, budget, vectors=vectors), table, reference)
-        notes = (*notes, *about_experts, *_caveats(fusion, table.queries, common, budget.mean_calls))
+        notes = (*notes, *about_experts, *_caveats(fusion, table, budget))
     if as_json:
         typer.echo(json.dumps({**evaluation_json(judged), "notes": notes}))
         return
@@ -140,14 +146,19 @@ def _load(folder: Path, config: Path | None) -> tuple[Fusion, Reference, Encoder
     return fusion, reference, cached(fusion.encoder)
 
 
-def _caveats(fusion: Fusion, queries: Sequence[str], experts: Sequence[str], mean_calls: float | None) -> list[str]:
+def _caveats(fusion: Fusion, table: AnswerTable, budget: Budget) -> list[str]:
+    """Raises ValueError for a mean cost in another unit than the table's."""
     notes = []
-    if seen := int(fusion.has_seen(queries).sum()):
+    if seen := int(fusion.has_seen(table.queries).sum()):
         notes.append(
-            f"{seen:,} of {len(queries):,} queries are among those that it learned from: on others it does worse"
+            f"{seen:,} of {len(table):,} queries are among those that it learned from: on others it does worse"
         )
-    if mean_calls is not None and len(experts) < len(fusion.experts_):
-        notes.append("mean calls are held where all of its experts may be asked; here some may not")
+    if budget.mean_cost is not None and table.cost_unit != fusion.prices_.unit:
+        raise ValueError(
+            f"costs in '{fusion.prices_.unit}' were learned of, and these outcomes' are in '{table.cost_unit}'"
+        )
+    if not budget.mean_calls is budget.mean_cost is None and len(table.experts) < len(fusion.experts_):
+        notes.append("means are held where all of its experts may be asked; here some may not")
     return notes
 
 
@@ -155,13 +166,22 @@ def _print_evaluations(judged: Mapping[str, Evaluation], notes: Sequence[str]) -
     """Each evaluation is a row, then the baselines, which are the same for all."""
     baselines = next(iter(judged.values())).baselines
     rows: list[tuple[object, ...]] = [
-        (name.replace("_", " "), "" if mean is None else f"{mean:.4f}", "", "", "") for name, mean in baselines.items()
+        (name.replace("_", " "), "" if mean is None else f"{mean:.4f}", "", "", "", "")
+        for name, mean in baselines.items()
     ]
     rows[-1:-1] = [
-        (name, f"{each.accuracy.mean:.4f}", _range(each.accuracy), _gain(each.gain), f"{each.calls_mean:.2f}")
+        (
+            name,
+            f"{each.accuracy.mean:.4f}",
+            _range(each.accuracy),
+            _gain(each.gain),
+            f"{each.calls_mean:.2f}",
+            _cost(each),
+        )
         for name, each in judged.items()
     ]
-    print_table(("", "accuracy", "95%", "gain over the best single expert", "mean calls"), rows)
+    unit = next(iter(judged.values())).cost_unit
+    print_table(("", "accuracy", "95%", "gain over the best single expert", "mean calls", f"mean cost ({unit})"), rows)
     typer.echo()
     for note in notes:
         typer.echo(f"note: {note}")
@@ -169,6 +189,10 @@ def _print_evaluations(judged: Mapping[str, Evaluation], notes: Sequence[str]) -
 
 def _range(interval: Interval) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _cost(evaluation: Evaluation) -> str:
+    return "" if evaluation.cost_mean is None else f"{evaluation.cost_mean:.6g}"
 
 
 def _gain(gain: Interval | None) -> str:

@@ -71,11 +71,13 @@ def _card(fusion: Fusion, reference: Reference, judged: Mapping[str, Evaluation]
             interval_text(each.accuracy),
             "" if each.gain is None else interval_text(each.gain),
             f"{each.calls_mean:.2f}",
+            "" if each.cost_mean is None else f"{each.cost_mean:.6g}",
         )
         for name, each in judged.items()
     ]
     baselines = next(iter(judged.values())).baselines
     plain = [(name.replace("_", " "), "" if value is None else f"{value:.4f}") for name, value in baselines.items()]
+    header = ("", "accuracy", "gain over the best single expert", "mean calls", f"mean cost ({fusion.prices_.unit})")
     lines = [
         "# A learned fusion of answers",
         "",
@@ -85,7 +87,7 @@ def _card(fusion: Fusion, reference: Reference, judged: Mapping[str, Evaluation]
         "",
         "## Cross-validated",
         "",
-        *table_lines(("", "accuracy", "gain over the best single expert", "mean calls"), rows),
+        *table_lines(header, rows),
         "",
         *table_lines(("for comparison", "accuracy"), plain),
     ]

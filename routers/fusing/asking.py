@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from routers.fusing.budget import Budget, Rule
 from routers.fusing.camps import Evidence
 from routers.fusing.playing import Reading, State
 from routers.fusing.table import BoolArray, concluded
 
 if TYPE_CHECKING:
-    from routers.fusing.fusion import Budget, Fusion
+    from routers.fusing.fusion import Fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +41,34 @@ class Belief:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """feasible: `(1, m)`, who may be asked."""
+    """feasible: `(1, m)`, who may be asked. max_calls: None for no limit."""
 
     fusion: Fusion
-    budget: Budget
+    rule: Rule
+    max_calls: int | None
     reading: Reading
     feasible: BoolArray
 
     @classmethod
     def begin(cls, fusion: Fusion, query: str, budget: Budget, experts: Sequence[str]) -> Self:
-        """Encodes the query. Raises ValueError for experts that the fusion has not learned of, and for none."""
+        """Encodes the query. Raises ValueError for experts that were not learned of, for none, and as `Fusion.rule` does."""
         if unknown := [name for name in experts if name not in fusion.experts_]:
             raise ValueError(f"'{unknown[0]}' is unknown to this fusion, which knows {', '.join(fusion.experts_)}")
         if not experts:
             raise ValueError(f"no expert may be asked, expected some of {', '.join(fusion.experts_)}")
         feasible = np.array([[name in experts for name in fusion.experts_]])
-        return cls(fusion, budget, fusion.read(fusion.encode([query])), feasible)
+        rule = fusion.rule(budget)
+        return cls(fusion, rule, budget.max_calls, fusion.read(fusion.encode([query]), rule), feasible)
 
     def next(self, known: Mapping[str, str | None]) -> str | None:
         """Whom to ask, None for enough. known: text by expert that was asked, None for one that is unusable."""
-        left = [name for name in self._order() if name not in known]
-        if not left or (self.budget.max_calls is not None and len(known) >= self.budget.max_calls):
+        names = self.fusion.experts_
+        left = [i for i in self.reading.order[0] if self.feasible[0, i] and names[i] not in known]
+        if not left or (self.max_calls is not None and len(known) >= self.max_calls):
             return None
-        return left[0] if not known or self.fusion.wants_more(self._state(known)[0], self.budget)[0] else None
+        if known and not self.fusion.wants_more(self._state(known)[0], np.array(left[:1]), self.rule)[0]:
+            return None
+        return names[left[0]]
 
     def best(self, known: Mapping[str, str | None]) -> Belief:
         """What to make of the answers that are there."""
@@ -75,10 +81,6 @@ class Asking:
         weights = {names[i]: float(shares[i]) for i in usable}
         probability = float(self.fusion.stopping_(state.features)[1][0])
         return Belief(known[names[best]], names[best], probability, weights)
-
-    def _order(self) -> list[str]:
-        order = self.reading.retry_order if self.budget.retry_unusable else self.reading.order
-        return [self.fusion.experts_[i] for i in order[0] if self.feasible[0, i]]
 
     def _state(self, known: Mapping[str, str | None]) -> tuple[State, Evidence]:
         names = self.fusion.experts_

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from routers.base import Encoder, FloatArray
-from routers.fusing.fusion import Budget, Fusion
+from routers.fusing.budget import Budget
+from routers.fusing.fusion import Fusion
 from routers.fusing.skills import overall
 from routers.fusing.table import AnswerTable, Fused, Rows
 from routers.fusing.voting import coincidence, elect, log_odds, same_answers, usable
@@ -79,20 +80,37 @@ class Baselines:
         return {name: None if np.isnan(each).all() else float(np.nanmean(each)) for name, each in found.items()}
 
 
+class Took(NamedTuple):
+    """What queries earned and took, `(n,)` each. costs: NaN where not known."""
+
+    rewards: FloatArray
+    calls: Rows
+    costs: FloatArray
+
+    @classmethod
+    def of(cls, fused: Fused, table: AnswerTable) -> Self:
+        return cls(fused.rewards(table), fused.calls, fused.costs(table))
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """n: queries. accuracy: mean reward. gain: over the best single expert, where that was tried; None where it never was."""
+    """n: queries. accuracy: mean reward. gain: over the best single expert, where that was tried; None where it never was.
+
+    cost_mean: of a query, in `cost_unit`; None where costs are not known.
+    """
 
     n: int
     accuracy: Interval
     gain: Interval | None
     calls_mean: float
     calls_max: int
+    cost_mean: float | None
+    cost_unit: str
     baselines: Mapping[str, float | None]
 
     @classmethod
-    def of(cls, rewards: FloatArray, calls: Rows, baselines: Baselines, seed: int = 0) -> Self:
-        """rewards, calls: `(n,)`."""
+    def of(cls, took: Took, baselines: Baselines, cost_unit: str, seed: int = 0) -> Self:
+        rewards, calls, costs = took
         compared = not np.isnan(baselines.best_single).all()
         return cls(
             n=len(rewards),
@@ -100,13 +118,15 @@ class Evaluation:
             gain=paired(rewards, baselines.best_single, seed=seed) if compared else None,
             calls_mean=float(calls.mean()),
             calls_max=int(calls.max()),
+            cost_mean=None if np.isnan(costs).any() else float(costs.mean()),
+            cost_unit=cost_unit,
             baselines=baselines.means(),
         )
 
 
 def evaluate(fused: Fused, table: AnswerTable, reference: Reference) -> Evaluation:
     """Of what a method made of the table."""
-    return Evaluation.of(fused.rewards(table), fused.calls, Baselines.of(table, reference))
+    return Evaluation.of(Took.of(fused, table), Baselines.of(table, reference), table.cost_unit)
 
 
 def budgets(num_experts: int) -> dict[str, Budget]:
@@ -127,8 +147,7 @@ def cross_validate(
         rare = [name for name in table.experts if name not in held.table.experts]
         raise ValueError(f"'{rare[0]}' was tried on too few queries to be judged: leave it out with --experts")
     settings = budgets(len(table.experts))
-    earned: dict[str, list[FloatArray]] = {name: [] for name in settings}
-    calls: dict[str, list[Rows]] = {name: [] for name in settings}
+    took: dict[str, list[Took]] = {name: [] for name in settings}
     known: list[Baselines] = []
     for i, (train, test) in enumerate(held.parts):
         progress("fitting", i, len(held.parts))
@@ -136,13 +155,11 @@ def cross_validate(
         fusion = Fusion(encoder=encoder).fit_encoded(seen, vectors[train])
         known.append(Baselines.of(unseen, Reference.of(seen)))
         for name, budget in settings.items():
-            fused = fusion.fuse(unseen, budget, vectors=vectors[test])
-            earned[name].append(fused.rewards(unseen))
-            calls[name].append(fused.calls)
+            took[name].append(Took.of(fusion.fuse(unseen, budget, vectors=vectors[test]), unseen))
     baselines = Baselines(*(np.concatenate([getattr(each, name) for each in known]) for name in Baselines.__slots__))
     return {
-        name: Evaluation.of(np.concatenate(earned[name]), np.concatenate(calls[name]), baselines, seed)
-        for name in settings
+        name: Evaluation.of(Took(*map(np.concatenate, zip(*each, strict=True))), baselines, table.cost_unit, seed)
+        for name, each in took.items()
     }
 
 
@@ -155,6 +172,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "gain": None if gain is None else _interval(gain),
         "calls_mean": evaluation.calls_mean,
         "calls_max": evaluation.calls_max,
+        "cost_mean": evaluation.cost_mean,
+        "cost_unit": evaluation.cost_unit,
         "baselines": dict(evaluation.baselines),
     }
 

@@ -5,16 +5,15 @@
     state = fusion.begin("What is 17 * 23?", Budget(max_calls=4))      # one, a call at a time: `routers/fusing/asking.py`
 
 Experts are asked in the order of what is expected of them on the query (`skills.py`), answers are believed by camps (`camps.py`),
-and asking ends when a further call isn't expected to bring what it costs (`stopping.py`). Each of the three is learned from what
-the one before it says of queries that it has not seen. Text and answers alone are used, never a query's group or target. After
+and asking ends when a further call isn't expected to bring what it costs (`stopping.py`, `pricing.py`). Each of these is learned
+from what the one before it says of queries that it has not seen. Text and answers alone are used, never a query's group or target. After
 Fusing Models with Complementary Expertise and its frugal variant (Wang et al. 2024, arXiv 2310.01542), with another rule for when
 to stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -23,10 +22,12 @@ from numpy.typing import NDArray
 from routers.base import Encoder, FloatArray
 from routers.data.splits import query_hash
 from routers.families.tagged import TaggedRouter
+from routers.fusing.budget import Budget, Rule
 from routers.fusing.camps import Beliefs, Evidence, fit_beliefs
-from routers.fusing.playing import Played, Reading, State, play, prefix, read_state
+from routers.fusing.playing import Played, Reading, State, play_unseen, prefix, read_state, sequence
+from routers.fusing.pricing import POWERS, Offers, Prices, Way, handicap
 from routers.fusing.skills import Expected, Ranking, best_ranking, cross_fitted, inner_folds, overall
-from routers.fusing.stopping import Curve, Stopping, fit_stopping
+from routers.fusing.stopping import Course, Curve, Stopping, fit_stopping
 from routers.fusing.table import AnswerTable, BoolArray, Fused, Rows
 
 if TYPE_CHECKING:
@@ -37,26 +38,6 @@ SHOWN_CALLS = (2, 3, 4, 5, 6, 8)
 QUERY_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FRUGAL_RANKINGS = tuple(Ranking(1.0, share) for share in QUERY_SHARES)
 RETRY_RANKINGS = tuple(Ranking(usable, share) for usable in (1.0, 0.75, 0.5, 0.25) for share in QUERY_SHARES)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """max_calls: never more on a query. mean_calls: on average over queries like those learned from; None for all there are.
-
-    retry_unusable: one call, and another only while no answer is usable. Raises ValueError for numbers below 1.
-    """
-
-    max_calls: int | None = None
-    mean_calls: float | None = None
-    retry_unusable: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("max_calls", "mean_calls"):
-            value = getattr(self, name)
-            if value is not None and not value >= 1:
-                raise ValueError(f"{name}: expected 1 or more, got {value}")
-        if self.retry_unusable and self.mean_calls is not None:
-            raise ValueError("retry_unusable asks until an answer is usable: it takes max_calls, and no mean_calls")
 
 
 class Fusion:
@@ -72,6 +53,8 @@ class Fusion:
     beliefs_: Beliefs
     stopping_: Stopping
     curve_: Curve
+    prices_: Prices
+    offers_: Offers
     seen_: NDArray[np.int64]
     """Hashes of the queries that it learned from."""
 
@@ -99,23 +82,37 @@ class Fusion:
             self.overall_ = overall(table)
             self.ranking_ = best_ranking(table, expected, FRUGAL_RANKINGS, retry=False)
             self.retry_ranking_ = best_ranking(table, expected, RETRY_RANKINGS, retry=True)
-            self._learn(table, self._reading(expected), folds)
+            self._learn(table, expected, folds)
         return self
 
-    def read(self, vectors: FloatArray) -> Reading:
+    def rule(self, budget: Budget) -> Rule:
+        """That keeps to the budget. Raises ValueError for a mean cost below that of one call, or where costs are not known."""
+        free, one = np.zeros(len(self.experts_), dtype=np.float32), np.ones(len(self.experts_), dtype=np.float32)
+        if budget.retry_unusable:
+            return Rule(self.retry_ranking_, free, one, retry=True)
+        if budget.mean_cost is not None:
+            price = self.prices_.relative(self.experts_)
+            power, threshold = self.offers_.best(budget.mean_cost)
+            return Rule(self.ranking_, handicap(price, power), price, threshold)
+        if budget.mean_calls is None or budget.mean_calls >= len(self.experts_):
+            return Rule(self.ranking_, free, one)
+        return Rule(self.ranking_, free, one, self.curve_.threshold(budget.mean_calls))
+
+    def read(self, vectors: FloatArray, rule: Rule) -> Reading:
         """What is known of queries by what `encode` returned for them."""
-        return self._reading(Expected.of(self.skills_.predict_encoded(vectors)))
+        return self._reading(Expected.of(self.skills_.predict_encoded(vectors)), rule.ranking, rule.handicap)
 
     def fuse(self, table: AnswerTable, budget: Budget = Budget(), *, vectors: FloatArray | None = None) -> Fused:
         """Play the recorded answers, one call after another. Experts that were not tried on a query are not asked.
 
-        vectors: the queries', where they are at hand. Raises ValueError for experts that were not learned of.
+        vectors: the queries', where they are at hand. Raises ValueError for experts that were not learned of, and as `rule` does.
         """
-        reading = self.read(self.encode(table.queries) if vectors is None else vectors)
+        rule = self.rule(budget)
+        reading = self.read(self.encode(table.queries) if vectors is None else vectors, rule)
         full = table.widened(self.experts_)
         evidence = Evidence.of(full.answers, full.texts)
-        order = reading.retry_order if budget.retry_unusable else reading.order
-        calls = self._calls(evidence, reading, full.tried, budget)
+        order = reading.order
+        calls = self._calls(evidence, reading, full.tried, rule, budget.max_calls)
         asked = prefix(order, full.tried, calls)
         best = self.state(evidence, reading, full.tried, asked).best
         first = order[np.arange(len(order)), np.take_along_axis(asked, order, axis=1).argmax(axis=1)]
@@ -132,7 +129,7 @@ class Fusion:
     def begin(self, query: str, budget: Budget = Budget(), *, experts: Sequence[str] | None = None) -> Asking:
         """The query's first expert, and what to make of the answers that come. experts: those that may be asked.
 
-        Raises ValueError for experts that were not learned of, and for none.
+        Raises ValueError for experts that were not learned of, for none, and as `rule` does.
         """
         from routers.fusing.asking import Asking
 
@@ -142,49 +139,66 @@ class Fusion:
         """How n queries stand, once these answers are there."""
         return read_state(self.beliefs_, evidence, reading, feasible, asked)
 
-    def wants_more(self, state: State, budget: Budget) -> BoolArray:
-        """`(n,)`: whether a further call is worth it, so far as it is allowed."""
-        if budget.retry_unusable:
+    def wants_more(self, state: State, expert: Rows, rule: Rule) -> BoolArray:
+        """`(n,)`: whether a further call is worth it. expert: `(n,)`, who would be asked."""
+        if rule.retry:
             return np.asarray(state.best < 0)
-        if budget.mean_calls is None or budget.mean_calls >= len(self.experts_):
-            return np.ones(len(state.best), dtype=np.bool_)
-        gain, _ = self.stopping_(state.features)
-        return np.asarray(gain >= self.curve_.threshold(budget.mean_calls))
+        return rule.wants_more(self.stopping_(state.features)[0], expert)
 
-    def _reading(self, expected: Expected) -> Reading:
-        orders = (ranking.order(expected, self.overall_) for ranking in (self.ranking_, self.retry_ranking_))
-        return Reading(expected.strength, *orders)
+    def _reading(self, expected: Expected, ranking: Ranking, handicap: FloatArray | float = 0.0) -> Reading:
+        return Reading(expected.strength, ranking.order(expected, self.overall_, handicap))
 
-    def _calls(self, evidence: Evidence, reading: Reading, feasible: BoolArray, budget: Budget) -> Rows:
+    def _calls(
+        self, evidence: Evidence, reading: Reading, feasible: BoolArray, rule: Rule, max_calls: int | None
+    ) -> Rows:
         """`(n,)`: how many calls are made."""
-        order = reading.retry_order if budget.retry_unusable else reading.order
-        most: Rows = np.minimum(feasible.sum(axis=1), budget.max_calls or feasible.shape[1])
-        if budget.mean_calls is None and not budget.retry_unusable:
+        most: Rows = np.minimum(feasible.sum(axis=1), max_calls or feasible.shape[1])
+        if rule.is_exhaustive:
             return most
+        following = sequence(reading.order, feasible)
         calls = np.ones(len(most), dtype=np.intp)
         going = np.flatnonzero(calls < most)
         while len(going):
             part = reading.rows(going)
-            asked = prefix(order[going], feasible[going], calls[going])
+            asked = prefix(part.order, feasible[going], calls[going])
             state = self.state(evidence.rows(going), part, feasible[going], asked)
-            going = going[self.wants_more(state, budget)]
+            going = going[self.wants_more(state, following[going, calls[going]], rule)]
             calls[going] += 1
             going = going[calls[going] < most[going]]
         return calls
 
-    def _learn(self, table: AnswerTable, reading: Reading, folds: Rows) -> None:
-        """`beliefs_`; and from beliefs that have not seen the queries, `stopping_` and `curve_`."""
-        evidence = Evidence.of(table.answers, table.texts)
+    def _learn(self, table: AnswerTable, expected: Expected, folds: Rows) -> None:
+        """`beliefs_`; and from beliefs that have not seen the queries, `stopping_`, `curve_` and `offers_`."""
+        evidence, reading = Evidence.of(table.answers, table.texts), self._reading(expected, self.ranking_)
         masks = [prefix(reading.order, table.tried, calls) for calls in (len(table.experts), *SHOWN_CALLS)]
-        played = Played.empty(*table.rewards.shape)
-        for fold in np.unique(folds):
-            seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            shown = [mask[seen] for mask in masks]
-            beliefs = fit_beliefs(evidence.rows(seen), reading.strength[seen], table.rewards[seen], shown)
-            played.put(unseen, play(beliefs, evidence.rows(unseen), reading.rows(unseen), table.rows(unseen)))
-        self.beliefs_ = fit_beliefs(evidence, reading.strength, table.rewards, masks)
+
+        def learned_from(rows: Rows) -> Beliefs:
+            shown = [mask[rows] for mask in masks]
+            return fit_beliefs(evidence.rows(rows), reading.strength[rows], table.rewards[rows], shown)
+
+        parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+        unseen = [learned_from(np.setdiff1d(np.arange(len(table)), part)) for part in parts]
+
+        def play(reading: Reading) -> Played:
+            return play_unseen(unseen, evidence, reading, table, parts)
+
+        played = play(reading)
+        self.beliefs_ = learned_from(np.arange(len(table)))
         self.stopping_ = fit_stopping(played)
-        self.curve_ = Curve.of(self.stopping_, played)
+        self.curve_ = Course.of_calls(self.stopping_, played).curve()[0]
+        self.prices_, self.offers_ = Prices.of(table), Offers.none()
+        if self.prices_.costs.keys() == set(table.experts):
+            ways = [self._way(power, table, expected, play) for power in POWERS]
+            self.offers_ = Offers.of(ways)
+
+    def _way(self, power: float, table: AnswerTable, expected: Expected, play: Callable[[Reading], Played]) -> Way:
+        """How queries fare in the order of this power. play: by beliefs that have not seen them."""
+        price = self.prices_.relative(self.experts_)
+        reading = self._reading(expected, self.ranking_, handicap(price, power))
+        asked = sequence(reading.order, table.tried)
+        spent = np.take_along_axis(table.filled_costs(), asked, axis=1).cumsum(axis=1)
+        course = Course.of(self.stopping_, play(reading), spent, price[np.roll(asked, -1, axis=1)])
+        return Way(power, *course.curve())
 
 
 def _hashes(queries: Sequence[str]) -> NDArray[np.int64]:

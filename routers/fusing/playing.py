@@ -28,14 +28,13 @@ NUM_FEATURES = 16
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is known of n queries before anybody is asked. strength: `(n, m)`. order, retry_order: `(n, m)`, best first."""
+    """What is known of n queries before anybody is asked. strength: `(n, m)`. order: `(n, m)`, first to be asked first."""
 
     strength: FloatArray
     order: Rows
-    retry_order: Rows
 
     def rows(self, index: Rows) -> Self:
-        return type(self)(self.strength[index], self.order[index], self.retry_order[index])
+        return type(self)(self.strength[index], self.order[index])
 
 
 class State(NamedTuple):
@@ -56,6 +55,12 @@ def prefix(order: Rows, feasible: BoolArray, calls: NDArray[np.intp] | int) -> B
     asked = np.zeros(order.shape, dtype=np.bool_)
     np.put_along_axis(asked, order, within, axis=1)
     return asked
+
+
+def sequence(order: Rows, feasible: BoolArray) -> Rows:
+    """`(n, m)`: the experts of `order` `(n, m)` who are feasible, in this order, then the others."""
+    there = np.take_along_axis(feasible, order, axis=1)
+    return np.take_along_axis(order, np.argsort(~there, axis=1, kind="stable"), axis=1)
 
 
 def read_state(beliefs: Beliefs, evidence: Evidence, reading: Reading, feasible: BoolArray, asked: BoolArray) -> State:
@@ -134,6 +139,16 @@ def play(beliefs: Beliefs, evidence: Evidence, reading: Reading, table: AnswerTa
         played.values[:, call] = np.where(decided, final_of_each[rows, state.best], 0.0)
         played.rewards[:, call] = np.where(decided, earned[rows, state.best], 0.0)
         played.known[:, call] = table.tried.sum(axis=1) > call
+    return played
+
+
+def play_unseen(
+    beliefs: Sequence[Beliefs], evidence: Evidence, reading: Reading, table: AnswerTable, parts: Sequence[Rows]
+) -> Played:
+    """Each of `parts`, rows of all, by beliefs that have not seen it."""
+    played = Played.empty(*table.rewards.shape)
+    for believed, rows in zip(beliefs, parts, strict=True):
+        played.put(rows, play(believed, evidence.rows(rows), reading.rows(rows), table.rows(rows)))
     return played
 
 

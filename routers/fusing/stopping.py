@@ -2,7 +2,8 @@
 
     stopping = fit_stopping(played)
     gain, probability = stopping(state.features)        # (n,) reward per call, (n,) of the answer now believed
-    Curve.of(stopping, played).threshold(3.0)           # ask while the gain is at least this: 3 calls on average
+    curve, _ = Course.of_calls(stopping, played).curve()
+    curve.threshold(3.0)                                # ask while the gain is at least this: 3 calls on average
 
 What a further call brings is learned from queries on which all answers are known: by how much the belief in the answer taken grows
 from now until 1, 2, 3, 5 or all further calls, per call, the best of which counts: one more answer rarely changes a mind, two or
@@ -19,16 +20,18 @@ import numpy as np
 
 from routers.base import FloatArray
 from routers.fusing.playing import Played
-from routers.fusing.table import Rows
+from routers.fusing.table import BoolArray, Rows
 from routers.parts.network import Network, Parameters, fit_network, squared_error
 
 HORIZONS = (1, 2, 3, 5, 1_000)
 """Further calls that are looked ahead; never more than there are experts left."""
 WIDTH, PENALTY = 12, 30.0
 THRESHOLDS = 400
-"""Points of the curve from a threshold to mean calls."""
+"""Points of the curve from a threshold to mean calls or costs."""
 MARGIN = 2.0
-"""Standard errors that mean calls stay below what is asked for."""
+"""Standard errors that mean calls or costs stay below what is asked for."""
+FURTHEST = float(np.finfo(np.float32).max)
+"""A threshold that everything, or nothing, is below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +55,71 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """thresholds: `(n,)`, of the expected gain per call, rising. calls: `(n,)`, mean calls that they led to.
-
-    errors: `(n,)`, of those means on as many new queries.
+    """thresholds: `(n,)`, of the expected gain, rising, from everything to one call. spent: `(n,)`, mean calls, or mean cost, that
+    they led to. errors: `(n,)`, of those means on as many new queries.
     """
 
     thresholds: FloatArray
-    calls: FloatArray
+    spent: FloatArray
     errors: FloatArray
 
-    @classmethod
-    def of(cls, stopping: Stopping, played: Played) -> Self:
-        """What each threshold would have led to."""
-        gains = np.full(played.known.shape, -np.inf, dtype=np.float32)
-        gains[played.known] = stopping(played.features[played.known])[0]
-        most = played.known.sum(axis=1)
-        thresholds = np.quantile(gains[played.known], np.linspace(0.0, 1.0, THRESHOLDS)).astype(np.float32)
-        counts = np.stack([_calls(gains, most, threshold) for threshold in thresholds])
-        errors = counts.std(axis=1) * np.sqrt(2.0 / len(most))
-        return cls(thresholds, counts.mean(axis=1).astype(np.float32), errors.astype(np.float32))
+    @property
+    def surely(self) -> FloatArray:
+        """`(n,)`: what is spent on new queries, by a margin."""
+        return self.spent + np.float32(MARGIN) * self.errors
 
-    def threshold(self, mean_calls: float) -> float:
-        """The lowest that keeps to the mean, by a margin; infinity where none does."""
-        fits = self.calls + MARGIN * self.errors <= mean_calls
-        return float(self.thresholds[fits.argmax()]) if fits.any() else np.inf
+    def place(self, mean: float) -> int | None:
+        """Of the lowest threshold that keeps to the mean; None where none does."""
+        fits = self.surely <= mean
+        return int(fits.argmax()) if fits.any() else None
+
+    def threshold(self, mean: float) -> float:
+        """The lowest that keeps to the mean; infinity where none does."""
+        place = self.place(mean)
+        return np.inf if place is None else float(self.thresholds[place])
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Queries after 1..m calls each. gains: `(n, m)`, what is expected of one more. spent: `(n, m)`, calls or costs so far.
+
+    values: `(n, m)`, of the answer believed then (`Played`). known: `(n, m)`, whether so many calls could be made.
+    """
+
+    gains: FloatArray
+    spent: FloatArray
+    values: FloatArray
+    known: BoolArray
+
+    @classmethod
+    def of(cls, stopping: Stopping, played: Played, spent: FloatArray, price: FloatArray) -> Self:
+        """spent: `(n, m)`, by 1..m calls. price: `(n, m)`, what the call after each of them counts for."""
+        gains = np.zeros(played.known.shape, dtype=np.float32)
+        gains[played.known] = stopping(played.features[played.known])[0] / price[played.known]
+        return cls(gains, spent, played.values, played.known)
+
+    @classmethod
+    def of_calls(cls, stopping: Stopping, played: Played) -> Self:
+        """Each call counts for one."""
+        ones = np.ones(played.known.shape, dtype=np.float32)
+        return cls.of(stopping, played, ones.cumsum(axis=1), ones)
+
+    def curve(self) -> tuple[Curve, FloatArray]:
+        """What each threshold would have led to, and the values that it would have reached, `(n_thresholds, n)`."""
+        thresholds = np.quantile(self.gains[self.known], np.linspace(0.0, 1.0, THRESHOLDS)).astype(np.float32)
+        thresholds[[0, -1]] = -FURTHEST, FURTHEST
+        stops = np.stack([self._stops(threshold) for threshold in thresholds])
+        rows = np.arange(len(self.known))
+        spent, values = self.spent[rows, stops], self.values[rows, stops]
+        errors = spent.std(axis=1) * np.sqrt(2.0 / len(rows))
+        return Curve(thresholds, spent.mean(axis=1).astype(np.float32), errors.astype(np.float32)), values
+
+    def _stops(self, threshold: float) -> Rows:
+        """`(n,)`: the calls, less one, after which the gain is first below the threshold, or no further one can be made."""
+        stops = self.gains < threshold
+        stops[np.arange(len(stops)), np.maximum(self.known.sum(axis=1) - 1, 0)] = True
+        found: Rows = stops.argmax(axis=1)
+        return found
 
 
 def fit_stopping(played: Played) -> Stopping:
@@ -94,14 +138,6 @@ def fit_stopping(played: Played) -> Stopping:
     start = Network.start(inputs.shape[1], WIDTH, scaled.mean(axis=0), 0)
     network = fit_network(start, (inputs - centre) / spread, squared_error(scaled, weights), penalty=PENALTY)
     return Stopping(network.weights, network.biases, centre, spread, scale)
-
-
-def _calls(gains: FloatArray, most: Rows, threshold: float) -> Rows:
-    """`(n,)`: calls made while the gain is at least the threshold, never more than `most`."""
-    stops = gains < threshold
-    first = np.where(stops.any(axis=1), stops.argmax(axis=1), gains.shape[1])
-    calls: Rows = np.minimum(first + 1, most)
-    return calls
 
 
 def _gains(values: FloatArray, last: Rows, horizon: int) -> FloatArray:

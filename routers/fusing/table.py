@@ -140,8 +140,14 @@ class AnswerTable:
     def mean_costs(self) -> FloatArray:
         """`(m,)`: of a call to each expert, NaN for one whose costs are not known."""
         known = ~np.isnan(self.costs)
-        means: FloatArray = np.where(known, self.costs, 0.0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+        means: FloatArray = np.where(known, self.costs, 0.0).sum(axis=0, dtype=np.float64) / np.maximum(
+            known.sum(axis=0), 1
+        )
         return np.where(known.any(axis=0), means, np.nan).astype(np.float32)
+
+    def filled_costs(self) -> FloatArray:
+        """`(n, m)`: where a cost is not known, the expert's mean; NaN where that isn't known either."""
+        return np.where(np.isnan(self.costs), self.mean_costs(), self.costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +170,8 @@ class Fused:
         return np.asarray(self.asked.sum(axis=1))
 
     def costs(self, table: AnswerTable) -> FloatArray:
-        """`(n,)`: of the calls made; a cost that is not known is the expert's mean, NaN where that isn't known either."""
-        costs = np.where(np.isnan(table.costs), table.mean_costs(), table.costs)
-        spent: FloatArray = np.where(self.asked, costs, np.float32(0.0)).sum(axis=1)
+        """`(n,)`: of the calls made, in the table's unit; NaN where one was of an expert whose costs are not known."""
+        spent: FloatArray = np.where(self.asked, table.filled_costs(), np.float32(0.0)).sum(axis=1)
         return spent
 
 

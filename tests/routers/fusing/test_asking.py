@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routers.fusing.fusion import Budget
+from routers.fusing.budget import Budget
 
 QUERY = "Solve the equation with coefficient 5 and 7 of 9 9?"
 

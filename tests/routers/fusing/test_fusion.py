@@ -7,7 +7,8 @@ import pytest
 
 from routers.base import Outcome
 from routers.encoders import HashedEncoder
-from routers.fusing.fusion import Budget, Fusion
+from routers.fusing.budget import Budget
+from routers.fusing.fusion import Fusion
 from routers.fusing.table import AnswerTable
 from tests.routers.fusing.conftest import SKILLS
 from tests.support.recorded import recorded_answers, recorded_outcomes
