@@ -24,7 +24,7 @@ from routers.base import Encoder
 from routers.data.answers import final_answers
 from routers.fusing.artifact import read_fusion
 from routers.fusing.asking import Asking
-from routers.fusing.budget import Budget
+from routers.fusing.budget import EVERYBODY, Budget
 
 
 class FusionOfExperts:
@@ -63,7 +63,7 @@ class FusionOfExperts:
 
     @property
     def _is_frugal(self) -> bool:
-        return self._budget != Budget()
+        return self._budget != EVERYBODY
 
     async def _ask_on(self, table: Table, asking: Asking) -> list[MemberAnswer]:
         """One member after another, until a further call is not worth it."""

@@ -103,9 +103,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a learned fusion by other outcomes. Best single, group-best and votes' weights are those of its training data."""
+    from routers.fusing.budget import Budget
     from routers.fusing.evaluation import as_json as evaluation_json
     from routers.fusing.evaluation import evaluate as judge
-    from routers.fusing.budget import Budget
     from routers.fusing.reading import read_answers
     from routers.training.judging import common_experts
 
@@ -157,7 +157,7 @@ def _caveats(fusion: Fusion, table: AnswerTable, budget: Budget) -> list[str]:
         raise ValueError(
             f"costs in '{fusion.prices_.unit}' were learned of, and these outcomes' are in '{table.cost_unit}'"
         )
-    if not budget.mean_calls is budget.mean_cost is None and len(table.experts) < len(fusion.experts_):
+    if budget.has_mean and len(table.experts) < len(fusion.experts_):
         notes.append("means are held where all of its experts may be asked; here some may not")
     return notes
 

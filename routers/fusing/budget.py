@@ -41,8 +41,16 @@ class Budget:
             raise ValueError(f"mean_cost: expected more than 0, got {self.mean_cost}")
         if self.mean_calls is not None and self.mean_cost is not None:
             raise ValueError("mean_calls and mean_cost are two ways to say what asking may take: give one of them")
-        if self.retry_unusable and not self.mean_calls is self.mean_cost is None:
+        if self.retry_unusable and self.has_mean:
             raise ValueError("retry_unusable asks until an answer is usable: it takes max_calls, and no mean")
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether it is one that holds on average."""
+        return self.mean_calls is not None or self.mean_cost is not None
+
+
+EVERYBODY = Budget()
 
 
 @dataclass(frozen=True, slots=True)

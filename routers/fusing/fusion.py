@@ -6,9 +6,9 @@
 
 Experts are asked in the order of what is expected of them on the query (`skills.py`), answers are believed by camps (`camps.py`),
 and asking ends when a further call isn't expected to bring what it costs (`stopping.py`, `pricing.py`). Each of these is learned
-from what the one before it says of queries that it has not seen. Text and answers alone are used, never a query's group or target. After
-Fusing Models with Complementary Expertise and its frugal variant (Wang et al. 2024, arXiv 2310.01542), with another rule for when
-to stop.
+from what the one before it says of queries that it has not seen. Text and answers alone are used, never a query's group or target.
+After Fusing Models with Complementary Expertise and its frugal variant (Wang et al. 2024, arXiv 2310.01542), with another rule for
+when to stop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from routers.base import Encoder, FloatArray
 from routers.data.splits import query_hash
 from routers.families.tagged import TaggedRouter
-from routers.fusing.budget import Budget, Rule
+from routers.fusing.budget import EVERYBODY, Budget, Rule
 from routers.fusing.camps import Beliefs, Evidence, fit_beliefs
 from routers.fusing.playing import Played, Reading, State, play_unseen, prefix, read_state, sequence
 from routers.fusing.pricing import POWERS, Offers, Prices, Way, handicap
@@ -102,7 +102,7 @@ class Fusion:
         """What is known of queries by what `encode` returned for them."""
         return self._reading(Expected.of(self.skills_.predict_encoded(vectors)), rule.ranking, rule.handicap)
 
-    def fuse(self, table: AnswerTable, budget: Budget = Budget(), *, vectors: FloatArray | None = None) -> Fused:
+    def fuse(self, table: AnswerTable, budget: Budget = EVERYBODY, *, vectors: FloatArray | None = None) -> Fused:
         """Play the recorded answers, one call after another. Experts that were not tried on a query are not asked.
 
         vectors: the queries', where they are at hand. Raises ValueError for experts that were not learned of, and as `rule` does.
@@ -126,7 +126,7 @@ class Fusion:
         """`(n,)`: which queries it learned from, but for case and white space."""
         return np.isin(_hashes(queries), self.seen_)
 
-    def begin(self, query: str, budget: Budget = Budget(), *, experts: Sequence[str] | None = None) -> Asking:
+    def begin(self, query: str, budget: Budget = EVERYBODY, *, experts: Sequence[str] | None = None) -> Asking:
         """The query's first expert, and what to make of the answers that come. experts: those that may be asked.
 
         Raises ValueError for experts that were not learned of, for none, and as `rule` does.

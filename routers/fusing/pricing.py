@@ -5,10 +5,10 @@
     offers = Offers.of([Way(0.0, *course.curve()), Way(1.0, *other.curve())])
     offers.best(0.002)                          # (1.0, 0.013): power and threshold; ask while gain / price is at least this
 
-The rule is the one for mean calls (`stopping.py`), with the next expert's expected cost in the place of one call. Beside the order by
-what is expected of experts there are orders in which a call's relative cost, to a power, divides their odds. Such an order is taken
-where it has been worth more, on queries that the beliefs have not seen, by two standard errors: with prices much alike it isn't.
-Not here: what answers say.
+The rule is the one for mean calls (`stopping.py`), with the next expert's expected cost in the place of one call. Beside the order
+by what is expected of experts there are orders in which a call's relative cost, to a power, divides their odds. Such an order is
+taken where it has been worth more, on queries that the beliefs have not seen, by two standard errors: with prices much alike it
+isn't. Not here: what answers say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from routers.base import FloatArray
 from routers.fusing.stopping import Curve
-from routers.fusing.table import AnswerTable
+from routers.fusing.table import AnswerTable, BoolArray
 
 POWERS = (0.0, 0.5, 1.0, 2.0, 50.0)
 """How much a call's cost counts in the order: first not at all, last hardly anything else."""
@@ -112,7 +112,7 @@ def _leads(order: Way, first: Way) -> FloatArray:
     """`(n_thresholds,)`: 0 of the first over itself."""
     if order is first:
         return np.zeros(len(order.values), dtype=np.float32)
-    affordable = first.curve.spent[None, :] <= order.curve.spent[:, None]
+    affordable: BoolArray = np.less_equal(first.curve.spent[None, :], order.curve.spent[:, None])
     beaten = np.where(affordable.any(axis=1)[:, None], first.values[affordable.argmax(axis=1)], np.float32(0.0))
     gains = order.values - beaten
     leads: FloatArray = gains.mean(axis=1) - np.float32(CONFIDENCE) * gains.std(axis=1) / np.sqrt(gains.shape[1])

@@ -94,7 +94,7 @@ def test_what_limits_the_numbers_is_told(folder, learned, capsys):
     evaluate(learned, experts="b,c", mean_calls=1.5, as_json=True)
     assert [note.partition(":")[0] for note in printed(capsys)["notes"]] == [
         "not in these outcomes, so never chosen here",
-        "mean calls are held where all of its experts may be asked; here some may not",
+        "means are held where all of its experts may be asked; here some may not",
     ]
     evaluate(learned, data="train.jsonl", as_json=True)
     assert printed(capsys)["notes"][0].startswith("100 of 100 queries are among those that it learned from")

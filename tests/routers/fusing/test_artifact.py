@@ -6,8 +6,8 @@ import pytest
 
 from routers.artifact import ArtifactError, load_artifact
 from routers.fusing.artifact import read_fusion, read_judged_fusion, write_fusion
-from routers.fusing.evaluation import Reference, evaluate
 from routers.fusing.budget import Budget
+from routers.fusing.evaluation import Reference, evaluate
 from tests.support.artifacts import trained
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from routers.fusing.playing import NUM_FEATURES, Played
-from routers.fusing.stopping import Curve, fit_stopping
+from routers.fusing.stopping import Course, fit_stopping
 
 
 def played(n=2_000, seed=0):
@@ -37,22 +37,22 @@ def test_a_gain_two_calls_ahead_counts_by_the_call():
 
 def test_calls_fall_as_the_threshold_rises():
     found = played()
-    curve = Curve.of(fit_stopping(found), found)
-    assert curve.calls[0] == 4.0
-    assert (np.diff(curve.calls) <= 0).all()
+    curve, _ = Course.of_calls(fit_stopping(found), found).curve()
+    assert curve.spent[0] == 4.0
+    assert (np.diff(curve.spent) <= 0).all()
 
 
 def test_the_threshold_keeps_to_the_mean_with_a_margin():
     found = played()
-    curve = Curve.of(fit_stopping(found), found)
+    curve, _ = Course.of_calls(fit_stopping(found), found).curve()
     for mean in (1.5, 2.0, 3.0):
         at = np.flatnonzero(curve.thresholds == curve.threshold(mean))[0]
-        assert curve.calls[at] < mean
+        assert curve.spent[at] < mean
 
 
 def test_queries_with_fewer_experts_make_fewer_calls():
     found = played()
     found.known[:, 2:] = False
-    curve = Curve.of(fit_stopping(found), found)
-    assert curve.calls.max() == 2.0
+    curve, _ = Course.of_calls(fit_stopping(found), found).curve()
+    assert curve.spent.max() == 2.0
     assert found.features.shape[2] == NUM_FEATURES
