@@ -51,9 +51,10 @@ def _no_panel_because(spec: PanelExpert, query: Query) -> str | None:
 
 
 def not_for_panels(query: Query) -> str | None:
-    """What the request asks for that only a single expert's answer can have."""
-    asked = (name for name in ("tools", "functions", "logprobs") if query.body.get(name) or name in query.needs)
-    return next(asked, None)
+    """What the request asks for that only a single expert's answer can have; tools that were called before are no such thing."""
+    if "logprobs" in query.needs:
+        return "logprobs"
+    return next((name for name in ("tools", "functions", "logprobs") if query.body.get(name)), None)
 
 
 def seated(spec: PanelExpert, query: Query) -> tuple[list[ExpertBase], dict[str, str]]:

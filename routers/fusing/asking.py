@@ -63,7 +63,7 @@ class Asking:
     def next(self, known: Mapping[str, str | None]) -> str | None:
         """Whom to ask, None for enough. known: text by expert that was asked, None for one that is unusable."""
         names = self.fusion.experts_
-        left = [i for i in self.reading.order[0].tolist() if self.feasible[0, i] and names[i] not in known]
+        left: list[int] = [i for i in self.reading.order[0].tolist() if self.feasible[0, i] and names[i] not in known]
         if not left or (self.max_calls is not None and len(known) >= self.max_calls):
             return None
         if known and not self.fusion.wants_more(self._state(known)[0], np.array(left[:1]), self.rule)[0]:

@@ -113,7 +113,7 @@ def _leads(order: Way, first: Way) -> FloatArray:
     if order is first:
         return np.zeros(len(order.values), dtype=np.float32)
     affordable: BoolArray = np.less_equal(first.curve.spent[None, :], order.curve.spent[:, None])
-    beaten = np.where(affordable.any(axis=1)[:, None], first.values[affordable.argmax(axis=1)], np.float32(0.0))
+    beaten = np.where(affordable.any(axis=1, keepdims=True), first.values[affordable.argmax(axis=1)], np.float32(0.0))
     gains = order.values - beaten
     leads: FloatArray = gains.mean(axis=1) - np.float32(CONFIDENCE) * gains.std(axis=1) / np.sqrt(gains.shape[1])
     return leads.astype(np.float32)

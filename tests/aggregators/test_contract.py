@@ -120,6 +120,9 @@ async def test_nobody_is_told_who_the_others_are(name: str, make):
 
 @every_aggregator
 async def test_the_same_answers_give_the_same_result(name: str, make):
+    if name == "first":
+        pytest.skip("who is first is a matter of time")
+
     def table():
         return make_table({**SAYS, "judge": "A"}, judge="judge")
 

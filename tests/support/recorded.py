@@ -9,13 +9,16 @@ GROUPS = {"algebra": "Solve the equation with coefficient", "poetry": "Which poe
 LETTERS = "ABCDEF"
 
 
-def recorded_answers(skills, *, n=400, seed=0, silent=0.0):
-    """skills: probability of being right by expert, one number or one per group. silent: share of unusable answers."""
-    return AnswerTable.from_outcomes(recorded_outcomes(skills, n=n, seed=seed, silent=silent))
+def recorded_answers(skills, *, n=400, seed=0, silent=0.0, costs=None):
+    """skills: probability of being right by expert, one number or one per group. silent: share of unusable answers.
+
+    costs: of a call on average, by expert.
+    """
+    return AnswerTable.from_outcomes(recorded_outcomes(skills, n=n, seed=seed, silent=silent, costs=costs))
 
 
-def recorded_outcomes(skills, *, n=400, seed=0, silent=0.0):
-    dice = np.random.default_rng(seed)
+def recorded_outcomes(skills, *, n=400, seed=0, silent=0.0, costs=None):
+    dice, prices = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     for i in range(n):
         place = int(dice.integers(len(GROUPS)))
         group, opening = list(GROUPS.items())[place]
@@ -25,7 +28,8 @@ def recorded_outcomes(skills, *, n=400, seed=0, silent=0.0):
         }
         rewards = {name: float(answer == truth) for name, answer in answers.items()}
         query = f"{opening} {dice.integers(10**6)} and {dice.integers(10**6)} of {seed} {i}?"
-        yield Outcome(query, rewards, group=group, answers=answers, target=truth)
+        paid = {name: cost * prices.uniform(0.5, 1.5) for name, cost in (costs or {}).items()}
+        yield Outcome(query, rewards, group=group, answers=answers, target=truth, costs=paid)
 
 
 def _answer(truth, skill, silent, dice):

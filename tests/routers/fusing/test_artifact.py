@@ -5,10 +5,13 @@ import json
 import pytest
 
 from routers.artifact import ArtifactError, load_artifact
+from routers.encoders import HashedEncoder
 from routers.fusing.artifact import read_fusion, read_judged_fusion, write_fusion
 from routers.fusing.budget import Budget
 from routers.fusing.evaluation import Reference, evaluate
+from routers.fusing.fusion import Fusion
 from tests.support.artifacts import trained
+from tests.support.recorded import recorded_answers
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def folder(tmp_path, fusion, learned_from, judged):
 def test_what_was_written_does_the_same(folder, fusion, unseen):
     loaded = read_fusion(folder)
     assert loaded.experts_ == fusion.experts_
-    for budget in (Budget(), Budget(mean_calls=2), Budget(retry_unusable=True)):
+    for budget in (Budget(), Budget(mean_calls=2), Budget(mean_cost=2.5), Budget(retry_unusable=True)):
         ours, theirs = loaded.fuse(unseen, budget), fusion.fuse(unseen, budget)
         assert (ours.chosen == theirs.chosen).all()
         assert (ours.asked == theirs.asked).all()
@@ -62,6 +65,13 @@ def test_a_router_is_no_fusion_and_a_fusion_no_router(folder, tmp_path):
         read_fusion(router)
     with pytest.raises(ArtifactError, match="unknown router type 'fusion'"):
         load_artifact(folder)
+
+
+def test_costs_that_are_not_known_are_not_known_afterwards(tmp_path, judged):
+    table = recorded_answers({"a": 0.8, "b": 0.4}, n=60)
+    write_fusion(tmp_path / "plain", Fusion(encoder=HashedEncoder(64)).fit(table), Reference.of(table), judged)
+    with pytest.raises(ValueError, match="what a call to 'a' costs is not known"):
+        read_fusion(tmp_path / "plain").rule(Budget(mean_cost=1.0))
 
 
 def test_a_missing_folder_is_refused(tmp_path):

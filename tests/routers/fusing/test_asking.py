@@ -16,8 +16,11 @@ def test_experts_are_asked_one_after_another_until_none_is_left(fusion):
     assert known.keys() == set(fusion.experts_)
 
 
-def test_a_call_at_a_time_makes_the_same_of_answers_as_a_table_at_once(fusion, unseen):
-    budget, part = Budget(mean_calls=2.5, max_calls=4), unseen.rows(np.arange(40))
+@pytest.mark.parametrize(
+    "budget", [Budget(mean_calls=2.5, max_calls=4), Budget(mean_cost=3.0), Budget(retry_unusable=True)]
+)
+def test_a_call_at_a_time_makes_the_same_of_answers_as_a_table_at_once(fusion, unseen, budget):
+    part = unseen.rows(np.arange(40))
     fused = fusion.fuse(part, budget)
     for i, query in enumerate(part.queries):
         asking, known, texts = fusion.begin(query, budget), {}, dict(zip(part.experts, part.texts[i], strict=True))

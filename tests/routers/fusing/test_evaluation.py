@@ -35,6 +35,14 @@ def test_baselines_are_in_their_order(fusion, learned_from, unseen):
     assert judged.gain.low > 0.0
 
 
+def test_what_was_spent_is_told_where_it_is_known(fusion, learned_from, unseen):
+    judged = evaluate(fusion.fuse(unseen), unseen, Reference.of(learned_from))
+    assert judged.cost_mean == pytest.approx(7.5, rel=0.1)
+    assert as_json(judged)["cost_unit"] == "usd"
+    free = replace(unseen, costs=np.full_like(unseen.costs, np.nan))
+    assert as_json(evaluate(fusion.fuse(free), free, Reference.of(learned_from)))["cost_mean"] is None
+
+
 def test_votes_weigh_what_their_experts_were_worth_in_training(learned_from):
     votes = Reference.of(learned_from).votes
     assert votes["good"] > votes["poor"] > 0.0

@@ -40,6 +40,37 @@ def test_mean_calls_hold_on_new_queries(fusion, unseen, mean):
     assert fusion.fuse(unseen, Budget(mean_calls=mean)).calls.mean() <= mean
 
 
+@pytest.mark.parametrize("mean", [1.2, 2.0, 3.5, 5.5])
+def test_mean_cost_holds_on_new_queries(fusion, unseen, mean):
+    fused = fusion.fuse(unseen, Budget(mean_cost=mean))
+    assert fused.costs(unseen).mean() <= mean
+    assert fused.asked.any(axis=1).all()
+
+
+def test_for_the_same_money_a_mean_cost_earns_more_than_mean_calls(fusion, unseen):
+    calls = fusion.fuse(unseen, Budget(mean_calls=1.5))
+    cost = fusion.fuse(unseen, Budget(mean_cost=float(calls.costs(unseen).mean())))
+    assert cost.rewards(unseen).mean() > calls.rewards(unseen).mean() + 0.03
+
+
+def test_more_mean_cost_than_all_experts_take_is_all_of_them(fusion, unseen):
+    assert fusion.fuse(unseen, Budget(mean_cost=9.0)).asked.all()
+
+
+def test_a_mean_cost_that_one_call_exceeds_is_refused():
+    costs = {"dear": 5.0, "cheap": 1.0}
+    fusion = Fusion(encoder=HashedEncoder(64)).fit(recorded_answers({"dear": 0.9, "cheap": 0.6}, costs=costs))
+    assert fusion.rule(Budget(mean_cost=1.2)).wants_more(np.array([1.0]), np.array([0])).tolist() == [False]
+    with pytest.raises(ValueError, match=r"mean_cost: one call a query takes 1\.\d+ with the cheapest expert, got 0\.9"):
+        fusion.rule(Budget(mean_cost=0.9))
+
+
+def test_a_mean_cost_takes_known_costs():
+    table = recorded_answers({"a": 0.5, "b": 0.5}, n=100, costs={"a": 1.0})
+    with pytest.raises(ValueError, match="what a call to 'b' costs is not known"):
+        Fusion(encoder=HashedEncoder(64)).fit(table).fuse(table, Budget(mean_cost=1.0))
+
+
 def test_frugal_fusion_earns_nearly_as_much_and_more_than_as_many_fixed_calls(fusion, unseen):
     assert earned(fusion, unseen, mean_calls=3) > earned(fusion, unseen) - 0.02
     assert earned(fusion, unseen, mean_calls=3) > earned(fusion, unseen, max_calls=2)
@@ -143,7 +174,10 @@ def essays(n, seed):
         ({"max_calls": 0}, "max_calls: expected 1 or more, got 0"),
         ({"mean_calls": 0.5}, "mean_calls: expected 1 or more, got 0.5"),
         ({"mean_calls": float("nan")}, "mean_calls: expected 1 or more, got nan"),
-        ({"mean_calls": 2, "retry_unusable": True}, "it takes max_calls, and no mean_calls"),
+        ({"mean_calls": 2, "retry_unusable": True}, "it takes max_calls, and no mean"),
+        ({"mean_cost": 2, "retry_unusable": True}, "it takes max_calls, and no mean"),
+        ({"mean_cost": 2, "mean_calls": 2}, "mean_calls and mean_cost are two ways"),
+        ({"mean_cost": 0.0}, "mean_cost: expected more than 0, got 0.0"),
     ],
 )
 def test_a_budget_that_means_nothing_is_refused(budget, said):

@@ -50,6 +50,17 @@ def test_the_threshold_keeps_to_the_mean_with_a_margin():
         assert curve.spent[at] < mean
 
 
+def test_a_dear_call_must_bring_more_than_a_cheap_one():
+    found = played()
+    price = np.where(np.arange(2_000) % 2, 10.0, 0.1)[:, None] * np.ones(4)
+    course = Course.of(fit_stopping(found), found, price.cumsum(axis=1), price)
+    curve, values = course.curve()
+    place = curve.place(4.0)
+    assert curve.surely[place] <= 4.0 < curve.surely[place - 1]
+    assert values[place, 1::2].mean() < values[place, ::2].mean() == pytest.approx(0.5, abs=0.05)
+    assert curve.place(1.0) is None
+
+
 def test_queries_with_fewer_experts_make_fewer_calls():
     found = played()
     found.known[:, 2:] = False
