@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from orchestrator.routing.colleagues import QueryColleagues
+    from orchestrator.aggregators.colleagues import Colleagues
 
 Kind = Literal["chat", "completion", "embedding", "rerank"]
 Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
@@ -117,7 +117,7 @@ class Call:
     body: Mapping[str, Any]
     deadline: float
     endpoint: Endpoint | None = None
-    colleagues: QueryColleagues | None = None
+    colleagues: Colleagues | None = None
 
     @property
     def stream(self) -> bool:

@@ -1,6 +1,7 @@
 """The life of a request behind the gateway: fallback before the first byte and never after, sessions, collections, the record."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -205,9 +206,13 @@ def read(kind, **body):
     return read_query(kind, body, received_at=time.monotonic(), timeout_s=10.0)
 
 
-@pytest.mark.parametrize("model", ["dear", "panel/both", "auto"])
 @pytest.mark.parametrize(
-    ("asked", "price"), [({}, "0.9999"), ({"max_tokens": 2000}, "0.02"), ({"max_tokens": 900, "n": 2}, "0.018")]
+    ("model", "asked", "price"),
+    [
+        *itertools.product(["dear", "panel/both", "auto"], [{}], ["0.9999"]),
+        *itertools.product(["dear", "panel/both", "auto"], [{"max_tokens": 2000}], ["0.02"]),
+        *itertools.product(["dear", "auto"], [{"max_tokens": 900, "n": 2}], ["0.018"]),
+    ],
 )
 async def test_a_cost_limit_holds_on_every_route(tmp_path, model, asked, price):
     """Finding 8 of the first review: direct calls, panels and collections ignored it, and so did n and no max_tokens."""

@@ -12,12 +12,13 @@ expert writes at the end is streamed as it is written; any other is streamed whe
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.aggregators.base import Aggregator, Combined
+from orchestrator.aggregators.base import Aggregator, Combined, Final
 from orchestrator.aggregators.budget import Budget, BudgetSpent
 from orchestrator.aggregators.choosing import Ability, choose_judge
 from orchestrator.aggregators.table import Table
@@ -29,7 +30,7 @@ from orchestrator.experts.prompted import under_name
 from orchestrator.experts.render import Ending, piecewise_answer, text_answer
 from orchestrator.types import Answer, Call
 
-_NOT_FOR_A_WRITER = ("messages", "prompt", "model", "echo", "suffix", "best_of")
+_NOT_FOR_A_WRITER = ("messages", "prompt", "model", "echo", "suffix", "best_of", "n")
 """What of the client's body an expert is not told that writes the panel's answer."""
 
 
@@ -42,14 +43,14 @@ class Panel:
         self._ability = ability
 
     async def answer(self, call: Call) -> Answer:
-        """The panel's answer. Raises `NoQuorum`, and `ExpertRejected` for more than one prompt."""
+        """The panel's answer. Raises `NoQuorum`, `ExpertRejected` for more than one prompt, and other `SwitchyardError`."""
         assert call.colleagues is not None, "a panel is asked through the dispatcher"
         question = question_of(call, self._spec.name)
         table = await self._table(call, question)
         try:
             combined = await self._aggregator.combine(table)
             return await self._deliver(call, combined, table)
-        except NoQuorum as error:
+        except ExpertError as error:  # whoever of the members it was, it is the panel that failed
             error.expert = self._spec.name
             raise
 
@@ -60,17 +61,15 @@ class Panel:
         members = colleagues.seated(self._spec)
         if len(members) < panel.quorum:
             raise NoQuorum(f"{len(members)} of {len(panel.experts)} members can serve this", panel=self._spec.name)
-        options, limit = colleagues.query.options, panel.budget
-        usd = min((each for each in (limit.usd, options.max_cost_usd) if each is not None), default=None)
-        calls = min((each for each in (limit.calls, options.max_calls) if each is not None), default=None)
+        limit = panel.budget
         table = Table(
             colleagues,
             call,
             question,
             members,
             judge=panel.judge,
-            budget=Budget(calls=calls, usd=usd, within=colleagues.budget),
-            dice=random.Random(colleagues.query.id),
+            budget=Budget(calls=limit.calls, usd=limit.usd, within=colleagues.budget),
+            dice=random.Random(colleagues.id),
             quorum=panel.quorum,
             timeout_s=panel.timeout_s,
             until=None if limit.seconds is None else time.monotonic() + limit.seconds,
@@ -83,45 +82,50 @@ class Panel:
     async def _deliver(self, call: Call, combined: Combined, table: Table) -> Answer:
         """The answer in the form that was asked for. Where its writer fails before the first word, what there is stands."""
         assert call.colleagues is not None
-        note = ""
+        name, note = self._spec.name, ""
         if combined.final is not None:
             try:
                 return await self._written(call, combined, table)
             except (SwitchyardError, BudgetSpent) as error:
                 if not combined.text.strip():
-                    raise _as_no_quorum(error, self._spec.name) from error
+                    raise _as_no_quorum(error, name) from error
                 note = f"; {combined.final.expert} could not write it: {error}"
         call.colleagues.conclude(_reason(self._spec.panel, combined, table) + note, combined.details)
         if combined.pieces is not None:
             ending = Ending(call.colleagues.usage)
-            return await piecewise_answer(call, self._spec.name, combined.pieces(ending), ending)
-        return text_answer(call, self._spec.name, combined.text, call.colleagues.usage)
+            return await piecewise_answer(call, name, combined.pieces(ending), ending)
+        ended = table.finish_reason(combined.text)
+        return text_answer(call, name, combined.text, call.colleagues.usage, finish_reason=ended)
 
     async def _written(self, call: Call, combined: Combined, table: Table) -> Answer:
-        """What the final expert writes, live if a stream was asked for."""
+        """What the final expert writes, live if a stream of one answer was asked for."""
         final, colleagues = combined.final, call.colleagues
         assert final is not None and colleagues is not None
-        asked = {name: value for name, value in call.body.items() if name not in _NOT_FOR_A_WRITER}
-        body: dict[str, Any] = {**asked, "messages": list(final.messages)}
-        for name, value in (("max_tokens", final.max_tokens), ("temperature", final.temperature)):
-            if value is not None:
-                body[name] = value
-        spent = colleagues.usage
-        live = call.stream and call.kind == "chat"
-        if not live:
-            body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-        with table.reserve(final.expert, body):
-            if live:
-                answer = await colleagues.open(final.expert, body, purpose="aggregation", budget=table.budget)
-                colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
-                return await under_name(answer, self._spec.name, spent)
-            heard = await colleagues.ask(final.expert, body, purpose="aggregation", budget=table.budget)
+        body, spent = self._writers_body(call, final), colleagues.usage
+        live = call.stream and call.kind == "chat" and (call.body.get("n") or 1) == 1
+        try:
+            async with asyncio.timeout(table.left_s):
+                if live:
+                    with table.reserve(final.expert, body):
+                        answer = await colleagues.open(final.expert, body, purpose="aggregation", budget=table.budget)
+                    colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
+                    return await under_name(answer, self._spec.name, spent)
+                heard = await table.write(final.expert, body)
+        except TimeoutError as exc:
+            raise ExpertError(final.expert, "timeout", "no answer in the time that was left") from exc
         fault = why_unusable(heard.text, finish_reason=heard.finish_reason, body=call.body)
         if fault and (combined.text.strip() or not heard.text.strip()):
             raise ExpertError(final.expert, "malformed", fault)
-        table.note("final", final.expert, heard.text)
         colleagues.conclude(_reason(self._spec.panel, combined, table), combined.details)
-        return text_answer(call, self._spec.name, heard.text, colleagues.usage)
+        usage, ended = colleagues.usage, heard.finish_reason
+        return text_answer(call, self._spec.name, heard.text, usage, finish_reason=ended)
+
+    @staticmethod
+    def _writers_body(call: Call, final: Final) -> dict[str, Any]:
+        """The client's body, with what the writer is told in place of the conversation."""
+        asked = {name: value for name, value in call.body.items() if name not in _NOT_FOR_A_WRITER}
+        given = {"max_tokens": final.max_tokens, "temperature": final.temperature}
+        return {**asked, "messages": list(final.messages)} | {k: v for k, v in given.items() if v is not None}
 
 
 def _as_no_quorum(error: SwitchyardError | BudgetSpent, panel: str) -> NoQuorum:

@@ -15,75 +15,17 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
 
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.budget import Budget, BudgetSpent, Spent
+from orchestrator.aggregators.colleagues import Colleagues, Heard
 from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import ExpertBase
 from orchestrator.errors import NoQuorum, SwitchyardError
-from orchestrator.types import Answer, Call, Endpoint, Messages, Purpose, Statement, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What an expert said. usd: what it cost. alternatives: of the first token, by log-probability, where they were asked for."""
-
-    text: str
-    usage: Usage
-    usd: float = 0.0
-    finish_reason: str | None = None
-    alternatives: Mapping[str, float] = field(default_factory=dict)
-
-
-class Colleagues(Protocol):
-    """How an expert that is made of others reaches them, on behalf of the query that it answers."""
-
-    def spec(self, expert: str) -> ExpertBase:
-        """What the fleet has under this name."""
-        ...
-
-    def infeasible_because(self, expert: str, body: Mapping[str, Any]) -> str | None:
-        """Why `expert` can't be asked `body`, a chat's, on behalf of this query."""
-        ...
-
-    def most_usd(self, expert: str, body: Mapping[str, Any]) -> float:
-        """The most that asking can cost."""
-        ...
-
-    def by_wait(self, experts: Sequence[str]) -> tuple[str, ...]:
-        """Those first that would be served soonest now: who is in memory comes before who isn't."""
-        ...
-
-    async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:
-        """A whole answer to `body`, tried once. Raises `SwitchyardError`. budget: of a panel that is asked as a member."""
-        ...
-
-    async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
-        """The answer as it comes, begun. Raises `SwitchyardError`; what it came to is recorded when it ends or is closed."""
-        ...
-
-    async def scores(self, router: str, experts: Sequence[str], text: str | None = None) -> Mapping[str, float]:
-        """What a router of the fleet expects of each expert on `text`, by default this query. Raises `SwitchyardError`."""
-        ...
-
-    def seat(self, expert: str, *, purpose: Purpose) -> AbstractAsyncContextManager[Endpoint | None]:
-        """A lease without a question, for who speaks with the expert's server itself. Raises `SwitchyardError`."""
-        ...
-
-    def charge(self, expert: str, usage: Usage) -> None:
-        """Put down what somebody used who was seated; at no more than `seat` reserved."""
-        ...
-
-    def note(self, statement: Statement) -> None:
-        """Put a statement down in the record."""
-        ...
-
-    def say(self, progress: str) -> None:
-        """Tell a client that waits."""
-        ...
+from orchestrator.types import Call, Endpoint, Messages, Purpose, Statement, Usage
 
 
 class Table:
@@ -118,6 +60,7 @@ class Table:
         self.quorum = quorum
         self.missing: dict[str, str] = {}
         self._causes: dict[str, SwitchyardError | None] = {}
+        self._finish_reasons: dict[str, str | None] = {}
         self._colleagues = colleagues
         self._timeout_s = timeout_s
         self.until = call.deadline if until is None else min(until, call.deadline)
@@ -238,6 +181,13 @@ class Table:
             async with self._colleagues.seat(expert, purpose="answer") as endpoint:
                 yield endpoint
 
+    async def write(self, expert: str, body: Mapping[str, Any]) -> Heard:
+        """The panel's whole answer, by one expert. Raises `SwitchyardError`, `BudgetSpent`."""
+        whole = {name: value for name, value in body.items() if name not in _NOT_FOR_MEMBERS}
+        heard = await self._hear_one(expert, whole, "aggregation")
+        self.note("final", expert, heard.text)
+        return heard
+
     def charge(self, expert: str, usage: Usage) -> None:
         """Put down what a seated expert used."""
         self._colleagues.charge(expert, usage)
@@ -303,7 +253,7 @@ class Table:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        late = "was not waited for" if _num_usable(tasks) >= enough else f"no answer within {self._timeout_s:g} s"
+        late = "was not waited for" if _num_usable(tasks) >= enough else self._late(until)
         found = [
             MemberAnswer(expert, "", late) if task.cancelled() else task.result()[0]
             for (expert, _), task in zip(asked, tasks, strict=True)
@@ -321,9 +271,7 @@ class Table:
         began = time.monotonic()
         heard: Heard | None = None
         try:
-            with self.reserve(expert, body) as spent:
-                heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
-                spent.usd = min(heard.usd, spent.usd)
+            heard = await self._hear_one(expert, body, purpose)
             answer = MemberAnswer(expert, heard.text, self._fault(heard, purpose), finish_reason=heard.finish_reason)
         except BudgetSpent as full:
             answer = MemberAnswer(expert, "", str(full))
@@ -331,14 +279,39 @@ class Table:
             answer = MemberAnswer(expert, "", error.message, cause=error)
         answer = replace(answer, elapsed_s=time.monotonic() - began)
         if answer.text.strip():
+            self._finish_reasons[answer.text] = answer.finish_reason
             self.note(round, expert, answer.text)
         return answer, heard
+
+    async def _hear_one(self, expert: str, body: Mapping[str, Any], purpose: Purpose) -> Heard:
+        """Within the budget, which is charged what it came to, even if that is more than was thought; nothing for a failure."""
+        with self.reserve(expert, body) as spent:
+            spent.usd = 0.0
+            heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
+            if not self._colleagues.spec(expert).composite:
+                spent.usd = heard.usd
+        return heard
 
     def _fault(self, heard: Heard, purpose: Purpose) -> str | None:
         """Why what was said is no answer to the client's question, where that was asked."""
         if purpose != "answer":
             return None
         return why_unusable(heard.text, finish_reason=heard.finish_reason, body=self.call.body)
+
+    def _late(self, until: float) -> str:
+        """What is said of who has not answered by then."""
+        return (
+            "no answer in the time that was left" if until == self.until else f"no answer within {self._timeout_s:g} s"
+        )
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that the next question may take."""
+        return max(0.0, min(self._timeout_s, self.until - time.monotonic()))
+
+    def finish_reason(self, text: str) -> str | None:
+        """Why the answer ended that says exactly this, if one did."""
+        return self._finish_reasons.get(text)
 
     def no_quorum(self, num_usable: int = 0) -> NoQuorum:
         """The error that says who is missing, and why."""

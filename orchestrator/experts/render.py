@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -43,13 +43,17 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
-def text_answer(call: Call, expert: str, text: str, usage: Usage | None = None) -> Answer:
+def text_answer(
+    call: Call, expert: str, text: str, usage: Usage | None = None, *, finish_reason: str | None = None
+) -> Answer:
     """The answer to a chat or completion call, as a body or a stream; `n` choices say the same. Lone surrogates become `?`.
 
-    usage: what it took, where somebody counted.
+    usage: what it took, where somebody counted. finish_reason: `length` for a text that was cut off where it was written.
     Raises `ExpertRejected` for an `n` of more than `MAX_CHOICES`.
     """
     said = _within_limits(call.body, text.encode("utf-8", "replace").decode())
+    if finish_reason == "length":
+        said = replace(said, finish_reason="length")
     count = call.body.get("n") or 1
     if count > MAX_CHOICES:
         raise rejected(expert, f"n must be at most {MAX_CHOICES}", "n")

@@ -29,11 +29,9 @@ from orchestrator.gateway.validation import (
     Texts,
     validated,
 )
-from orchestrator.tokens import estimate
+from orchestrator.tokens import DEFAULT_MAX_TOKENS, estimate
 from orchestrator.types import ANONYMOUS, Caller, Capability, Kind, Query, RequestOptions
 
-DEFAULT_MAX_TOKENS = 128
-"""Room that is kept for the answer where the request doesn't say how long it may be."""
 MAX_SESSION_CHARACTERS = 256
 
 

@@ -14,12 +14,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.gateway.validation import Part
-from orchestrator.tokens import estimate
-
-IMAGE_TOKENS = 1600
-"""What large vision models take for a picture in full detail; other attachments are taken for as long."""
-AUDIO_CHARACTERS = 1000
-"""Base64 characters of sound per token: ten tokens a second at 64 kbit/s."""
+from orchestrator.tokens import IMAGE_TOKENS, estimate, estimate_sound
 
 
 def estimate_json(value: Any) -> int:
@@ -41,5 +36,5 @@ def estimate_inputs(items: Sequence[str | int | list[int]]) -> list[int]:
 
 def _attachment(part: Part) -> int:
     if part.input_audio is not None:
-        return len(str(part.input_audio.get("data", ""))) // AUDIO_CHARACTERS + 1
+        return estimate_sound(str(part.input_audio.get("data", "")))
     return IMAGE_TOKENS

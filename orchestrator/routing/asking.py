@@ -116,15 +116,18 @@ class Asker:
             absorb(decision, part, purpose)
             raise
 
+        absorb(decision, part, purpose)
+
         def over(failure: BaseException | None) -> None:
-            settle(self._scheduler, fleet, lease, answer, part, began, failure)
-            absorb(decision, part, purpose)
+            settle(self._scheduler, fleet, lease, answer, decision, began, failure)
 
         if answer.events is None:
             over(None)
             return answer
         began = time.monotonic()
-        return replace(answer, events=_closing(answer.events, over))
+        events = _closing(answer.events, over)
+        await anext(events)
+        return replace(answer, events=events)
 
     async def ask_yes(
         self,
@@ -181,9 +184,10 @@ def _events(blocks: Sequence[bytes], body: Mapping[str, Any]) -> list[bytes]:
 async def _closing(
     events: AsyncGenerator[bytes, None], over: Callable[[BaseException | None], None]
 ) -> AsyncGenerator[bytes, None]:
-    """The same blocks; `over` is called with what ended them, or None."""
+    """The same blocks, preceded by an empty one: once that was taken, `over` is called with what ended them, or None."""
     failure: BaseException | None = None
     try:
+        yield b""
         async for block in events:
             yield block
     except BaseException as error:  # whatever ends the stream ends the lease

@@ -3,8 +3,8 @@
     colleagues = QueryColleagues(asker, scheduler, query, fleet, decision, budget)
     heard = await colleagues.ask("small", {"messages": [...]}, purpose="answer", budget=budget)
 
-It implements `orchestrator.aggregators.table.Colleagues`. Whatever is asked is in the decision's attempts, with its cost. Not here:
-who is asked what (`orchestrator/aggregators/`).
+It implements `orchestrator.aggregators.colleagues.Colleagues`. Whatever is asked is in the decision's attempts, with its cost. Not
+here: who is asked what (`orchestrator/aggregators/`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.aggregators.budget import Budget
-from orchestrator.aggregators.table import Heard
+from orchestrator.aggregators.colleagues import Heard
 from orchestrator.config import ExpertBase, PanelExpert
+from orchestrator.errors import ExpertRejected
 from orchestrator.fleet.snapshot import Fleet
-from orchestrator.routing.feasibility import infeasible_because, seated
+from orchestrator.routing.feasibility import infeasible_because, out_of_scope, seated
 from orchestrator.routing.pricing import most_usd
 from orchestrator.routing.recording import charge
 from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Scheduler
-from orchestrator.tokens import MESSAGE_TOKENS, estimate
+from orchestrator.tokens import DEFAULT_MAX_TOKENS, estimate_message
 from orchestrator.types import Answer, Attempt, Capability, Decision, Endpoint, Purpose, Query, Statement, Usage
 from routers.policy import Choice
 
@@ -32,13 +33,11 @@ if TYPE_CHECKING:
 
 CALLED_BY_NAME = "called by name"
 """The reason for whom the client named."""
-DEFAULT_MAX_TOKENS = 128
-"""Room that is kept for an answer whose length nobody bounds."""
 
 
 @dataclass(slots=True)
 class QueryColleagues:
-    """Of one query. budget: of the panel around the one that asks, if there is one."""
+    """Of one query, as the members of a panel are asked it (`feasibility.for_members`)."""
 
     asker: Asker
     scheduler: Scheduler
@@ -51,7 +50,6 @@ class QueryColleagues:
         return self.fleet.specs[expert]
 
     def seated(self, panel: PanelExpert) -> tuple[str, ...]:
-        """The members of the panel that asks which can serve the query; why others can't is put down."""
         feasible, reasons = seated(panel, self.query)
         self.decision.infeasible = self.decision.infeasible | reasons
         return tuple(spec.name for spec in feasible)
@@ -67,12 +65,10 @@ class QueryColleagues:
         return tuple(sorted(experts, key=lambda expert: waits.get(expert, 0.0)))
 
     async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:
-        before_usd = self.decision.cost_usd
         query = self._query(expert, body)
         said = await self.asker.ask(query, expert, self.fleet, self.decision, purpose=purpose, budget=budget)
-        usd = max(0.0, self.decision.cost_usd - before_usd) if self.fleet.specs[expert].composite else said.usd
         alternatives = dict(said.tokens[0].alternatives) if said.tokens else {}
-        return Heard(said.text, said.usage, usd, said.choice.get("finish_reason"), alternatives)
+        return Heard(said.text, said.usd, said.choice.get("finish_reason"), alternatives)
 
     async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
         query = self._query(expert, body)
@@ -85,6 +81,7 @@ class QueryColleagues:
 
     @asynccontextmanager
     async def seat(self, expert: str, *, purpose: Purpose) -> AsyncIterator[Endpoint | None]:
+        self._check_scope(expert)
         began = time.monotonic()
         wanted = LeaseRequest(self.query.id, (Choice(expert, 0.0),), 0.0, self.query.deadline)
         lease = await self.scheduler.acquire(wanted)
@@ -100,6 +97,12 @@ class QueryColleagues:
             self.scheduler.release(lease, LeaseOutcome(ok=ok or None, duration_s=spent_s))
             attempts[place] = replace(attempts[place], outcome="ok" if ok else "cancelled", latency_s=spent_s)
 
+    def _check_scope(self, expert: str) -> None:
+        """Raises `ExpertRejected` for one that the key or the request leaves out; a panel's members are asked for themselves."""
+        spec = self.fleet.specs[expert]
+        if not spec.composite and (reason := out_of_scope(spec, self.query)):
+            raise ExpertRejected(expert, f"{expert} {reason}", status=403, code="forbidden", param="model")
+
     def note(self, statement: Statement) -> None:
         self.decision.transcript.append(statement)
 
@@ -111,21 +114,25 @@ class QueryColleagues:
         charge(self.fleet, expert, Answer(usage=usage), self.decision)
 
     def conclude(self, reason: str, details: Mapping[str, Any]) -> None:
-        """Put down how the panel's answer came about, after why the panel was chosen, where it was."""
+        """After why the panel was chosen, where it was."""
         chosen, self.decision.details = self.decision.reason, dict(details)
         self.decision.reason = f"{chosen}; {reason}" if chosen and chosen != CALLED_BY_NAME else reason
 
     @property
+    def id(self) -> str:
+        return self.query.id
+
+    @property
     def usage(self) -> Usage:
-        """What everybody used so far."""
         return Usage(self.decision.prompt_tokens, self.decision.completion_tokens)
 
     def _query(self, expert: str, body: Mapping[str, Any]) -> Query:
         """The query as `expert` is asked it: the client's own words, or a chat's body of the panel's making."""
+        self._check_scope(expert)
         query = self.query
         if "messages" not in body or body["messages"] is query.body.get("messages"):
             return replace(query, model=expert, body={**body, "model": expert}, needs=_needs(query, body))
-        tokens = sum(estimate(_text(message)) + MESSAGE_TOKENS for message in body["messages"])
+        tokens = sum(estimate_message(message) for message in body["messages"])
         asked = body.get("max_tokens") or body.get("max_completion_tokens") or DEFAULT_MAX_TOKENS
         return replace(
             query,
@@ -150,8 +157,3 @@ def _needs(query: Query, body: Mapping[str, Any]) -> frozenset[Capability]:
     if (body.get("response_format") or {}).get("type", "text") != "text":
         needs.add("json_schema")
     return frozenset(needs)
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else str(content or "")

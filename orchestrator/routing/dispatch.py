@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from orchestrator.aggregators.budget import Budget
+from orchestrator.config import PanelExpert
 from orchestrator.errors import (
     AllExpertsFailed,
     ContextTooLong,
@@ -30,7 +31,7 @@ from orchestrator.fleet.snapshot import Fleet
 from orchestrator.routing.asking import Asker
 from orchestrator.routing.colleagues import QueryColleagues
 from orchestrator.routing.fallback import Fallback
-from orchestrator.routing.feasibility import nothing_feasible
+from orchestrator.routing.feasibility import for_members, nothing_feasible
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
 from orchestrator.types import Answer, Attempt, Call, Decision, Purpose, Query
 from routers.policy import Plan, propensities
@@ -61,6 +62,7 @@ class Dispatcher:
 
         budget: what a panel that is asked spends from, besides its own.
         """
+        budget = _limits(query) if budget is None else budget
         fallback = Fallback(plan.choices, max_attempts)
         failures: list[ExpertError] = []
         backed_off_s = 0.0
@@ -111,10 +113,10 @@ class Dispatcher:
         started = time.monotonic()
         failure: ExpertError | None = None
         outcome = "cancelled"
-        composite = fleet.specs[lease.expert].composite
-        colleagues = None
-        if composite:
-            colleagues = QueryColleagues(self.asker, self._scheduler, query, fleet, decision, budget)
+        spec, colleagues = fleet.specs[lease.expert], None
+        if isinstance(spec, PanelExpert):
+            asked = for_members(spec, query)
+            colleagues = QueryColleagues(self.asker, self._scheduler, asked, fleet, decision, budget)
         try:
             call = Call(query.kind, query.body, query.deadline, lease.endpoint, colleagues)
             answer = await fleet.experts[lease.expert].answer(call)
@@ -129,17 +131,23 @@ class Dispatcher:
                 outcome = "rejected" if isinstance(failure, ExpertRejected) else failure.kind
             message = failure.message if failure else ""
             wait_s = backed_off_s + lease.wait_s
-            purpose: Purpose = "panel" if composite else "answer"
+            purpose: Purpose = "panel" if spec.composite else "answer"
             began_s = started - wait_s - query.received_at
             attempt = Attempt(lease.expert, outcome, wait_s, latency_s, message, purpose=purpose, began_s=began_s)
             decision.attempts.append(attempt)
             if outcome != "ok":
-                self._scheduler.release(lease, _outcome(failure, latency_s))
+                self._scheduler.release(lease, _outcome(None if spec.composite else failure, latency_s))
+
+
+def _limits(query: Query) -> Budget | None:
+    """What the request allows all panels together that are tried for it."""
+    calls, usd = query.options.max_calls, query.options.max_cost_usd
+    return None if calls is None and usd is None else Budget(calls=calls, usd=usd)
 
 
 def _outcome(failure: ExpertError | None, duration_s: float) -> LeaseOutcome:
-    """A failed or cancelled attempt, as the scheduler hears of it. A panel's failure is its members'."""
-    if failure is None or isinstance(failure, ExpertRejected | NoQuorum):
+    """A failed or cancelled attempt, as the scheduler hears of it."""
+    if failure is None or isinstance(failure, ExpertRejected):
         return LeaseOutcome(ok=None, duration_s=duration_s)
     return LeaseOutcome(ok=False, duration_s=duration_s, retry_after_s=failure.retry_after_s)
 

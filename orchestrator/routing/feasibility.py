@@ -41,13 +41,15 @@ def infeasible_because(spec: ExpertBase, query: Query, spent_usd: float = 0.0) -
 
 def _no_panel_because(spec: PanelExpert, query: Query) -> str | None:
     """Why too few of a panel's members can serve `query`; what they cost together must fit the limit, too."""
+    if query.options.experts is not None and spec.name not in query.options.experts:
+        return "is not among the request's experts"
     if field := not_for_panels(query):
         return f"combines what several say, which {field} can't be"
     feasible, reasons = seated(spec, query)
     if len(feasible) >= spec.panel.quorum:
         return None
     told = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
-    return f"needs {spec.panel.quorum} of its members and has {len(feasible)} ({told})"
+    return f"has {len(feasible)} of the {spec.panel.quorum} members that it needs ({told})"
 
 
 def not_for_panels(query: Query) -> str | None:
@@ -59,7 +61,15 @@ def not_for_panels(query: Query) -> str | None:
 
 def seated(spec: PanelExpert, query: Query) -> tuple[list[ExpertBase], dict[str, str]]:
     """The members of a panel that can serve `query`, all of them together, and why each other one can't."""
-    return split_feasible(spec.members, query, together=True)
+    return split_feasible(spec.members, for_members(spec, query), together=True)
+
+
+def for_members(spec: PanelExpert, query: Query) -> Query:
+    """The query as a panel's members are asked it: for one whole answer each. A request that names the panel allows its members."""
+    options = query.options
+    if options.experts is not None and spec.name in options.experts:
+        options = replace(options, experts=None)
+    return replace(query, options=options, needs=query.needs - {"streaming"}, num_answers=1)
 
 
 def out_of_scope(spec: ExpertBase, query: Query) -> str | None:

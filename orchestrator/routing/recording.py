@@ -73,6 +73,8 @@ def settle(
     last = last_attempt(decision, lease.expert)
     latency_s = decision.attempts[last].latency_s
     ok = True if failure is None else False if isinstance(failure, ExpertError) else None
+    if fleet.specs[lease.expert].composite:  # what its members do says nothing of it
+        ok = None
     duration_s = latency_s + time.monotonic() - began
     first_byte_s = None if answer.events is None else latency_s
     scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.aggregators.registry import make_aggregator
@@ -14,12 +16,16 @@ from tests.support.panels import make_table
 from tests.support.recorded import recorded_answers
 
 QUESTION = "Solve the equation with coefficient 5 and 7 of 9 9?"
+COSTS = {"good": 0.003, "algebraist": 0.001, "poet": 0.001, "poor": 0.001}
 SKILLS = {"good": 0.8, "algebraist": [0.9, 0.3], "poet": [0.3, 0.9], "poor": 0.4}
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    folder, table = tmp_path_factory.mktemp("artifacts") / "fusion", recorded_answers(SKILLS, n=400, silent=0.1)
+    return written(tmp_path_factory.mktemp("artifacts") / "fusion", recorded_answers(SKILLS, silent=0.1, costs=COSTS))
+
+
+def written(folder, table):
     learned, reference = Fusion(encoder=HashedEncoder(64)).fit(table), Reference.of(table)
     write_fusion(folder, learned, reference, {"all calls": evaluate(learned.fuse(table), table, reference)})
     return folder
@@ -44,6 +50,20 @@ async def test_frugal_it_stops_when_the_first_agree(artifact):
     table = make_table(scripts, question=QUESTION)
     await fusion(artifact, mean_calls=2.2).combine(table)
     assert 1 <= len(table.colleagues.asked) < 4
+
+
+async def test_a_mean_cost_asks_fewer(artifact):
+    table = make_table(dict.fromkeys(SKILLS, "B"), question=QUESTION)
+    assert (await fusion(artifact, mean_cost=0.002).combine(table)).text == "B"
+    assert 1 <= len(table.colleagues.asked) < 4
+
+
+def test_a_mean_cost_is_in_dollars(tmp_path):
+    folder = written(tmp_path / "letters", replace(recorded_answers(SKILLS, costs=COSTS), cost_unit="characters"))
+    with pytest.raises(
+        ConfigError, match=r"mean_cost: is in US dollars, and .*letters has learned of costs in 'characters'"
+    ):
+        fusion(folder, mean_cost=0.002)
 
 
 async def test_it_never_makes_more_calls_than_it_may(artifact):
@@ -86,6 +106,8 @@ async def test_unusable_answers_are_better_than_none_and_failures_are_none(artif
     [
         ({"artifact": "nowhere"}, "nowhere"),
         ({"mean_calls": 0.5}, "mean_calls: expected 1 or more, got 0.5"),
+        ({"mean_cost": 0.0001}, "mean_cost: one call a query takes"),
+        ({"mean_cost": 0.002, "mean_calls": 2}, "mean_calls and mean_cost are two ways"),
         ({"mean_calls": 2, "retry_unusable": True}, "retry_unusable asks until an answer is usable"),
     ],
 )

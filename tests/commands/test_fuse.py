@@ -1,6 +1,7 @@
 """`switchyard fuse train` and `switchyard fuse evaluate` as a user runs them, and what they say of bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.artifacts import trained
 from tests.support.cli import switchyard
 from tests.support.recorded import recorded_outcomes
 
+COSTS = {"a": 0.004, "b": 0.001, "c": 0.001, "d": 0.001}
 SKILLS = {"a": [0.9, 0.3], "b": [0.3, 0.9], "c": 0.6, "d": 0.6}
 
 
@@ -27,15 +29,15 @@ def folder(tmp_path, monkeypatch):
     """A folder without an experts.yaml, with two files of outcomes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWITCHYARD_CONFIG", raising=False)
-    write_outcomes("train.jsonl", recorded_outcomes(SKILLS, n=100, seed=0, silent=0.1))
-    write_outcomes("test.jsonl", recorded_outcomes(SKILLS, n=60, seed=1, silent=0.1))
+    write_outcomes("train.jsonl", recorded_outcomes(SKILLS, n=100, seed=0, silent=0.1, costs=COSTS))
+    write_outcomes("test.jsonl", recorded_outcomes(SKILLS, n=60, seed=1, silent=0.1, costs=COSTS))
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """A fusion on disk."""
-    table = AnswerTable.from_outcomes(recorded_outcomes(SKILLS, n=100, seed=0, silent=0.1))
+    table = AnswerTable.from_outcomes(recorded_outcomes(SKILLS, n=100, seed=0, silent=0.1, costs=COSTS))
     fusion, reference = Fusion(encoder=HashedEncoder()).fit(table), Reference.of(table)
     path = tmp_path_factory.mktemp("learned") / "fusion"
     write_fusion(path, fusion, reference, {"all calls": judge(fusion.fuse(table), table, reference)})
@@ -75,6 +77,24 @@ def test_a_budget_is_kept(folder, learned, capsys):
     assert printed(capsys)["calls_max"] == 2
     evaluate(learned, retry_unusable=True, as_json=True)
     assert 1.0 < printed(capsys)["calls_mean"] < 1.5
+
+
+def test_a_mean_cost_is_kept_and_told(folder, learned, capsys):
+    evaluate(learned, mean_cost=0.003, as_json=True)
+    body = printed(capsys)
+    assert 0.0005 < body["cost_mean"] <= 0.003
+    assert body["cost_unit"] == "usd"
+    evaluate(learned, mean_cost=0.003)
+    out = capsys.readouterr().out
+    assert "mean cost (usd)" in out
+    assert f"{body['cost_mean']:.6g}" in out
+
+
+def test_a_mean_cost_in_another_unit_is_refused(folder, learned):
+    outcomes = recorded_outcomes(SKILLS, n=5, costs=COSTS)
+    write_outcomes("letters.jsonl", [replace(outcome, cost_unit="characters") for outcome in outcomes])
+    with pytest.raises(DataError, match="costs in 'usd' were learned of, and these outcomes' are in 'characters'"):
+        evaluate(learned, data="letters.jsonl", mean_cost=0.003)
 
 
 def test_people_get_a_table(folder, learned, capsys):
@@ -142,5 +162,9 @@ def test_a_router_cannot_fuse(folder):
 
 
 def test_a_budget_that_contradicts_itself(folder, learned):
+    with pytest.raises(DataError, match="mean_calls and mean_cost are two ways"):
+        evaluate(learned, mean_calls=2.0, mean_cost=0.003)
+    with pytest.raises(DataError, match="mean_cost: one call a query takes"):
+        evaluate(learned, mean_cost=0.0001)
     with pytest.raises(DataError, match="retry_unusable asks until an answer is usable"):
         evaluate(learned, mean_calls=2.0, retry_unusable=True)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gateway.tokens import IMAGE_TOKENS, estimate_attachments, estimate_inputs, estimate_json
+from orchestrator.gateway.tokens import estimate_attachments, estimate_inputs, estimate_json
 from orchestrator.gateway.validation import Part
-from orchestrator.tokens import estimate
+from orchestrator.tokens import IMAGE_TOKENS, estimate
 
 # What the greediest of SmolLM2's, cl100k's, Claude's and MiniLM's tokenizers makes of each text.
 COUNTED = {

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.aggregators.budget import Budget
-from orchestrator.aggregators.table import Heard, Table
+from orchestrator.aggregators.colleagues import Heard
+from orchestrator.aggregators.table import Table
 from orchestrator.config import EchoSpec, ExpertBase, Price
 from orchestrator.errors import SwitchyardError
 from orchestrator.types import Answer, Call, Capability, Endpoint, Messages, Purpose, Statement, Usage
@@ -89,8 +90,7 @@ class ScriptedColleagues:
         assert said is not None
         await asyncio.sleep(0)
         certain = {said.split()[0]: math.log(1.0)} if body.get("logprobs") and said.split() else {}
-        usage = Usage(sum(len(str(message["content"]).split()) for message in body["messages"]), len(said.split()))
-        return Heard(said, usage, self.usd_per_call, "stop", certain)
+        return Heard(said, self.usd_per_call, "stop", certain)
 
     async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
         raise NotImplementedError("aggregators don't open answers; panels do")

@@ -72,3 +72,24 @@ def test_an_unusable_answer_earns_nothing_even_where_its_reward_says_otherwise()
     fused = Fused(np.array([0, 1]), np.array([[True, False], [True, True]]))
     assert fused.rewards(table).tolist() == [0.0, 1.0]
     assert fused.calls.tolist() == [1, 2]
+
+
+def test_a_cost_that_is_not_known_is_the_experts_mean():
+    costs = [{"a": 1.0, "b": 3.0}, {"a": 2.0}]
+    answers = {"a": "x", "b": "y", "c": "z"}
+    table = AnswerTable.from_outcomes(
+        Outcome("?", dict.fromkeys(answers, 1.0), costs=c, answers=answers) for c in costs
+    )
+    assert table.mean_costs().tolist()[:2] == [1.5, 3.0]
+    assert table.filled_costs()[:, :2].tolist() == [[1.0, 3.0], [2.0, 3.0]]
+    asked = np.array([[True, False, False], [True, True, False]])
+    assert Fused(np.array([0, 0]), asked).costs(table).tolist() == [1.0, 5.0]
+    assert np.isnan(Fused(np.array([0, 0]), ~asked).costs(table)).all()
+
+
+def test_the_unit_of_costs_stays_with_them():
+    table = AnswerTable.from_outcomes(
+        [Outcome("?", {"a": 1.0}, costs={"a": 9.0}, cost_unit="characters", answers={"a": "x"})]
+    )
+    narrowed = table.rows(np.array([0])).only(["a"]).widened(["a", "b"])
+    assert narrowed.cost_unit == narrowed.reward_table().cost_unit == "characters"
