@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -80,8 +80,12 @@ class Colleagues(Protocol):
         """A lease without a question, for who speaks with the expert's server itself. Raises `SwitchyardError`."""
         ...
 
+    def share(self, expert: str, *, purpose: Purpose) -> AbstractContextManager[None]:
+        """A part in somebody else's lease of the same weights."""
+        ...
+
     def charge(self, expert: str, usage: Usage) -> None:
-        """Put down what somebody used who was seated; at no more than `seat` reserved."""
+        """Put down what somebody used who is seated, or shares a seat; at no more than was reserved."""
         ...
 
     def note(self, statement: Statement) -> None:

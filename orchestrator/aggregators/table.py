@@ -67,6 +67,11 @@ class Table:
         self._router = router
 
     @property
+    def timeout_s(self) -> float:
+        """Seconds for each round."""
+        return self._timeout_s
+
+    @property
     def messages(self) -> Messages:
         """The client's conversation; a plain prompt as a user's message."""
         if self.call.kind == "chat":
@@ -188,8 +193,14 @@ class Table:
         self.note("final", expert, heard.text)
         return heard
 
+    @contextmanager
+    def share(self, expert: str) -> Iterator[None]:
+        """A part in the seat that another expert has on the same weights; it counts as one call. Raises `BudgetSpent`."""
+        with self.reserve(expert, self._clients_body()), self._colleagues.share(expert, purpose="answer"):
+            yield
+
     def charge(self, expert: str, usage: Usage) -> None:
-        """Put down what a seated expert used."""
+        """Put down what an expert used that is seated, or shares a seat."""
         self._colleagues.charge(expert, usage)
 
     @contextmanager

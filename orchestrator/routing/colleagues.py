@@ -10,8 +10,8 @@ here: who is asked what (`orchestrator/aggregators/`).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +65,14 @@ class QueryColleagues:
         return tuple(sorted(experts, key=lambda expert: waits.get(expert, 0.0)))
 
     async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:
+        self._check_scope(expert)
         query = self._query(expert, body)
         said = await self.asker.ask(query, expert, self.fleet, self.decision, purpose=purpose, budget=budget)
         alternatives = dict(said.tokens[0].alternatives) if said.tokens else {}
         return Heard(said.text, said.usd, said.choice.get("finish_reason"), alternatives)
 
     async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
+        self._check_scope(expert)
         query = self._query(expert, body)
         return await self.asker.open(query, expert, self.fleet, self.decision, purpose=purpose, budget=budget)
 
@@ -86,15 +88,31 @@ class QueryColleagues:
         wanted = LeaseRequest(self.query.id, (Choice(expert, 0.0),), 0.0, self.query.deadline)
         lease = await self.scheduler.acquire(wanted)
         seated, ok = time.monotonic(), False
+        try:
+            with self._on_record(expert, purpose, began, lease.wait_s):
+                yield lease.endpoint
+            ok = True
+        finally:
+            self.scheduler.release(lease, LeaseOutcome(ok=ok or None, duration_s=time.monotonic() - seated))
+
+    @contextmanager
+    def share(self, expert: str, *, purpose: Purpose) -> Iterator[None]:
+        self._check_scope(expert)
+        with self._on_record(expert, purpose, time.monotonic(), 0.0):
+            yield
+
+    @contextmanager
+    def _on_record(self, expert: str, purpose: Purpose, began: float, wait_s: float) -> Iterator[None]:
+        """An attempt that is over with the context. began: monotonic seconds, when the wait began."""
+        seated, ok = time.monotonic(), False
         attempts, place = self.decision.attempts, len(self.decision.attempts)
         began_s = began - self.query.received_at
-        attempts.append(Attempt(expert, "cancelled", lease.wait_s, 0.0, purpose=purpose, began_s=began_s))
+        attempts.append(Attempt(expert, "cancelled", wait_s, 0.0, purpose=purpose, began_s=began_s))
         try:
-            yield lease.endpoint
+            yield
             ok = True
         finally:
             spent_s = time.monotonic() - seated
-            self.scheduler.release(lease, LeaseOutcome(ok=ok or None, duration_s=spent_s))
             attempts[place] = replace(attempts[place], outcome="ok" if ok else "cancelled", latency_s=spent_s)
 
     def _check_scope(self, expert: str) -> None:
@@ -128,7 +146,6 @@ class QueryColleagues:
 
     def _query(self, expert: str, body: Mapping[str, Any]) -> Query:
         """The query as `expert` is asked it: the client's own words, or a chat's body of the panel's making."""
-        self._check_scope(expert)
         query = self.query
         if "messages" not in body or body["messages"] is query.body.get("messages"):
             return replace(query, model=expert, body={**body, "model": expert}, needs=_needs(query, body))

@@ -14,8 +14,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,8 @@ Script = Say | Sequence[Say] | Callable[[Messages], Say]
 class ScriptedColleagues:
     """scripts: by expert. logprobs: experts that have them; what they say then is certain. waits: seconds, by expert.
 
-    usd_per_call: its price. specs: of experts that are no echo. endpoint: of everybody's server. seated: who holds a seat now.
+    usd_per_call: its price; costs_usd: what it comes to, where that is something else. specs: of experts that are no echo.
+    endpoint: of everybody's server. seated: who holds a seat now.
     """
 
     scripts: Mapping[str, Script]
@@ -42,6 +43,7 @@ class ScriptedColleagues:
     expected: Mapping[str, float] | Callable[[str | None], Mapping[str, float]] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
     usd_per_call: float = 0.0
+    costs_usd: float | None = None
     context: int | None = None
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -51,6 +53,8 @@ class ScriptedColleagues:
     specs: Mapping[str, ExpertBase] = field(default_factory=dict)
     endpoint: Endpoint | None = None
     seated: list[str] = field(default_factory=list)
+    sharing: list[str] = field(default_factory=list)
+    full: frozenset[str] = frozenset()
 
     def spec(self, expert: str) -> ExpertBase:
         if expert in self.specs:
@@ -90,7 +94,7 @@ class ScriptedColleagues:
         assert said is not None
         await asyncio.sleep(0)
         certain = {said.split()[0]: math.log(1.0)} if body.get("logprobs") and said.split() else {}
-        return Heard(said, self.usd_per_call, "stop", certain)
+        return Heard(said, self.usd_per_call if self.costs_usd is None else self.costs_usd, "stop", certain)
 
     async def open(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Answer:
         raise NotImplementedError("aggregators don't open answers; panels do")
@@ -100,11 +104,21 @@ class ScriptedColleagues:
 
     @asynccontextmanager
     async def seat(self, expert: str, *, purpose: Purpose) -> AsyncIterator[Endpoint | None]:
+        if expert in self.full:
+            await asyncio.Event().wait()
         self.seated.append(expert)
         try:
             yield self.endpoint
         finally:
             self.seated.remove(expert)
+
+    @contextmanager
+    def share(self, expert: str, *, purpose: Purpose) -> Iterator[None]:
+        self.sharing.append(expert)
+        try:
+            yield
+        finally:
+            self.sharing.remove(expert)
 
     def charge(self, expert: str, usage: Usage) -> None:
         self.charged.append((expert, usage))
