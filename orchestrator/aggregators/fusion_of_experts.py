@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
+from orchestrator.aggregators.quorum import is_quorate, refuse_quorum
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.vote import elect
+from orchestrator.config import ExpertBase, PanelSpec
 from routers.base import Encoder
 from routers.data.answers import final_answers
 from routers.fusing.artifact import read_fusion
@@ -52,6 +54,8 @@ class FusionOfExperts:
             return Combined(voted.text, voted.who, f"the fusion knows none of them; {voted.why}")
         asking = await asyncio.to_thread(self._fusion.begin, table.question, self._budget, experts=members)
         answers = await self._ask_on(table, asking) if self._is_frugal else await table.hear(members)
+        if not is_quorate([answer for answer in answers if answer.text.strip()], table.quorum):
+            raise table.no_quorum(sum(answer.usable for answer in answers))
         known = {answer.expert: answer.text if answer.usable else None for answer in answers}
         belief = await asyncio.to_thread(asking.best, known)
         if belief.answer is None or belief.expert is None:
@@ -60,6 +64,14 @@ class FusionOfExperts:
         behind = tuple(name for name in known if concluded[name] == concluded[belief.expert])
         why = f"{belief.expert} is believed with {belief.probability:.2f} after {len(known)} of {len(members)} calls"
         return Combined(belief.answer, behind, why, details={"weights": dict(belief.weights)})
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError where fewer members are asked than the quorum demands."""
+        if self._is_frugal:
+            refuse_quorum(panel, "a mean or a limit of calls may leave it at one")
+        num_known = len({member.name for member in members} & set(self._fusion.experts_))
+        if num_known:
+            refuse_quorum(panel, "the artifact knows no more of its members", most=num_known)
 
     @property
     def _is_frugal(self) -> bool:

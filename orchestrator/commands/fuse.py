@@ -2,6 +2,7 @@
 
     switchyard fuse train artifacts/fusion --data train.jsonl.gz --experts small,medium,large
     switchyard fuse evaluate artifacts/fusion --data test.jsonl.gz --mean-calls 3 --json
+    switchyard fuse evaluate artifacts/fusion --data test.jsonl.gz --budget 0.002
 
 An experts.yaml is welcome and not needed: it says which models texts can be read with. Not here: learning (`routers/fusing/`), and
 the panel that uses what was learned (`orchestrator/aggregators/fusion_of_experts.py`).

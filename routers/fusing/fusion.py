@@ -188,8 +188,7 @@ class Fusion:
         self.curve_ = Course.of_calls(self.stopping_, played).curve()[0]
         self.prices_, self.offers_ = Prices.of(table), Offers.none()
         if self.prices_.costs.keys() == set(table.experts):
-            ways = [self._way(power, table, expected, play) for power in POWERS]
-            self.offers_ = Offers.of(ways)
+            self.offers_ = Offers.of(self._way(power, table, expected, play) for power in POWERS)
 
     def _way(self, power: float, table: AnswerTable, expected: Expected, play: Callable[[Reading], Played]) -> Way:
         """How queries fare in the order of this power. play: by beliefs that have not seen them."""

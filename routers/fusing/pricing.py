@@ -13,7 +13,7 @@ isn't. Not here: what answers say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -23,7 +23,7 @@ from routers.base import FloatArray
 from routers.fusing.stopping import Curve
 from routers.fusing.table import AnswerTable, BoolArray
 
-POWERS = (0.0, 0.5, 1.0, 2.0, 50.0)
+POWERS = (0.0, 0.125, 0.25, 0.5, 1.0, 50.0)
 """How much a call's cost counts in the order: first not at all, last hardly anything else."""
 LEAST_PRICE = 1e-3
 """Of a call in mean costs of a call: one that is free is not infinitely good."""
@@ -80,14 +80,22 @@ class Offers:
         return cls(np.zeros(0, dtype=np.float32), *(np.zeros((0, 0), dtype=np.float32) for _ in range(4)))
 
     @classmethod
-    def of(cls, orders: Sequence[Way]) -> Self:
-        """The first is the one that others must beat."""
-        curves = [each.curve for each in orders]
-        thresholds, costs, errors = (
-            np.stack([getattr(curve, name) for curve in curves]) for name in ("thresholds", "spent", "errors")
+    def of(cls, orders: Iterable[Way]) -> Self:
+        """The first is the one that others must beat. They are held one at a time: of many queries they are large."""
+        ways = iter(orders)
+        first = next(ways)
+        powers, curves, leads = [first.power], [first.curve], [np.zeros(len(first.values), dtype=np.float32)]
+        for each in ways:
+            powers.append(each.power)
+            curves.append(each.curve)
+            leads.append(_leads(each, first))
+        return cls(
+            np.array(powers, dtype=np.float32),
+            np.stack([curve.thresholds for curve in curves]),
+            np.stack([curve.spent for curve in curves]),
+            np.stack([curve.errors for curve in curves]),
+            np.stack(leads),
         )
-        leads = np.stack([_leads(each, orders[0]) for each in orders])
-        return cls(np.array([each.power for each in orders], dtype=np.float32), thresholds, costs, errors, leads)
 
     def best(self, mean_cost: float) -> tuple[float, float]:
         """Power and threshold. Raises ValueError when no order keeps to the mean, by a margin, not even in one call a query."""
@@ -109,9 +117,7 @@ def handicap(price: FloatArray, power: float) -> FloatArray:
 
 
 def _leads(order: Way, first: Way) -> FloatArray:
-    """`(n_thresholds,)`: 0 of the first over itself."""
-    if order is first:
-        return np.zeros(len(order.values), dtype=np.float32)
+    """`(n_thresholds,)`: over the threshold of the first order that takes as much, or over nothing where none does."""
     affordable: BoolArray = np.less_equal(first.curve.spent[None, :], order.curve.spent[:, None])
     beaten = np.where(affordable.any(axis=1, keepdims=True), first.values[affordable.argmax(axis=1)], np.float32(0.0))
     gains = order.values - beaten

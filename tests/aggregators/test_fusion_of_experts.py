@@ -114,3 +114,10 @@ async def test_unusable_answers_are_better_than_none_and_failures_are_none(artif
 def test_what_it_can_not_be_is_an_error(artifact, parameters, told):
     with pytest.raises(ConfigError, match=told):
         fusion(artifact, **parameters)
+
+
+async def test_a_quorum_holds_for_those_that_are_asked(artifact):
+    scripts = {"poor": "A", "poet": None, "algebraist": None, "good": None}
+    table = make_table(scripts, question=QUESTION, quorum=3, timeout_s=0.05)
+    with pytest.raises(NoQuorum, match="1 of 4 members answered, and 3 are needed"):
+        await fusion(artifact).combine(table)
