@@ -66,7 +66,7 @@ def claims(
     only: Annotated[list[str] | None, typer.Option(help="Only these. Default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One claim of each router's paper, tried on real outcomes: it holds where the interval lies above 0."""
+    """One claim of each paper, tried on real outcomes or the shipped model: it holds where the interval lies above 0."""
     from evals.claims.registry import CLAIMS, claim_function
 
     functions = [claim_function(name) for name in only or CLAIMS]

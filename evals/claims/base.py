@@ -1,4 +1,4 @@
-"""A claim of a paper, tried on data that is here: what a router's row in the documentation stands on.
+"""A claim of a paper, tried on data that is here: what a router's or an aggregator's row in the documentation stands on.
 
     def claim(data: Path) -> Claim: ...        # one function in each module of this package, named in `registry.py`
 

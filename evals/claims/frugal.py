@@ -12,7 +12,8 @@ from evals.claims.held_out import claim_encoder
 from evals.claims.recorded import compare
 from evals.fusion.subsets import TopVote
 from routers.base import FloatArray
-from routers.fusing.fusion import Budget, Fusion
+from routers.fusing.budget import Budget
+from routers.fusing.fusion import Fusion
 from routers.fusing.table import AnswerTable
 
 CALLS = 3
