@@ -38,6 +38,7 @@ from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import Pipeline
+from orchestrator.prompts import read_prompts
 from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.cascading import Cascader
 from orchestrator.routing.deepening import Deepener
@@ -89,7 +90,7 @@ class Service:
             fleet=lambda: self.fleet,
             planner=Planner(ledger, Sessions(), dice, Assessor(dispatcher.asker)),
             dispatcher=dispatcher,
-            cascader=Cascader(dispatcher, Judge(dispatcher.asker)),
+            cascader=Cascader(dispatcher, Judge(dispatcher.asker, read_prompts("policy"))),
             deepener=Deepener(dispatcher),
             scheduler=scheduler,
             record=self._record,

@@ -47,7 +47,7 @@ ANONYMOUS = Caller()
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """The optional `switchyard` object of a request body. max_calls: how many experts a panel may ask, for this request."""
+    """The optional `switchyard` object of a request body. max_calls: of cascades, adaptive policies and panels together."""
 
     experts: tuple[str, ...] | None = None
     max_cost_usd: float | None = None

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SAMPLE_TEMPERATURE = 0.7
+"""At which samples are drawn whose `agreement` with an answer is asked for."""
+
 
 def mean_probability(logprobs: Sequence[float]) -> float | None:
     """The geometric mean of the tokens' probabilities, so that long answers are not less sure. None without tokens.

@@ -25,7 +25,7 @@ from orchestrator.experts.envelope import answer_text
 from orchestrator.experts.inputs import last_user_text
 from orchestrator.experts.parameters import Parameters
 from orchestrator.experts.prompted import NOTHING, ask_base, with_system
-from orchestrator.labelling.quoting import quoted, without_thinking
+from orchestrator.labelling.quoting import harmless, quoted, without_thinking
 from orchestrator.prompts import Prompts, read_prompts
 from orchestrator.types import Answer, Call, Usage
 
@@ -70,7 +70,7 @@ class Persona:
         except ExpertError as error:
             logger.warning("%s answers without an identity: %s", self._spec.name, error.message)
             return "", NOTHING
-        identity = without_thinking(answer_text(msgspec.json.decode(answer.body or b"{}"))).strip()
+        identity = harmless(without_thinking(answer_text(msgspec.json.decode(answer.body or b"{}")))).strip()
         if not identity:
             logger.warning("%s answers without an identity: %s wrote none", self._spec.name, self._spec.base)
         return identity, answer.usage

@@ -18,7 +18,7 @@ import msgspec
 from orchestrator.config import PromptedBase
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Expert
-from orchestrator.experts.envelope import NULL, decode, encode, label
+from orchestrator.experts.envelope import NULL, decode, encode, label, read_usage
 from orchestrator.experts.sse import data_of
 from orchestrator.types import Answer, Call, Usage
 
@@ -75,10 +75,12 @@ def _renamed(payload: bytes, name: msgspec.Raw, spent: Usage) -> bytes:
 
 def _added(usage: msgspec.Raw, spent: Usage) -> msgspec.Raw:
     """An OpenAI usage object with `spent` in its counts."""
-    counts: dict[str, Any] = msgspec.json.decode(usage, type=dict[str, Any])
-    more = {"prompt_tokens": spent.prompt_tokens, "completion_tokens": spent.completion_tokens}
-    more["total_tokens"] = sum(more.values())
-    return msgspec.Raw(msgspec.json.encode(counts | {key: counts.get(key, 0) + more[key] for key in more}))
+    known, counts = Usage(), msgspec.json.decode(usage)
+    read_usage(usage, known)
+    total = _sum(known, spent)
+    sums = {"prompt_tokens": total.prompt_tokens, "completion_tokens": total.completion_tokens}
+    sums["total_tokens"] = sum(sums.values())
+    return msgspec.Raw(msgspec.json.encode((counts if isinstance(counts, dict) else {}) | sums))
 
 
 async def _renamed_events(

@@ -84,13 +84,15 @@ async def piecewise_answer(call: Call, expert: str, pieces: AsyncGenerator[str, 
         choices = [_choice(call, 0, text, ending.finish_reason)]
         return _answer({**_head(call, expert), "choices": choices, "usage": _usage_object(ending.usage)}, ending.usage)
     first = await anext(pieces, "")
-    return Answer(events=_live_events(call, _head(call, expert), first, pieces, ending), usage=ending.usage)
+    events = _live_events(call, _head(call, expert), first, pieces, ending)
+    await anext(events)
+    return Answer(events=events, usage=ending.usage)
 
 
 async def _live_events(
     call: Call, head: dict[str, Any], first: str, pieces: AsyncGenerator[str, None], ending: Ending
 ) -> AsyncGenerator[bytes, None]:
-    """One event per piece, as it comes; closing this closes `pieces`."""
+    """One event per piece, as it comes, preceded by an empty block: once that was taken, closing this closes `pieces`."""
     is_chat, with_usage = call.kind == "chat", (call.body.get("stream_options") or {}).get("include_usage") is True
     no_usage_yet = {"usage": None} if with_usage else {}
 
@@ -100,6 +102,7 @@ async def _live_events(
         return _event({**head, "choices": [choice], **no_usage_yet})
 
     try:
+        yield b""
         yield event(first, None, role="assistant") if is_chat else event(first, None)
         async for piece in pieces:
             yield event(piece, None)

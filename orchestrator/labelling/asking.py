@@ -5,7 +5,8 @@ more than may be spent.
     said = await asker.answer("gpt-large", item, max_tokens=1024)         # Said(text='391', cost_usd=0.0003)
 
 The same call is one that reaches the same model with the same body. Answers go into the journal; failures, which may pass, don't,
-and are tried again by a later run. These are not decisions: the ledger doesn't see them. Not here: in which order things are asked.
+and are tried again by a later run. A panel costs what its members do, and has a limit only by its own `budget: {usd: ...}`. These
+are not decisions: the ledger doesn't see them. Not here: in which order things are asked.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec
+from orchestrator.aggregators.budget import Budget as PanelBudget
+from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec, PanelExpert
 from orchestrator.errors import AllExpertsFailed, ExpertError, LabelError, RateLimited, RequestError
 from orchestrator.experts.envelope import answer_text
 from orchestrator.gateway.requests import make_query
+from orchestrator.labelling.budget import Budget, most_usd_of_panel
 from orchestrator.labelling.journal import Entry, Journal
 from orchestrator.labelling.queries import Item
 from orchestrator.routing.dispatch import Dispatcher
@@ -62,15 +65,10 @@ _SAME_MODEL = {
 }
 _SAME_MODEL |= {"system", "identity", "prompts", "artifact", "demonstrations", "prompt_tokens"}
 _SAME_MODEL |= {"callable", "answers", "column", "parameters"}
+_NOT_OF_ITS_ANSWERS = {"description", "skills", "examples"}
+"""What a panel may change without another answer."""
 
 Read = Callable[[bytes], str | float | None]
-
-
-class BudgetSpent(LabelError):
-    """The next call might cost more than may still be spent."""
-
-    def __init__(self) -> None:
-        super().__init__("the next call might cost more than --max-cost-usd leaves")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class Asker:
         self.spec(expert, kind)
 
     def spec(self, expert: str, kind: Kind = "chat") -> ExpertBase:
-        """Raises `LabelError` for one that isn't there, or doesn't serve such requests."""
+        """Raises `LabelError` for one that isn't there, doesn't serve such requests, or whose cost has no limit under one."""
         specs = self._service.fleet.specs
         able = [
             name
@@ -117,7 +115,10 @@ class Asker:
         if expert not in able:
             reason = f"serves {specs[expert].kind} requests" if expert in specs else "is no expert"
             raise LabelError(f"'{expert}' {reason}; expected one of {', '.join(able) or 'none that the fleet has'}")
-        return specs[expert]
+        spec = specs[expert]
+        if self._budget.is_limited and isinstance(spec, PanelExpert) and most_usd_of_panel(spec) is None:
+            raise LabelError(f"'{expert}' has no `budget` in `usd`, so that --max-cost-usd can't be kept with it")
+        return spec
 
     def at_once(self, expert: str) -> int:
         """How many calls an expert is given at once."""
@@ -164,9 +165,16 @@ class Asker:
         return entry
 
     def _key(self, spec: ExpertBase, kind: Kind, body: Mapping[str, Any]) -> str:
-        host = self._service.fleet.specs[spec.host]
-        models = [each.model_dump(mode="json", include=_SAME_MODEL) for each in (spec, host)]
-        return hashlib.sha256(msgspec.json.encode([models, kind, body], order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode([self._models(spec), kind, body], order="sorted")).hexdigest()
+
+    def _models(self, spec: ExpertBase) -> list[Any]:
+        """All that an expert's answers come from; a panel's come from everybody that it may ask."""
+        specs = self._service.fleet.specs
+        models: list[Any] = [each.model_dump(mode="json", include=_SAME_MODEL) for each in (spec, specs[spec.host])]
+        if isinstance(spec, PanelExpert):
+            models.append(spec.panel.model_dump(mode="json", exclude=_NOT_OF_ITS_ANSWERS))
+            models += [self._models(specs[name]) for name in spec.panel.asks]
+        return models
 
     def _query(self, spec: ExpertBase, kind: Kind, body: dict[str, Any]) -> Query:
         """As the gateway would read it, with an answer no longer than the expert's context allows, and time for a cold start."""
@@ -186,22 +194,33 @@ class Asker:
         if infeasible_because(spec, query):
             return Entry(spec.name, None)
         async with self._room[spec.host]:
-            most = await self._budget.reserve(most_usd(spec, query))
+            limit = most_usd_of_panel(spec) if isinstance(spec, PanelExpert) else most_usd(spec, query)
+            most = await self._budget.reserve(limit or 0.0)
+            decision = open_decision(query)
             try:
-                entry = _entry(spec, query, await self._dispatch(query, spec), read)
+                answered = await self._dispatch(query, spec, decision, PanelBudget(usd=limit))
+                entry = _entry(spec, query, answered, decision.cost_usd, read)
                 self._journal.add(key, entry)
                 self.num_asked += 1
+            except BaseException:  # however a panel failed, what its members were paid is spent
+                if decision.cost_usd:
+                    self._journal.add(f"{key} {query.id}", Entry(spec.name, None, decision.cost_usd))
+                raise
             finally:
                 await self._budget.release(most)
         return entry
 
-    async def _dispatch(self, query: Query, spec: ExpertBase) -> tuple[Answer, float] | None:
-        """The expert's answer and its seconds; None when it says that this is not for it, or says what was not asked for."""
-        decision = open_decision(query)
+    async def _dispatch(
+        self, query: Query, spec: ExpertBase, decision: Decision, limit: PanelBudget
+    ) -> tuple[Answer, float] | None:
+        """The expert's answer and its seconds; None when it says that this is not for it, or says what was not asked for.
+
+        limit: on what a panel spends in all attempts together.
+        """
         plan = Plan((Choice(spec.name, 0.0),))
         try:
             answer, lease = await self._dispatcher.ask(
-                query, self._service.fleet, plan, decision, max_attempts=MAX_ATTEMPTS
+                query, self._service.fleet, plan, decision, max_attempts=MAX_ATTEMPTS, budget=limit
             )
         except RateLimited:
             raise
@@ -218,49 +237,25 @@ class Asker:
         return answer, latency_s
 
 
-class Budget:
-    """Lets a call through when it can't exceed the limit, whatever the calls under way turn out to cost."""
-
-    def __init__(self, journal: Journal, max_usd: float | None) -> None:
-        self._journal = journal
-        self._max_usd = max_usd
-        self._underway: list[float] = []
-        self._changed = asyncio.Condition()
-
-    async def reserve(self, most_usd: float) -> float:
-        """Wait until it is known whether `most_usd` may be spent. Raises `BudgetSpent` when it may not."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._fits(most_usd) or not self._underway)
-            if not self._fits(most_usd):
-                raise BudgetSpent
-            self._underway.append(most_usd)
-        return most_usd
-
-    async def release(self, most_usd: float) -> None:
-        async with self._changed:
-            self._underway.remove(most_usd)
-            self._changed.notify_all()
-
-    def _fits(self, most_usd: float) -> bool:
-        return self._max_usd is None or self._journal.cost_usd + sum(self._underway) + most_usd <= self._max_usd
-
-
 def _is_unusable(spec: ExpertBase, decision: Decision) -> bool:
     """Whether the model itself gave nothing that can be used. Rubbish from elsewhere is more likely a proxy's."""
     remote = isinstance(spec, OpenAISpec | LiteLLMSpec)
     return not remote and bool(decision.attempts) and decision.attempts[-1].outcome == "malformed"
 
 
-def _entry(spec: ExpertBase, query: Query, answered: tuple[Answer, float] | None, read: Read) -> Entry:
-    """Its cost is by the expert's count of tokens, or by an estimate where it doesn't count."""
+def _entry(
+    spec: ExpertBase, query: Query, answered: tuple[Answer, float] | None, charged_usd: float, read: Read
+) -> Entry:
+    """Its cost is by the expert's count of tokens, or by an estimate where it doesn't count; a panel's is what was charged for."""
     if answered is None:
-        return Entry(spec.name, None)
+        return Entry(spec.name, None, charged_usd)
     answer, latency_s = answered
     value, usage = read(answer.body or b"{}"), answer.usage
     prompt_tokens = usage.prompt_tokens or query.prompt_tokens + query.other_prompt_tokens
     completion_tokens = usage.completion_tokens or (estimate(value) if isinstance(value, str) else 0)
     measured = {"latency_s": latency_s, "completion_tokens": float(completion_tokens)}
-    return Entry(spec.name, value, cost_usd(spec.price, prompt_tokens, completion_tokens), measured)
+    cost = charged_usd if spec.composite else cost_usd(spec.price, prompt_tokens, completion_tokens)
+    return Entry(spec.name, value, cost, measured)
 
 
 def _said(entry: Entry) -> Said:

@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from orchestrator.config import ExpertBase
 from orchestrator.errors import LabelError, SwitchyardError
-from orchestrator.labelling.asking import Asker, BudgetSpent, Said
+from orchestrator.labelling.asking import Asker, Said
+from orchestrator.labelling.budget import BudgetSpent
 from orchestrator.labelling.queries import Item
 
 GIVE_UP_AFTER = 10

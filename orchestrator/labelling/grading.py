@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import LabelError, SwitchyardError
-from orchestrator.labelling.asking import BudgetSpent
 from orchestrator.labelling.base import Grader
+from orchestrator.labelling.budget import BudgetSpent
 from orchestrator.labelling.collecting import GIVE_UP_AFTER, Collected, Step, each
 from orchestrator.labelling.queries import Item
 

@@ -5,8 +5,8 @@
 The plan's gate is asked concurrently, and nothing of its answers is sent before it is known whether they conclude alike: then the
 best one's stands, as it came. Where they don't, the policy's panel is convened, asked like any expert, live; without one that can
 be asked, the best of the others joins a vote, unless it could not change the outcome. Where nothing that was said can be used, the
-rest of the plan is asked, with fallback, and all of it again where nobody said a word. All of it stays within `max_cost_usd`.
-Not here: the rules (`routers/depth.py`).
+rest of the plan is asked, with fallback, and all of it again where nobody said a word. All of it stays within `max_cost_usd` and
+`max_calls`. Not here: the rules (`routers/depth.py`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.config import PANEL_PREFIX, PolicySpec
+from orchestrator.aggregators.budget import Budget
+from orchestrator.config import PANEL_PREFIX, ExpertBase, PolicySpec
 from orchestrator.errors import SwitchyardError
 from orchestrator.fleet.snapshot import Fleet, Route
 from orchestrator.routing.asking import Said
-from orchestrator.routing.cascading import stand, unasked
+from orchestrator.routing.cascading import hand_over, may_be_asked, stand, unasked, within_limits
 from orchestrator.routing.dispatch import Dispatcher
-from orchestrator.routing.feasibility import infeasible_because, what_is_left
 from orchestrator.routing.judging import conclusion_of, why_of_no_use
+from orchestrator.routing.pricing import most_usd
 from orchestrator.scheduler.base import Lease
 from orchestrator.types import Answer, Decision, Purpose, Query
 from routers.base import FloatArray
@@ -36,11 +37,12 @@ from routers.policy import Choice, Plan
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What an expert said; None where it failed. why: it can't be used, if it can't."""
+    """What an expert said; None where it failed, with `failure`. why: it can't be used, if it can't."""
 
     expert: str
     said: Said | None
     why: str | None = None
+    failure: SwitchyardError | None = None
 
     @property
     def conclusion(self) -> str | None:
@@ -72,6 +74,11 @@ class Vote:
         return None if elected.why is not None else elected.said
 
     @property
+    def failure(self) -> SwitchyardError | None:
+        """Of the best expert that failed; None where nobody did."""
+        return next((opinion.failure for opinion in self._opinions if opinion.failure is not None), None)
+
+    @property
     def first(self) -> Said | None:
         """The best expert's answer, of use or not; None where all failed."""
         return next((opinion.said for opinion in self._opinions if opinion.said is not None), None)
@@ -99,33 +106,36 @@ class Deepener:
         assert route.policy is not None
         if query.tell is not None:
             query.tell(plan.reason)
-        opinions = await self._gather(query, plan.gate, fleet, decision)
+        opinions = await self._gather(within_limits(query, decision), plan.gate, fleet, decision)
         story, vote = [plan.reason, *_told(opinions)], Vote(opinions, decision.scores)
         if vote.is_settled and vote.winner is not None:
-            return stand(vote.winner, query, decision, [*story, "they agree"]), None
-        left = what_is_left(query, decision.cost_usd)
+            return await stand(vote.winner, query, decision, [*story, "they agree"]), None
+        left = within_limits(query, decision)
         if panel := _panel(route.policy, left, fleet):
             convened = Plan((Choice(panel, 0.0),))
             story += [f"they don't agree, and {panel} is convened"]
             return await self._hand_over(left, fleet, route, convened, decision, vote, story)
         rest = unasked(plan, plan.gate, left, fleet)
         if vote.winner is None:
-            rest = rest if rest.choices or vote.first is not None else plan
+            if vote.first is None and not rest.choices:
+                rest = unasked(plan, (), left, fleet)
             return await self._hand_over(
                 left, fleet, route, rest, decision, vote, [*story, "and so the best of the others"]
             )
         arbiter = max(rest.choices, key=lambda choice: decision.scores[choice.expert], default=None)
         if arbiter is None or not vote.can_be_swayed_by(arbiter.expert):
-            return stand(
-                vote.winner, query, decision, [*story, "they don't agree, and nobody else could sway the vote"]
-            ), None
+            told = [*story, "they don't agree, and nobody else could sway the vote"]
+            return await stand(vote.winner, query, decision, told), None
         opinions.append(await self._ask_one(left, arbiter.expert, fleet, decision, "answer"))
         story += [f"they don't agree, and {arbiter.expert} votes too", *_told(opinions[-1:])]
-        return stand(Vote(opinions, decision.scores).winner or vote.winner, query, decision, story), None
+        return await stand(Vote(opinions, decision.scores).winner or vote.winner, query, decision, story), None
 
     async def _gather(self, query: Query, experts: Sequence[str], fleet: Fleet, decision: Decision) -> list[Opinion]:
         """Everybody's opinion, asked for at once."""
-        asking = [asyncio.create_task(self._ask_one(query, name, fleet, decision, "sample")) for name in experts]
+        budget = _for_panels([fleet.specs[name] for name in experts], query)
+        asking = [
+            asyncio.create_task(self._ask_one(query, name, fleet, decision, "sample", budget)) for name in experts
+        ]
         try:
             return await asyncio.gather(*asking)
         finally:
@@ -133,11 +143,20 @@ class Deepener:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _ask_one(self, query: Query, expert: str, fleet: Fleet, decision: Decision, purpose: Purpose) -> Opinion:
+    async def _ask_one(
+        self,
+        query: Query,
+        expert: str,
+        fleet: Fleet,
+        decision: Decision,
+        purpose: Purpose,
+        budget: Budget | None = None,
+    ) -> Opinion:
+        """budget: from which a panel spends that is asked along with others."""
         try:
-            said = await self._dispatcher.asker.ask(query, expert, fleet, decision, purpose=purpose)
+            said = await self._dispatcher.asker.ask(query, expert, fleet, decision, purpose=purpose, budget=budget)
         except SwitchyardError as error:
-            return Opinion(expert, None, f"it failed: {error.message}")
+            return Opinion(expert, None, f"it failed: {error.message}", error)
         return Opinion(expert, said, why_of_no_use(said, query))
 
     async def _hand_over(
@@ -153,14 +172,17 @@ class Deepener:
         """The answer of whom `plan` names, as it comes; what was said before stands where there is none."""
         known = vote.winner or vote.first
         if not plan.choices and known is not None:
-            return stand(known, query, decision, [*story, "but nobody else can be asked"]), None
+            return await stand(known, query, decision, [*story, "but nobody else can be asked"]), None
+        if not plan.choices and vote.failure is not None:
+            raise vote.failure
         decision.reason = "; ".join(story)
         try:
-            return await self._dispatcher.ask(query, fleet, plan, decision, max_attempts=route.max_attempts)
+            return await hand_over(self._dispatcher, query, fleet, route, plan, decision)
         except SwitchyardError as error:
             if known is None:
                 raise
-            return stand(known, query, decision, [*story, f"but nobody else answered: {error.message}"]), None
+            told = [*story, f"but nobody else answered: {error.message}"]
+            return await stand(known, query, decision, told), None
 
 
 def _panel(policy: PolicySpec, query: Query, fleet: Fleet) -> str | None:
@@ -168,7 +190,17 @@ def _panel(policy: PolicySpec, query: Query, fleet: Fleet) -> str | None:
     if policy.panel is None:
         return None
     name = PANEL_PREFIX + policy.panel
-    return name if infeasible_because(fleet.specs[name], query) is None else None
+    return name if may_be_asked(fleet.specs[name], query) else None
+
+
+def _for_panels(asked: Sequence[ExpertBase], query: Query) -> Budget:
+    """What the panels among `asked` may spend together: what the limits leave once all others have what they may take."""
+    others = [spec for spec in asked if not spec.composite]
+    calls, usd = query.options.max_calls, query.options.max_cost_usd
+    return Budget(
+        calls=None if calls is None else max(0, calls - len(others)),
+        usd=None if usd is None else max(0.0, usd - sum(most_usd(spec, query) for spec in others)),
+    )
 
 
 def _told(opinions: Sequence[Opinion]) -> list[str]:

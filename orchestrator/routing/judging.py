@@ -1,6 +1,6 @@
 """How sure an expert is of its answer to a query: asked for, with what it takes to know, in one of five ways.
 
-    judge = Judge(asker)
+    judge = Judge(asker, read_prompts("policy"))
     held = await judge.answer(Turn(query, "small", fleet, policy, decision))
     held.said.text, held.confidence             # ('Paris.', 0.93); the confidence is None where it can't be known
 
@@ -18,24 +18,23 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.aggregators.budget import Budget
 from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import Confidence, ExpertBase, PolicySpec
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.inputs import question_of
 from orchestrator.experts.logprobs import with_logprobs
 from orchestrator.fleet.snapshot import Fleet
+from orchestrator.prompts import Prompts
 from orchestrator.routing.asking import Asker, Said
 from orchestrator.routing.feasibility import infeasible_because
 from orchestrator.routing.pricing import most_usd
 from orchestrator.types import Call, Decision, Query
-from routers.confidence import agreement, concentration, mean_probability
+from routers.confidence import SAMPLE_TEMPERATURE, agreement, concentration, mean_probability
 from routers.data.answers import final_answer
 
 ALTERNATIVES = 5
 """How many tokens the dispersion is of at each place."""
-SAMPLE_TEMPERATURE = 0.7
-"""At least, of all samples but the first, which is as the client asked for it."""
-CHECK = "Is your answer right? Say yes or no, and nothing else."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +62,21 @@ def judgeable(specs: Iterable[ExpertBase], query: Query, policy: PolicySpec) -> 
     if policy.confidence in ("logprobs", "dispersion", "self"):
         body = with_logprobs(query.body, query.kind, 1)
         query = replace(query, body=body, needs=query.needs | {"logprobs"})
-    more = {"agreement": policy.samples - 1, "self": 1}.get(policy.confidence, 0)
+    more = calls_per_answer(policy) - 1
     return {spec.name for spec in specs if infeasible_because(spec, query, more * most_usd(spec, query)) is None}
 
 
-class Judge:
-    """Asks through `asker`."""
+def calls_per_answer(policy: PolicySpec) -> int:
+    """How many calls it takes to have an answer and to know how sure its expert is."""
+    return {"agreement": policy.samples, "self": 2}.get(policy.holds_by, 1)
 
-    def __init__(self, asker: Asker) -> None:
+
+class Judge:
+    """Asks through `asker`. prompts: with `check`, which asks an expert whether its answer is right."""
+
+    def __init__(self, asker: Asker, prompts: Prompts) -> None:
         self._asker = asker
+        self._prompts = prompts
         self._ways: Mapping[Confidence, Callable[[Turn], Awaitable[Held]]] = {
             "logprobs": self._by_logprobs,
             "dispersion": self._by_dispersion,
@@ -96,9 +101,13 @@ class Judge:
 
     async def _by_agreement(self, turn: Turn) -> Held:
         """The first answer, and samples that are drawn at the same time."""
-        samples = [asyncio.create_task(self._sample(turn)) for _ in range(turn.policy.samples - 1)]
+        limits = turn.query.options
+        budget = Budget(calls=limits.max_calls, usd=limits.max_cost_usd)
+        samples = [asyncio.create_task(self._sample(turn, budget)) for _ in range(turn.policy.samples - 1)]
         try:
-            said = await self._asker.ask(turn.query, turn.expert, turn.fleet, turn.decision, purpose="sample")
+            said = await self._asker.ask(
+                turn.query, turn.expert, turn.fleet, turn.decision, purpose="sample", budget=budget
+            )
             others = await asyncio.gather(*samples)
         finally:
             for sample in samples:
@@ -112,10 +121,10 @@ class Judge:
         if not said.text.strip():
             return Held(said, None)
         try:
-            asked: list[dict[str, Any]] = [
+            asked = [
                 *_conversation(turn),
                 {"role": "assistant", "content": said.text},
-                {"role": "user", "content": CHECK},
+                *self._prompts.messages("check"),
             ]
             yes = await self._asker.ask_yes(turn.query, asked, turn.expert, turn.fleet, turn.decision, purpose="check")
         except SwitchyardError:  # the record has it
@@ -132,13 +141,13 @@ class Judge:
         query = replace(turn.query, body=with_logprobs(turn.query.body, turn.query.kind, alternatives))
         return await self._asker.ask(query, turn.expert, turn.fleet, turn.decision, purpose="answer")
 
-    async def _sample(self, turn: Turn) -> Said | None:
-        """Another answer, drawn with a temperature; None when it failed."""
+    async def _sample(self, turn: Turn, budget: Budget) -> Said | None:
+        """Another answer, drawn with a temperature; None when it failed. budget: from which a panel's answers are paid together."""
         body = {key: value for key, value in turn.query.body.items() if key not in ("seed", "stream", "stream_options")}
         body["temperature"] = max(SAMPLE_TEMPERATURE, body.get("temperature") or 0.0)
         try:
             query = replace(turn.query, body=body)
-            return await self._asker.ask(query, turn.expert, turn.fleet, turn.decision, purpose="sample")
+            return await self._asker.ask(query, turn.expert, turn.fleet, turn.decision, purpose="sample", budget=budget)
         except SwitchyardError:  # the record has it
             return None
 

@@ -18,7 +18,7 @@ from orchestrator.ledger.base import Ledger
 from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.colleagues import CALLED_BY_NAME
 from orchestrator.routing.feasibility import not_for_panels, nothing_feasible, out_of_scope, seated, split_feasible
-from orchestrator.routing.judging import judgeable
+from orchestrator.routing.judging import calls_per_answer, judgeable
 from orchestrator.routing.pricing import expected_cents, expected_tokens
 from orchestrator.routing.scoring import Scorer, Sessions
 from orchestrator.types import Decision, Query
@@ -99,12 +99,14 @@ class Planner:
             return plan
         match policy.mode:
             case "one":
-                return retry(plan, policy.max_attempts) if policy.retry_unusable else plan
+                most = _within(policy.max_attempts, query)
+                return retry(plan, most) if policy.retry_unusable else plan
             case "adaptive":
                 return _deepened(plan, query, fleet, policy, decision)
         can_be_judged = judgeable((fleet.specs[option.expert] for option in options), query, policy)
         cents = {option.expert: option.cost_cents for option in options}
-        climbed = climb(plan, cents, judgeable=can_be_judged, steps=policy.steps)
+        steps = _steps(policy, query)
+        climbed = climb(plan, cents, judgeable=can_be_judged, steps=steps) if steps > 1 else plan
         return plan if stays and stay_with not in climbed.rungs[:1] else climbed
 
     async def _plan_collection(
@@ -171,9 +173,24 @@ def _without_collection(specs: list[ExpertBase], query: Query) -> list[ExpertBas
     return specs if first is None else [first]
 
 
+def _within(calls: int, query: Query) -> int:
+    """`calls`, or as many as the request allows."""
+    most = query.options.max_calls
+    return calls if most is None else min(calls, most)
+
+
+def _steps(policy: PolicySpec, query: Query) -> int:
+    """How many experts a cascade may climb, where all but the last are asked as often as it takes to judge their answers."""
+    most = query.options.max_calls
+    return policy.steps if most is None else min(policy.steps, 1 + (most - 1) // calls_per_answer(policy))
+
+
 def _deepened(plan: Plan, query: Query, fleet: Fleet, policy: PolicySpec, decision: Decision) -> Plan:
-    """The plan with the gate that fits the cost limit; without one where that leaves nobody to agree with."""
-    deep = deepen(plan, decision.scores, Depth(policy.sure, policy.top_p, policy.width))
+    """The plan with the gate that fits the limits; without one where these leave nobody to agree with."""
+    width = _within(policy.width, query)
+    if width < 2:
+        return plan
+    deep = deepen(plan, decision.scores, Depth(policy.sure, policy.top_p, width))
     affordable, _ = split_feasible((fleet.specs[name] for name in deep.gate), query, together=True)
     if deep.gate and len(affordable) < 2:
         return plan

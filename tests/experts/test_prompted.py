@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
 from orchestrator.config import IDENTITY_TOKENS, INSTRUCTION_TOKENS, Config, ExpertBase
 from orchestrator.errors import ConfigError
+from orchestrator.experts.prompted import under_name
 from orchestrator.fleet.configfile import load_config
 from orchestrator.tokens import MESSAGE_TOKENS, estimate
+from orchestrator.types import Answer, Usage
 from tests.support.service import write_config
 
 BELOW = {"name": "below", "backend": "echo", "context": 1000}
@@ -66,3 +69,18 @@ def test_what_is_not_there_is_named_with_its_key(tmp_path: Path, keys: dict[str,
     other = {"name": "other", "backend": "persona", "base": "below", "system": "Arr."}
     with pytest.raises(ConfigError, match=reason):
         load_config(write_config(tmp_path, BELOW, keys, other))
+
+
+@pytest.mark.parametrize(
+    ("usage", "total"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}, (8, 10, 18)),
+        ({"prompt_tokens": None}, (3, 4, 7)),
+        ("none", (3, 4, 7)),
+    ],
+)
+async def test_what_was_used_besides_is_added_whatever_the_server_counts(usage: Any, total: tuple[int, int, int]):
+    body = msgspec.json.encode({"model": "up", "usage": usage})
+    answer = await under_name(Answer(body=body), "over", Usage(3, 4))
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    assert msgspec.json.decode(answer.body or b"") == {"model": "over", "usage": dict(zip(names, total, strict=True))}

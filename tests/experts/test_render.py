@@ -172,3 +172,19 @@ async def test_what_fails_before_the_first_piece_is_raised_and_no_stream_begins(
     ending = Ending(Usage())
     with pytest.raises(ExpertError, match="gone"):
         await piecewise_answer(chat(stream=True), "e", pieces(ending, error=ExpertError("m", "reset", "gone")), ending)
+
+
+async def test_a_stream_that_is_closed_unread_ends_who_makes_the_pieces():
+    ended = []
+
+    async def pieces() -> AsyncGenerator[str, None]:
+        try:
+            yield "Hi "
+            yield "you"
+        finally:
+            ended.append(True)
+
+    answer = await piecewise_answer(chat(stream=True), "e", pieces(), Ending(Usage()))
+    assert answer.events is not None
+    await answer.events.aclose()
+    assert ended

@@ -267,3 +267,76 @@ async def test_a_file_without_queries_is_refused(tmp_path):
         job.queries.write_text("\n")
         with pytest.raises(LabelError, match="there is no query in it"):
             await label(service, job)
+
+
+PANEL = {"experts": ["a", "b", "c"], "aggregator": "vote"}
+
+
+def members(upstream):
+    """An answer of each costs 1.10 USD."""
+    return [openai_expert(name, upstream.base_url, price=DEAR) for name in "abc"]
+
+
+async def test_a_panel_costs_what_its_members_do(tmp_path):
+    """Finding 18 of the review of panels: it was three times as much for three."""
+    async with (
+        running_upstream(usual=says(echo_answer)) as upstream,
+        service_of(tmp_path, *members(upstream), panels={"c": PANEL}) as service,
+    ):
+        report = await label(service, job_of(tmp_path, *queries(2), experts=("panel/c",)))
+    assert report.cost_usd == pytest.approx(6 * 1.1)
+    assert [outcome.costs for outcome in read_outcomes(report.out)] == [{"panel/c": pytest.approx(3.3)}] * 2
+
+
+async def test_a_changed_panel_is_asked_again(tmp_path):
+    """Finding 18 of the review of panels: answers of another aggregator were reused."""
+    changes = [{}, {"description": "Three of them."}, {"quorum": 2}, {"experts": ["a", "b"]}]
+    asked = []
+    async with running_upstream(usual=says(echo_answer)) as upstream:
+        for change in changes:
+            async with service_of(tmp_path, *members(upstream), panels={"c": PANEL | change}) as service:
+                await label(service, job_of(tmp_path, experts=("panel/c",)))
+            asked.append(len(upstream.requests))
+        other = [expert | {"model": "other"} for expert in members(upstream)]
+        async with service_of(tmp_path, *other, panels={"c": PANEL}) as service:
+            await label(service, job_of(tmp_path, experts=("panel/c",)))
+    assert asked == [3, 3, 6, 8]
+    assert len(upstream.requests) == 11
+
+
+async def test_a_limit_is_kept_with_a_panel_that_has_one(tmp_path):
+    """4 USD an answer, 10 at most: two members are asked of the budget's 20, and two more of what the first two left."""
+    settings = Settings(max_tokens=10)
+    async with running_upstream(usual=says(echo_answer)) as upstream:
+        dear = [expert | {"price": {"output": 1e6}} for expert in members(upstream)]
+        async with service_of(tmp_path, *dear, panels={"c": {**PANEL, "budget": {"usd": 20.0}}}) as service:
+            job = job_of(tmp_path, *queries(9), experts=("panel/c",), settings=settings, max_cost_usd=30.0)
+            report = await label(service, job)
+    assert report.budget_spent
+    assert report.cost_usd == pytest.approx(4.0 * len(upstream.requests))
+    assert 0.0 < report.cost_usd <= 30.0
+
+
+async def test_a_panel_without_a_limit_is_refused_under_one(tmp_path):
+    async with (
+        running_upstream() as upstream,
+        service_of(tmp_path, *members(upstream), panels={"c": PANEL}) as service,
+    ):
+        with pytest.raises(LabelError, match="'panel/c' has no `budget` in `usd`"):
+            await label(service, job_of(tmp_path, experts=("panel/c",), max_cost_usd=100.0))
+    assert not upstream.requests
+
+
+async def test_what_a_panel_spent_for_nothing_counts_under_a_limit(tmp_path):
+    """One member answers, for 1.10 USD, and two are needed."""
+    panels = {"c": {**PANEL, "experts": ["a", "b"], "quorum": 2, "budget": {"usd": 20.0}}}
+    async with running_upstream(usual=says(echo_answer)) as upstream:
+        broken = openai_expert("b", upstream.base_url, "400", price=DEAR)
+        async with service_of(tmp_path, members(upstream)[0], broken, panels=panels) as service:
+            settings = Settings(max_tokens=10)
+            job = job_of(tmp_path, *queries(9), experts=("panel/c",), settings=settings, max_cost_usd=21.0)
+            report = await label(service, job)
+            again = await label(service, job)
+    assert report.budget_spent
+    assert report.cost_usd == pytest.approx(1.1)
+    assert (again.cost_usd, again.num_asked) == (report.cost_usd, 0)

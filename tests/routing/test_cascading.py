@@ -194,7 +194,7 @@ async def test_the_cost_limit_is_for_all_attempts_together(tmp_path, weak, stron
         assert (await ask(service, query(0.00302)))[0] == "strong says Paris"
         text, decision = await ask(service, query(0.003))
         assert (text, decision.expert) == ("weak says Lyon", "weak")
-        assert "cost limit" in decision.reason
+        assert "nobody else fits the request's limits" in decision.reason
 
 
 async def test_whoever_cannot_be_judged_is_not_asked_first(tmp_path, weak, strong):
@@ -304,3 +304,78 @@ async def test_what_a_cascade_came_to_is_an_outcome_at_its_own_cost_and_without_
     assert outcome.rewards == {"strong": 1.0}
     assert outcome.costs == {"strong": pytest.approx(decision.attempts[-1].cost_usd)}
     assert outcome.propensity == {}
+
+
+def limited(max_calls, **changes):
+    return chat_query("Capital?", options=RequestOptions(max_calls=max_calls), **changes)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "max_calls", "asked"),
+    [
+        ("logprobs", 1, ["strong"]),
+        ("logprobs", 2, ["weak", "strong"]),
+        ("self", 2, ["strong"]),
+        ("self", 3, ["weak", "weak", "strong"]),
+        ("agreement", 3, ["strong"]),
+        ("agreement", 4, ["weak", "weak", "weak", "strong"]),
+    ],
+)
+async def test_no_more_calls_than_the_request_allows(tmp_path, weak, strong, confidence, max_calls, asked):
+    """Finding 5 of the review of panels: policies that may ask several ignored `max_calls`."""
+    weak.usual = confident("weak says Lyon", UNSURE, yes=0.1)
+    async with cascade(tmp_path, weak, strong, confidence=confidence, threshold=1.0) as service:
+        if confidence == "agreement":
+            weak.script.extend(confident(town) for town in ("Lyon", "Nice", "Metz"))
+        text, decision = await ask(service, limited(max_calls))
+    assert text == "strong says Paris"
+    assert [attempt.expert for attempt in decision.attempts] == asked
+
+
+async def test_as_many_steps_as_calls(tmp_path, weak, strong):
+    async with running_upstream(usual=confident("mid says Paris", UNSURE)) as mid:
+        weak.usual = confident("weak says Lyon", UNSURE)
+        middle = openai_expert("mid", mid.base_url, capabilities=CAPABLE, price={"input": 10.0, "output": 10.0})
+        async with cascade(tmp_path, weak, strong, middle, steps=3) as service:
+            assert [len((await ask(service, limited(most)))[1].attempts) for most in (2, 3)] == [2, 3]
+
+
+async def test_attempts_that_fail_are_calls_too(tmp_path, weak, strong):
+    weak.usual, strong.usual = confident("weak says Lyon", UNSURE), "500"
+    async with cascade(tmp_path, weak, strong) as service:
+        text, decision = await ask(service, limited(2))
+    assert (text, len(weak.requests), len(strong.requests)) == ("weak says Lyon", 1, 1)
+    assert "nobody else answered" in decision.reason
+
+
+async def test_a_panel_that_is_the_last_step_has_the_calls_that_are_left(tmp_path, weak, strong):
+    weak.usual = confident("weak says Lyon", UNSURE)
+    panels = {"both": {"experts": ["strong", "weak"], "aggregator": "vote"}}
+    policies = {"auto": {**THRIFTY, "experts": ["weak", "panel/both"]}}
+    routers = {"default": {"type": "fixed", "expert": "panel/both"}}
+    async with service_of(
+        tmp_path, *experts(weak, strong), panels=panels, policies=policies, routers=routers
+    ) as service:
+        for query, num_asked in ((limited(2), 2), (chat_query("Capital?"), 3)):
+            _, decision = await ask(service, query)
+            assert decision.expert == "panel/both"
+            assert (
+                sum(attempt.outcome == "ok" for attempt in decision.attempts if attempt.purpose == "answer")
+                == num_asked
+            )
+
+
+@pytest.mark.parametrize(("says_lyon", "num_asked"), [("weak says Lyon", 2), ("weak says Paris", 1)])
+async def test_usage_is_what_everybody_used(tmp_path, weak, strong, says_lyon, num_asked):
+    """7 tokens were read and 4 written in each call; what each is charged for is its own."""
+    weak.usual = confident(says_lyon, UNSURE if num_asked == 2 else SURE)
+    async with cascade(tmp_path, weak, strong) as service:
+        query = chat_query("Capital?")
+        reply = await service.pipeline.answer(query)
+        decision = await service.ledger.decision(query.id)
+    usage = json.loads(reply.body)["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7 * num_asked, 4 * num_asked)
+    assert usage["total_tokens"] == 11 * num_asked
+    assert (decision.prompt_tokens, decision.completion_tokens) == (7 * num_asked, 4 * num_asked)
+    costs = [attempt.cost_usd for attempt in decision.attempts]
+    assert costs == pytest.approx([11e-6, 1100e-6][:num_asked])

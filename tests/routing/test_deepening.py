@@ -257,3 +257,67 @@ async def test_a_panels_answer_costs_what_its_members_do_and_not_what_the_gate_d
     gate_usd = sum(attempt.cost_usd for attempt in decision.attempts if attempt.purpose == "sample")
     assert outcome.rewards == {"panel/council": 1.0}
     assert outcome.costs == {"panel/council": pytest.approx(decision.cost_usd - gate_usd)}
+
+
+@pytest.mark.parametrize(("max_calls", "asked"), [(1, ["best"]), (2, ["best", "good"]), (3, ["best", "fair", "good"])])
+async def test_no_more_calls_than_the_request_allows(tmp_path, upstreams, max_calls, asked):
+    """Finding 5 of the review of panels: the gate, the arbiter and a panel ignored `max_calls`."""
+    say(upstreams, best="13", good="42", fair="42")
+    async with deep(tmp_path, upstreams) as service:
+        _, decision = await ask(service, chat_query("6 x 7?", options=RequestOptions(max_calls=max_calls)))
+    assert sorted(attempt.expert for attempt in decision.attempts) == asked
+
+
+@pytest.mark.parametrize(("max_calls", "convened"), [(2, 0), (3, 1), (4, 2), (None, 3)])
+async def test_a_panel_has_the_calls_that_the_gate_leaves(tmp_path, upstreams, max_calls, convened):
+    say(upstreams, best="13", good="42", fair="42")
+    panels = {"council": {"experts": ["best", "good", "fair"], "aggregator": "vote"}}
+    async with deep(tmp_path, upstreams, panel="council", panels=panels) as service:
+        _, decision = await ask(service, chat_query("6 x 7?", options=RequestOptions(max_calls=max_calls)))
+    assert sum(len(upstream.requests) for upstream in upstreams.values()) == 2 + convened
+    assert (decision.expert == "panel/council") == bool(convened)
+
+
+async def test_a_panel_in_the_gate_has_the_calls_that_the_others_leave(tmp_path, upstreams):
+    say(upstreams, best="42", good="42", fair="42")
+    panels = {"council": {"experts": ["best", "good", "fair"], "aggregator": "vote"}}
+    expected = {"panel/council": 0.6, "good": 0.55}
+    policy = {"expected": expected, "experts": list(expected)}
+    async with deep(tmp_path, upstreams, panels=panels, **policy) as service:
+        _, decision = await ask(service, chat_query("6 x 7?", options=RequestOptions(max_calls=3)))
+    assert decision.expert == "panel/council"
+    assert sum(len(upstream.requests) for upstream in upstreams.values()) == 3
+
+
+async def test_when_nobody_answers_nobody_is_asked_beyond_the_calls(tmp_path, upstreams):
+    for upstream in upstreams.values():
+        upstream.usual = "500"
+    async with deep(tmp_path, upstreams) as service:
+        with pytest.raises(AllExpertsFailed, match="best: server_error"):
+            await ask(service, chat_query("?", options=RequestOptions(max_calls=2)))
+    assert sum(len(upstream.requests) for upstream in upstreams.values()) == 2
+
+
+@pytest.mark.parametrize("panel", [None, "council"])
+@pytest.mark.parametrize("good", ["13", "42"])
+async def test_usage_is_what_everybody_used(tmp_path, upstreams, good, panel):
+    """w9 of the review of panels: it was the winner's alone."""
+    say(upstreams, best="42", good=good, fair="13")
+    panels = {"council": {"experts": ["best", "good", "fair"], "aggregator": "vote"}}
+    policy = {} if panel is None else {"panel": panel, "panels": panels}
+    async with deep(tmp_path, upstreams, **policy) as service:
+        reply = await service.pipeline.answer(chat_query("6 x 7?"))
+    usage, calls = json.loads(reply.body)["usage"], sum(len(upstream.requests) for upstream in upstreams.values())
+    assert calls == (2 if good == "42" else 3 if panel is None else 5)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7 * calls, 4 * calls)
+    assert (reply.decision.prompt_tokens, reply.decision.completion_tokens) == (7 * calls, 4 * calls)
+
+
+async def test_usage_is_what_everybody_used_where_the_last_is_asked_live(tmp_path, upstreams):
+    """Each is charged for its own."""
+    say(upstreams, best="", good="", fair="42")
+    async with deep(tmp_path, upstreams, fields={"price": {"input": 1.0, "output": 1.0}}) as service:
+        reply = await service.pipeline.answer(chat_query("6 x 7?"))
+    usage = json.loads(reply.body)["usage"]
+    assert usage == {"prompt_tokens": 21, "completion_tokens": 12, "total_tokens": 33}
+    assert reply.decision.cost_usd == pytest.approx(33e-6)

@@ -10,7 +10,7 @@ from orchestrator.types import RequestOptions
 from tests.support.confident import confident
 from tests.support.queries import chat_query, make_query
 from tests.support.service import openai_expert, service_of, text_of
-from tests.support.upstream import running_upstream
+from tests.support.upstream import running_upstream, says
 
 REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -121,3 +121,45 @@ async def test_a_cascade_can_go_by_use_from_the_cheapest_on(tmp_path, upstreams)
         text, decision = await ask(service)
     assert (text, [attempt.expert for attempt in decision.attempts]) == ("Paris.", ["e2", "e0"])
     assert decision.reason.startswith("e2's answer can't be used: it refuses")
+
+
+async def test_when_all_fail_all_are_tried_again(tmp_path, upstreams):
+    """Finding 21 of the review of panels: only the last was."""
+    for upstream in upstreams:
+        upstream.script.append("503")
+        upstream.usual = confident("Paris.")
+    async with retrying(tmp_path, upstreams) as service:
+        _, decision = await ask(service)
+    assert [attempt.expert for attempt in decision.attempts] == ["e0", "e1", "e2", "e0"]
+
+
+async def test_no_more_calls_than_the_request_allows(tmp_path, upstreams):
+    for upstream, text in zip(upstreams, (REFUSAL, "", "Paris."), strict=True):
+        upstream.usual = confident(text)
+    async with retrying(tmp_path, upstreams) as service:
+        for most, asked in ((1, ["e0"]), (2, ["e0", "e1"]), (3, ["e0", "e1", "e2"])):
+            _, decision = await ask(service, chat_query("?", options=RequestOptions(max_calls=most)))
+            assert [attempt.expert for attempt in decision.attempts] == asked
+
+
+async def test_when_all_fail_nobody_is_tried_again_beyond_the_calls(tmp_path, upstreams):
+    for upstream in upstreams:
+        upstream.usual = "503"
+    async with retrying(tmp_path, upstreams) as service:
+        with pytest.raises(AllExpertsFailed, match="e1: overloaded"):
+            await ask(service, chat_query("?", options=RequestOptions(max_calls=2)))
+    assert sum(len(upstream.requests) for upstream in upstreams) == 2
+
+
+async def test_a_stream_ends_in_the_usage_of_all_attempts(tmp_path, upstreams):
+    """7 tokens were read and 4 written in each."""
+    for upstream, text in zip(upstreams, (REFUSAL, "Paris.", ""), strict=True):
+        upstream.usual = says(lambda body, text=text: {"role": "assistant", "content": text})
+    body = {"model": "auto", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
+    async with retrying(tmp_path, upstreams) as service:
+        reply = await service.pipeline.answer(make_query("chat", body))
+        events = b"".join([block async for block in reply.events]).decode().splitlines()
+    chunks = [json.loads(line[6:]) for line in events if line.startswith("data: {")]
+    assert chunks[-1]["usage"] == {"prompt_tokens": 14, "completion_tokens": 8, "total_tokens": 22}
+    assert (reply.decision.prompt_tokens, reply.decision.completion_tokens) == (14, 8)
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
