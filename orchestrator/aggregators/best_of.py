@@ -62,6 +62,8 @@ class BestOf:
     ) -> None:
         if calibrate and style == "pairwise":
             raise ValueError("calibrate: 'pairwise' compares answers with each other; expected another style")
+        if weights is not None and style != "double_layer":
+            raise ValueError(f"weights: are of 'double_layer', and the style is '{style}'")
         self._prompts = prompts
         self._style = style
         self._weights = weights or {}

@@ -50,9 +50,9 @@ class Budget:
         outer = None if self._within is None else self._within.usd_left
         return min((left for left in (mine, outer) if left is not None), default=None)
 
-    def has_room(self, calls: int) -> bool:
-        """Whether that many calls are left, whatever they cost."""
-        return self.calls_left is None or self.calls_left >= calls
+    def has_room(self, calls: int, usd: float = 0.0) -> bool:
+        """Whether that many calls are left, and what they may cost together."""
+        return (self.calls_left is None or self.calls_left >= calls) and (self.usd_left is None or self.usd_left >= usd)
 
     @contextmanager
     def reserve(self, *, usd: float, calls: int = 1) -> Generator[Spent]:

@@ -22,16 +22,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from orchestrator.aggregators.base import Combined, Final, MemberAnswer
+from orchestrator.aggregators.quorum import refuse_quorum
 from orchestrator.aggregators.quoting import quote_to_fit
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.vote import camps
+from orchestrator.config import ExpertBase, PanelSpec
 from orchestrator.prompts import Prompts
 from routers.cascade import is_sure
-from routers.confidence import agreement
+from routers.confidence import SAMPLE_TEMPERATURE, agreement
 from routers.data.answers import final_answer
 
-SAMPLE_TEMPERATURE = 0.7
-"""Of the samples that are compared with an answer."""
 CHECK_TOKENS = 16
 
 
@@ -81,6 +81,15 @@ class Cascade:
         final = Final(last, table.messages) if text else None
         text = text or (await table.answers([last]))[0].text
         return Combined(text, (last,), why, final=final, details=_details(held, saved=0))
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError where it could never be as the panel says."""
+        refuse_quorum(panel, "it stops at the first answer that may stand")
+        if self._agree is not None and self._agree >= len(members):
+            others = len(members) - 1
+            raise ValueError(
+                f"agree: expected no more than the {others} before the last member, whose answer stands anyhow, got {self._agree}"
+            )
 
     def _turn(self, early: list[str], held: Sequence[Held]) -> tuple[list[str], list[str]]:
         """Who is asked next, and who is left: as many at once as are needed to agree."""

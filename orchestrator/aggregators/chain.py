@@ -12,14 +12,17 @@ the experts are whole models, each comes at most once, and what is handed on is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from orchestrator.aggregators.base import Combined, Final, MemberAnswer
+from orchestrator.aggregators.quorum import refuse_quorum
 from orchestrator.aggregators.quoting import quote_to_fit
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.writing import within
+from orchestrator.config import ExpertBase, PanelSpec
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
 from routers.data.answers import final_answer
@@ -50,6 +53,14 @@ class Chain:
                 break
         return _ended(said)
 
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError where it could never be as the panel says."""
+        refuse_quorum(panel, "what one member leaves is the answer")
+        if self._agree > max(2, len(members)):
+            raise ValueError(
+                f"agree: expected no more than its {len(members)} members, who speak once, got {self._agree}"
+            )
+
     def _num_steps(self, table: Table) -> int:
         """As many as there are members, and calls."""
         limits = (len(table.members), self._steps, table.budget.calls_left)
@@ -58,8 +69,9 @@ class Chain:
     async def _answer(self, table: Table, expert: str, said: list[MemberAnswer], *, is_last: bool) -> MemberAnswer:
         """The client's own question is for the first, and for the others as well while nobody has an answer to it."""
         if said:
-            messages = self._messages(table, expert, said)
-            return await table.ask(expert, messages, round=f"link {len(said) + 1}", purpose="answer")
+            messages, form = self._messages(table, expert, said), table.call.body.get("response_format")
+            link = f"link {len(said) + 1}"
+            return await table.ask(expert, messages, round=link, purpose="answer", response_format=form)
         return (await (table.answers([expert]) if is_last else table.hear([expert])))[0]
 
     def _messages(self, table: Table, expert: str, said: list[MemberAnswer]) -> Messages:

@@ -21,11 +21,14 @@ from pydantic import Field
 
 from orchestrator.aggregators.base import Combined, Final, MemberAnswer
 from orchestrator.aggregators.conducting import ExpertCall, Turn, read_turn
+from orchestrator.aggregators.quorum import refuse_quorum
 from orchestrator.aggregators.quoting import Quoted, quote_text, quote_to_fit
 from orchestrator.aggregators.table import Table
-from orchestrator.aggregators.usable import is_of_use
+from orchestrator.aggregators.usable import is_of_use, why_unusable
 from orchestrator.aggregators.vote import stand_in
-from orchestrator.aggregators.writing import step_tokens, within
+from orchestrator.aggregators.writing import can_write, step_tokens, within
+from orchestrator.config import ExpertBase, PanelSpec
+from orchestrator.labelling.quoting import harmless
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
 
@@ -75,12 +78,27 @@ class Conductor:
             turn = read_turn(said.text)
             if turn.answer is not None and said.finish_reason == "length":
                 break
-            if turn.answer is None and not turn.calls and work.reminded:
-                return _ended(table, work, said.text, f"{table.judge} ended without an end")
-            if turn.answer is not None and not await self._is_doubted(table, work, replace(said, text=turn.answer)):
-                return _ended(table, work, turn.answer, f"{table.judge} conducted, experts called: {work.num_calls}")
-            work.exchanges.append((turn.text, await self._told(table, work, turn)))
+            if (last := await self._last_words(table, work, said, turn)) is not None:
+                work.best, why = last
+                if _has_form(table, work.best):
+                    return _ended(table, work, work.best, why)
+                work.exchanges.append((harmless(turn.text), ""))
+                break
+            work.exchanges.append((harmless(turn.text), await self._told(table, work, turn)))
         return await self._finish(table, work)
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError for a quorum, as members are not asked the client's question."""
+        refuse_quorum(panel, "members see only parts of the question")
+
+    async def _last_words(self, table: Table, work: Work, said: MemberAnswer, turn: Turn) -> tuple[str, str] | None:
+        """The answer and how it came about, if this turn of the conductor ends the work."""
+        if turn.answer is None:
+            ended = not turn.calls and work.reminded
+            return (said.text, f"{table.judge} ended without an end") if ended else None
+        if await self._is_doubted(table, work, replace(said, text=turn.answer)):
+            return None
+        return turn.answer, f"{table.judge} conducted, experts called: {work.num_calls}"
 
     async def _told(self, table: Table, work: Work, turn: Turn) -> str:
         """What the conductor hears after its turn, which did not end the work."""
@@ -108,21 +126,24 @@ class Conductor:
         return chances.get("no", 0.0) > DOUBT
 
     async def _finish(self, table: Table, work: Work) -> Combined:
-        """The conductor writes the answer from what it has."""
+        """The conductor writes the answer from what it has, if it can give it the form that was asked for."""
         if not work.exchanges:
             return await stand_in(table, await table.answers(), "the budget has no room for a conductor")
         who = tuple(dict.fromkeys((table.judge, *work.who)))
         said, told = work.exchanges[-1]
-        work.exchanges[-1] = said, f"{told}\n\n{self._prompts.text('finish')}"
-        final = Final(table.judge, _conversation(table, work, None))
-        why = f"{table.judge} conducted until its turns ran out, experts called: {work.num_calls}"
-        return Combined(work.best or work.part, who, why, final=final)
+        work.exchanges[-1] = said, "\n\n".join(filter(None, (told, self._prompts.text("finish"))))
+        messages = _conversation(table, work, None)
+        if table.call.body.get("response_format") and not can_write(table, table.judge, messages):
+            return await stand_in(table, await table.answers(), f"{table.judge} can't be asked to write it")
+        why = f"{table.judge} conducted and is to write the answer, experts called: {work.num_calls}"
+        return Combined(work.best or work.part, who, why, final=Final(table.judge, messages))
 
 
 async def _replies(table: Table, work: Work, calls: Sequence[ExpertCall]) -> str:
     """What the experts say who are called, each quoted under its title."""
     left = table.budget.calls_left
     calls = calls if left is None else calls[: left - 1]
+    calls = [ExpertCall(harmless(call.title), harmless(call.instructions)) for call in calls]
     players = [_player(table, call.title, work.num_calls + place) for place, call in enumerate(calls)]
     table.say(f"asking {', '.join(call.title for call in calls)}")
     asked = [
@@ -173,10 +194,16 @@ def _conversation(table: Table, work: Work, max_tokens: int | None) -> Messages:
     return messages
 
 
+def _has_form(table: Table, answer: str) -> bool:
+    """Whether an answer that stands in the conductor's prose has the form that the client asked for, if it asked for one."""
+    body = table.call.body
+    return not body.get("response_format") or why_unusable(answer, body=body) is None
+
+
 async def _silent(table: Table, work: Work) -> Combined:
     """What there is when the conductor says nothing more."""
     why = f"{table.judge} fell silent"
-    if work.best:
+    if work.best and _has_form(table, work.best):
         return _ended(table, work, work.best, why)
     return await stand_in(table, await table.answers(), why)
 

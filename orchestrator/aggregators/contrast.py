@@ -10,6 +10,7 @@ of experts; here they are whole experts, llama.cpp ones with one tokenizer and p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +20,8 @@ from kernels.logit_fusion import contrast
 from orchestrator.aggregators.base import Combined
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.token_decoding import Floats
-from orchestrator.aggregators.token_seating import in_roles, seats_of, written_together
+from orchestrator.aggregators.token_seating import check_roles, in_roles, seats_of, written_together
+from orchestrator.config import ExpertBase, PanelSpec
 
 BETA, ALPHA = 0.5, 0.1
 """The paper's."""
@@ -36,10 +38,15 @@ class Contrast:
         beta: Annotated[float, Field(ge=0)] = BETA,
         alpha: Annotated[float, Field(ge=0, le=1)] = ALPHA,
     ) -> None:
+        if strong is not None and strong == weak:
+            raise ValueError(f"weak: got '{weak}', which is the strong one; expected another expert")
         self._strong = strong
         self._weak = weak
         self._beta = beta
         self._alpha = alpha
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        check_roles(members, {"strong": self._strong, "weak": self._weak}, 2)
 
     async def combine(self, table: Table) -> Combined:
         """Raises `NoQuorum` without both."""

@@ -98,9 +98,9 @@ class Council:
         table.say(f"{table.judge} writes the answer")
         final = final_by_judge(table, answers, write)
         if final is None:
-            return replace(combined, why=f"{table.judge} can't take the answers in; {combined.why}")
+            return replace(combined, why=f"{table.judge} can't be asked to write it; {combined.why}")
         who = tuple(answer.expert for answer in answers)
-        return replace(combined, who=who, why=f"{table.judge} wrote it; {combined.why}", final=final)
+        return replace(combined, who=who, why=f"given to {table.judge} to write from; {combined.why}", final=final)
 
 
 def read_ranking(reply: str, labels: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ from orchestrator.aggregators.speaking import TOKENS_PER_WORD, fitting, in_turn
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.vote import Camp, camps, elect
 from orchestrator.experts.inputs import conversation_text
+from orchestrator.labelling.quoting import quoted
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
 from routers.data.answers import conclusion
@@ -44,9 +45,13 @@ QUESTION_SPEECHES = 4
 
 @dataclass(slots=True)
 class Side:
-    """A camp, and what its advocate has said for it: first its answer, then its speeches. speaks: whether it is asked for more."""
+    """A camp, and what its advocate has said for it: first its answer, then its speeches. speaks: whether it is asked for more.
+
+    answer: the advocate's, checked, which is its first speech if it makes any.
+    """
 
     camp: Camp
+    answer: Checked
     speaks: bool
     speeches: list[Checked] = field(default_factory=list)
 
@@ -57,6 +62,11 @@ class Side:
     @property
     def conclusion(self) -> str:
         return cut(conclusion(self.camp.spokesman.text), HEADING_TOKENS)
+
+    @property
+    def heading(self) -> str:
+        """The conclusion as the judge reads it, whose quotes are marked as those of a speech."""
+        return cut(conclusion(self.answer.text), HEADING_TOKENS)
 
 
 Sides = tuple[Side, Side]
@@ -88,10 +98,7 @@ class Debate:
         if len(strongest) == 1:
             return replace(by_vote, why=f"no debate: {by_vote.why}")
         one, other = table.dice.sample(strongest, 2)
-        sides = (Side(one, speaks=True), Side(other, speaks=self._style == "debate"))
-        for side in sides:
-            if side.speaks:
-                self._add(table, side, side.camp.spokesman)
+        sides = (self._side(table, one, speaks=True), self._side(table, other, speaks=self._style == "debate"))
         for number in range(1, self._rounds + 1):
             await self._hold_round(table, sides, number)
         probability = await self._judge(table, sides)
@@ -114,26 +121,28 @@ class Debate:
         for (side, _), speech in zip(asked, speeches, strict=True):
             side.speaks = speech.usable
             if speech.usable:
-                self._add(table, side, speech)
+                side.speeches.append(self._checked(table, speech))
 
-    def _add(self, table: Table, side: Side, speech: MemberAnswer) -> None:
+    def _side(self, table: Table, camp: Camp, *, speaks: bool) -> Side:
+        checked = self._checked(table, camp.spokesman)
+        return Side(camp, checked, speaks, [checked] if speaks else [])
+
+    def _checked(self, table: Table, speech: MemberAnswer) -> Checked:
         source = conversation_text({"messages": table.messages})
         checked = check_quotes(cut(speech.text, self._max_tokens), source)
-        side.speeches.append(checked)
         if checked.quotes:
             found = (f'{"found" if quote.found else "not found"}: "{quote.text}"' for quote in checked.quotes)
             table.note("quotes", speech.expert, "; ".join(found))
+        return checked
 
     def _brief(self, table: Table, side: Side, other: Side) -> Messages:
         """What an advocate is asked, after what it has said itself. Who does not speak is known by its answer."""
-        theirs = [speech.text for speech in other.speeches] or [cut(other.camp.spokesman.text, self._max_tokens)]
+        theirs = other.speeches or [other.answer]
 
         def write(limit: int) -> Messages:
-            quoted = "\n\n".join(quote_text(text, max_tokens=limit) for text in theirs)
+            heard = "\n\n".join(quoted("passage", cut(speech.text, limit)) for speech in theirs)
             said = "\n\n".join(cut(speech.text, limit) for speech in side.speeches)
-            return in_turn(
-                table, said=said, then=self._prompts.text("argue", theirs=quoted, words=str(self._max_words))
-            )
+            return in_turn(table, said=said, then=self._prompts.text("argue", theirs=heard, words=str(self._max_words)))
 
         return fitting(table, side.advocate, write, most=self._max_tokens, reply=self._max_tokens)
 
@@ -154,7 +163,7 @@ class Debate:
 
         def write(limit: int) -> Messages:
             speeches = [
-                f"Speech {number + 1} for answer {label}:\n{quote_text(side.speeches[number].text, max_tokens=limit)}"
+                f"Speech {number + 1} for answer {label}:\n{quoted('passage', cut(side.speeches[number].text, limit))}"
                 for number in range(num_speeches)
                 for label, side in zip("AB", sides, strict=True)
                 if number < len(side.speeches)
@@ -162,8 +171,8 @@ class Debate:
             return self._prompts.messages(
                 "judge",
                 question=quote_text(question, max_tokens=QUESTION_SPEECHES * limit),
-                answer_a=quote_text(sides[0].conclusion),
-                answer_b=quote_text(sides[1].conclusion),
+                answer_a=quoted("passage", sides[0].heading),
+                answer_b=quoted("passage", sides[1].heading),
                 speeches="\n\n".join(speeches),
             )
 

@@ -32,6 +32,7 @@ from orchestrator.aggregators.speaking import TOKENS_PER_WORD, fitting, in_turn
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.vote import Camp, camps, elect
 from orchestrator.aggregators.writing import final_by_judge, shares_of_vote, within
+from orchestrator.labelling.quoting import harmless
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
 from routers.data.answers import conclusion, final_answer
@@ -103,7 +104,7 @@ class Discussion:
 
     def _brief(self, table: Table, minutes: Minutes, speaker: str, heard: frozenset[str]) -> Messages:
         """What a member is asked, after what it said last."""
-        said = cut(minutes.latest[speaker].text, self._max_tokens)
+        said = cut(harmless(minutes.latest[speaker].text), self._max_tokens)
 
         def write(limit: int) -> Messages:
             then = self._prompts.text(
@@ -155,8 +156,12 @@ class Discussion:
         final = None if first and len(opinions) == 1 else self._final(table, opinions, chosen)
         how = self._how(winner, num_turns)
         why = f"{how}; {len(chosen.answers)} of {len(minutes.drafts)} agree"
-        text = (first or chosen.spokesman).text
-        return Combined(text, chosen.who, why, final=final, details=self._details(minutes, opinions, num_turns))
+        text, who = (first or chosen.spokesman).text, chosen.who
+        if first is None and table.call.body.get("response_format"):  # a speech is in no form
+            text, drafters = minutes.drafted().spokesman.text, minutes.drafted().who
+            if final is None:
+                who, why = drafters, f"{why}; {table.judge} can't be asked to write it, and the first drafts stand"
+        return Combined(text, who, why, final=final, details=self._details(minutes, opinions, num_turns))
 
     def _how(self, winner: Camp | None, num_turns: int) -> str:
         if not num_turns:

@@ -11,6 +11,7 @@ tokenizer, and personas over them: a persona is a specialist whose training is i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -20,7 +21,8 @@ from kernels.logit_fusion import AT_MOST, steer
 from orchestrator.aggregators.base import Combined
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.token_decoding import Floats
-from orchestrator.aggregators.token_seating import in_roles, seats_of, written_together
+from orchestrator.aggregators.token_seating import check_roles, in_roles, seats_of, written_together
+from orchestrator.config import ExpertBase, PanelSpec
 
 
 class DynamicLogits:
@@ -36,6 +38,9 @@ class DynamicLogits:
         self._large = large
         self._base = base
         self._at_most = at_most
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        check_roles(members, {"large": self._large, "base": self._base}, 3)
 
     async def combine(self, table: Table) -> Combined:
         """Raises `NoQuorum` without the large expert, its base and a specialist, and when any member has no tokens."""

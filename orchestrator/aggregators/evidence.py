@@ -6,8 +6,8 @@
 
 A quote is what stands between quotation marks, if it is long enough to be one, or between `<quote>` and `</quote>`. It is found if
 the source has it word for word; case, line breaks, kinds of quotation marks and dashes, and marks at its ends don't matter. The
-brackets of marks are taken out of what is checked, so that nobody marks their own quotes. Not here: whether a quote says what is
-claimed of it.
+brackets of marks are taken out of what is checked, so that nobody marks their own quotes, and what is left is made harmless, to be
+shown as it is. Not here: whether a quote says what is claimed of it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+
+from orchestrator.labelling.quoting import harmless
 
 LEAST_CHARS = 12
 """What is shorter between quotation marks is a word that is spoken of, or not meant."""
@@ -24,7 +26,7 @@ _QUOTE = re.compile(
     + "".join(rf"|{opened}([^{opened}{closed}\n]*){closed}" for opened, closed in ('""', "“”", "„“", "«»", "「」")),
     re.IGNORECASE,
 )
-_MARKS = re.compile("[⟦⟧]")
+_MARKS = re.compile("[⟦⟧〚〛]")
 _SAME = str.maketrans(dict.fromkeys("“”„«»「」", '"') | dict.fromkeys("‘’‚", "'") | dict.fromkeys("‐‑‒–—−", "-"))
 _ENDS = " .,;:!?…\"'"
 _IN_A_WORD = r"[0-9A-Za-z\u00c0-\u052f]"
@@ -46,7 +48,7 @@ class Checked:
 
 
 def check_quotes(text: str, source: str) -> Checked:
-    plain_source = _plain(source)
+    plain_source = _plain(harmless(source))
     quotes: list[Quote] = []
 
     def mark(match: re.Match[str]) -> str:
@@ -57,7 +59,7 @@ def check_quotes(text: str, source: str) -> Checked:
         quotes.append(Quote(quote.strip(), _has(plain_source, wanted)))
         return f'⟦{"found" if quotes[-1].found else "not found"}⟧"{quotes[-1].text}"'
 
-    marked = _QUOTE.sub(mark, _MARKS.sub("", text))
+    marked = _QUOTE.sub(mark, harmless(_MARKS.sub("", text)))
     return Checked(marked, tuple(quotes))
 
 

@@ -53,7 +53,8 @@ class FusionOfExperts:
             voted = elect(answers, await table.scores())
             return Combined(voted.text, voted.who, f"the fusion knows none of them; {voted.why}")
         asking = await asyncio.to_thread(self._fusion.begin, table.question, self._budget, experts=members)
-        answers = await self._ask_on(table, asking) if self._is_frugal else await table.hear(members)
+        all_at_once = not self._is_frugal and table.budget.has_room(len(members)) and table.budget.usd_left is None
+        answers = await (table.hear(members) if all_at_once else self._ask_on(table, asking))
         if not is_quorate([answer for answer in answers if answer.text.strip()], table.quorum):
             raise table.no_quorum(sum(answer.usable for answer in answers))
         known = {answer.expert: answer.text if answer.usable else None for answer in answers}
@@ -78,10 +79,10 @@ class FusionOfExperts:
         return self._budget != EVERYBODY
 
     async def _ask_on(self, table: Table, asking: Asking) -> list[MemberAnswer]:
-        """One member after another, until a further call is not worth it."""
+        """One member after another, until a further call is not worth it, or more than there is left."""
         answers: list[MemberAnswer] = []
         known: dict[str, str | None] = {}
-        while (expert := await asyncio.to_thread(asking.next, known)) is not None:
+        while (expert := await asyncio.to_thread(asking.next, known)) is not None and table.affords(expert):
             table.say(f"asking {expert}, the {len(known) + 1}. of at most {len(table.members)}")
             answers += await table.hear([expert])
             known[expert] = answers[-1].text if answers[-1].usable else None

@@ -12,7 +12,7 @@ with one tokenizer, and personas over them. Departs from the papers: the prior i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +23,8 @@ from kernels.logit_fusion import mixture
 from orchestrator.aggregators.base import Combined
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.token_decoding import Floats
-from orchestrator.aggregators.token_seating import seats_of, written_together
+from orchestrator.aggregators.token_seating import check_roles, seats_of, written_together
+from orchestrator.config import ExpertBase, PanelSpec
 
 
 class Logits:
@@ -41,6 +42,12 @@ class Logits:
         self._decay = decay
         self._top_k = top_k
         self._num_evidence_tokens = evidence_tokens
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        check_roles(members, {}, 2)
+        names = [member.name for member in members]
+        if strangers := [expert for expert in self._prior if expert not in names]:
+            raise ValueError(f"prior: got '{strangers[0]}', expected some of {', '.join(names)}")
 
     async def combine(self, table: Table) -> Combined:
         seats = seats_of(table, table.members, max(2, table.quorum))

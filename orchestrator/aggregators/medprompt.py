@@ -22,16 +22,19 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
-from orchestrator.aggregators.cascade import SAMPLE_TEMPERATURE
 from orchestrator.aggregators.choices import Choices, read_choices
 from orchestrator.aggregators.demonstrations import Demonstration, Demonstrations
+from orchestrator.aggregators.quorum import is_quorate, refuse_quorum
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.usable import is_of_use
 from orchestrator.aggregators.vote import elect, stand_in
 from orchestrator.aggregators.writing import within
+from orchestrator.config import ExpertBase, PanelSpec
 from orchestrator.labelling.choice import picked
+from orchestrator.labelling.quoting import harmless
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
+from routers.confidence import SAMPLE_TEMPERATURE
 from routers.data.answers import final_answer
 
 MAX_REASONINGS = 4096
@@ -100,14 +103,19 @@ class Medprompt:
         )
         read = [_read(sample, answer, choices) for sample, answer in zip(samples, answers, strict=True)]
         ballots = [ballot for ballot in read if ballot is not None]
-        if not ballots:
-            return await stand_in(table, await table.answers(), "no sample came to an answer")
+        if not ballots or not is_quorate([ballot.vote for ballot in ballots], table.quorum):
+            why = "samples of too few members" if ballots else "no sample"
+            return await stand_in(table, await table.answers(), f"{why} came to an answer")
         elected = elect([ballot.vote for ballot in ballots], await table.scores())
         text = next(
             (ballot.text for ballot in ballots if ballot.vote.text == elected.text and ballot.text), elected.text
         )
         votes = Counter(final_answer(ballot.vote.text) for ballot in ballots)
         return replace(elected, text=text, who=tuple(dict.fromkeys(elected.who)), details={"votes": dict(votes)})
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError where fewer members are asked than the quorum demands."""
+        refuse_quorum(panel, "no more members are asked (samples)", most=self._samples)
 
     def _sample(
         self, table: Table, number: int, choices: Choices | None, shown: Mapping[str, Sequence[Worked]]
@@ -181,7 +189,9 @@ def _concludes(text: str, demonstration: Demonstration) -> bool:
 
 def _before(messages: Messages, shown: Sequence[Worked]) -> Messages:
     """Demonstrations as turns between the system message and the conversation."""
-    turns = [turn for each in shown for turn in (each.question, {"role": "assistant", "content": each.answer})]
+    turns = [
+        turn for each in shown for turn in (each.question, {"role": "assistant", "content": harmless(each.answer)})
+    ]
     start = 1 if messages[0]["role"] == "system" else 0
     return [*messages[:start], *turns, *messages[start:]]
 

@@ -107,6 +107,10 @@ class Minutes:
         """Who concludes alike by now, the heaviest camp first."""
         return camps(list(self.latest.values()), self._scores)
 
+    def drafted(self) -> Camp:
+        """Who concluded alike at first and weighs most."""
+        return camps(self.drafts, self._scores)[0]
+
     def shares(self) -> dict[str, float]:
         """What part each member has in all that was said after the first drafts; in estimated tokens."""
         said = {name: sum(lengths) for name, lengths in self._lengths.items()}

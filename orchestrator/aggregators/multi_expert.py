@@ -20,12 +20,14 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.aggregators.base import Combined, MemberAnswer
+from orchestrator.aggregators.quorum import is_quorate, refuse_quorum
 from orchestrator.aggregators.quoting import Quoted, quote_to_fit
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.usable import is_of_use
 from orchestrator.aggregators.vote import stand_in
 from orchestrator.aggregators.writing import step_tokens, within
-from orchestrator.labelling.quoting import without_thinking
+from orchestrator.config import ExpertBase, PanelSpec
+from orchestrator.labelling.quoting import harmless, without_thinking
 from orchestrator.prompts import Prompts
 from orchestrator.types import Messages
 
@@ -49,12 +51,13 @@ class MultiExpert:
         self._experts_count = experts_count
 
     async def combine(self, table: Table) -> Combined:
-        if (count := self._affordable(table)) < 2:
+        if (count := self._affordable(table)) < max(2, table.quorum):
             return await stand_in(table, await table.answers(), "the budget has no room for a meeting")
         identities = await self._identities(table, count)
         answers = await self._answers(table, identities, count)
-        if not answers:
-            return await stand_in(table, await table.answers(), "no expert that was made up has answered")
+        if not is_quorate(answers, table.quorum):
+            why = "too few" if answers else "none"
+            return await stand_in(table, await table.answers(), f"{why} of the experts that were made up answered")
         titles = [identity.partition(":")[0] for identity in identities]
         if len(answers) == 1:
             return Combined(answers[0].text, (answers[0].expert,), "the only answer", details={"experts": titles})
@@ -63,6 +66,10 @@ class MultiExpert:
         else:
             combined = await self._best(table, answers, merged)
         return replace(combined, who=tuple(dict.fromkeys(combined.who)), details={"experts": titles})
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError where fewer members are asked than the quorum demands."""
+        refuse_quorum(panel, "no more are asked as experts (experts_count)", most=self._experts_count)
 
     def _affordable(self, table: Table) -> int:
         """How many experts there can be, besides naming them, merging and choosing."""
@@ -74,10 +81,16 @@ class MultiExpert:
         messages = self._prompts.messages("identities", question=table.question, count=str(count))
         named = await table.ask(table.judge, messages, round="experts", max_tokens=40 * count, temperature=0)
         found = {match["title"].strip(): match["knows"] for match in _IDENTITY.finditer(without_thinking(named.text))}
-        return [f"{title}: {' '.join(knows.split()[:IDENTITY_WORDS])}" for title, knows in list(found.items())[:count]]
+        return [
+            harmless(f"{title}: {' '.join(knows.split()[:IDENTITY_WORDS])}")
+            for title, knows in list(found.items())[:count]
+        ]
 
     async def _answers(self, table: Table, identities: Sequence[str], count: int) -> list[MemberAnswer]:
-        """What `count` experts say that is of use, or else all they say; those without an identity answer as themselves."""
+        """What `count` experts say that is of use, or all they say where that is of too few members for the quorum.
+
+        Those without an identity answer as themselves.
+        """
         conversations: list[Messages] = [
             within(table.messages, self._prompts.messages("identity", identity=identity, question=table.question))
             for identity in identities
@@ -88,15 +101,20 @@ class MultiExpert:
         form = table.call.body.get("response_format")
         said = await table.ask_each(asked, round="answers", purpose="answer", response_format=form)
         usable = [answer for answer in said if answer.usable]
-        return usable or [replace(answer, error=None) for answer in said if answer.text.strip()]
+        if usable and is_quorate(usable, table.quorum):
+            return usable
+        return [replace(answer, error=None) for answer in said if answer.text.strip()]
 
     async def _merged(self, table: Table, answers: Sequence[MemberAnswer]) -> MemberAnswer | None:
-        """The judge's own answer, by the steps; None when there is none, or none of use."""
+        """The judge's own answer, by the steps; None when there is none, or none of use.
+
+        An answer that is to have a form is asked for in that form, which leaves no place for the steps.
+        """
         table.say(f"{table.judge} merges {len(answers)} answers")
-        room = step_tokens(table, table.judge)
-        _, messages = self._quoted(table, answers, "merge", room)
-        said = await table.ask(table.judge, messages, round="merge", max_tokens=room)
-        merged = replace(said, text=read_merged(said.text))
+        room, form = step_tokens(table, table.judge), table.call.body.get("response_format")
+        _, messages = self._quoted(table, answers, "merge_in_form" if form else "merge", room)
+        said = await table.ask(table.judge, messages, round="merge", max_tokens=room, response_format=form)
+        merged = said if form else replace(said, text=read_merged(said.text))
         return merged if is_of_use(merged, table.call.body) else None
 
     async def _best(self, table: Table, answers: Sequence[MemberAnswer], merged: MemberAnswer) -> Combined:

@@ -13,14 +13,13 @@ authors warn that no delimiter talks a model out of believing what it reads. Not
 from __future__ import annotations
 
 import random
-import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.table import Table
-from orchestrator.labelling.quoting import quoted
+from orchestrator.labelling.quoting import harmless, quoted
 from orchestrator.tokens import estimate
 from orchestrator.types import Messages
 
@@ -29,21 +28,6 @@ CUT = "\n[...]\n"
 LEAST_TOKENS = 16
 """No text is cut to less than this, whether or not it fits then."""
 _SHRINK = 0.8
-
-_INVISIBLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
-    r"\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
-"""Controls, marks of direction, halves of characters and tags: what a model reads and a person doesn't see."""
-_CONTROL = re.compile(
-    r"<(?=[|｜][^<>\n]{1,64}[|｜]>)"
-    r"|<(?=\s*(?:/\s*)?(?:answer|passage)\b)"
-    r"|<(?=\s*(?:/\s*)?(?:s|bos|eos|pad|unk|mask|think|tool_call|start_of_turn|end_of_turn)\b[^<>]*>)"
-    r"|<(?=<\s*(?:/\s*)?SYS\s*>>)|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
-    re.IGNORECASE,
-)
-"""The first character of what fences, or what chat templates have for the turns of a conversation."""
-_BENT = {"<": "‹", "[": "⟦"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +82,6 @@ def quote_text(text: str, *, max_tokens: int | None = None) -> str:
     """One text, of whomever."""
     text = harmless(text)
     return quoted("passage", text if max_tokens is None else cut(text, max_tokens))
-
-
-def harmless(text: str) -> str:
-    """`text` without invisible characters, and with bent what a chat template or a fence could be mistaken for."""
-    return _CONTROL.sub(lambda found: _BENT[found[0]], _INVISIBLE.sub("", text))
 
 
 def cut(text: str, max_tokens: int) -> str:

@@ -12,9 +12,10 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from orchestrator.aggregators.base import Aggregator
+from orchestrator.config import ExpertBase, PanelSpec
 from orchestrator.errors import ConfigError
 from orchestrator.prompts import read_prompts
 from routers.base import Encoder
@@ -70,12 +71,33 @@ def make_aggregator(
         raise ConfigError(str(exc)) from exc
 
 
+@runtime_checkable
+class Selective(Protocol):
+    """An aggregator that can't work with just any members."""
+
+    def check(self, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+        """Raises ValueError that says what is wrong with the panel, and what was expected."""
+        ...
+
+
+def check_members(aggregator: Aggregator, members: Sequence[ExpertBase], panel: PanelSpec) -> None:
+    """See whether it can work with its panel, before it is asked to. members: the panel's. Raises `ConfigError`."""
+    if isinstance(aggregator, Selective):
+        try:
+            aggregator.check(members, panel)
+        except ValueError as exc:
+            raise ConfigError(str(exc)) from exc
+
+
 def checked(name: str, parameters: Mapping[str, Any]) -> tuple[type[Aggregator], dict[str, Any]]:
     """The class of an aggregator and its parameters, as its constructor declares them. Raises `ConfigError`."""
     if name not in AGGREGATORS:
         raise ConfigError(f"'{name}' is no aggregator; expected one of {', '.join(AGGREGATORS)}")
     module, _, class_name = AGGREGATORS[name].partition(":")
     made_by: type[Aggregator] = getattr(importlib.import_module(module), class_name)
+    for key, parameter in inspect.signature(made_by).parameters.items():
+        if parameter.default is inspect.Parameter.empty and key not in (*GIVEN, *parameters):
+            raise ConfigError(f"missing parameter '{key}' of the aggregator '{name}'")
     try:
         return made_by, checked_parameters(f"the aggregator '{name}'", made_by, parameters, given=GIVEN)
     except ValueError as exc:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.aggregators.quoting import LEAST_TOKENS, harmless
+from orchestrator.aggregators.quoting import LEAST_TOKENS
 from orchestrator.aggregators.table import Table
 from orchestrator.types import Messages
 
@@ -18,8 +18,8 @@ TOKENS_PER_WORD = 2
 
 
 def in_turn(table: Table, *, said: str, then: str) -> Messages:
-    """The client's conversation, what a member has said to it, and what it is asked `then`."""
-    return [*table.messages, {"role": "assistant", "content": harmless(said)}, {"role": "user", "content": then}]
+    """The client's conversation, what a member has said to it, and what it is asked `then`. said: made harmless already."""
+    return [*table.messages, {"role": "assistant", "content": said}, {"role": "user", "content": then}]
 
 
 def fitting(table: Table, expert: str, write: Callable[[int], Messages], *, most: int, reply: int) -> Messages:

@@ -7,7 +7,8 @@
 The judge is the aggregator of Symbolic-MoE (arXiv 2503.05641), layers are those of Mixture-of-Agents (arXiv 2406.04692), where
 every layer and the final writer get the same prompt. In both, answers are only listed; here the prompt says as well which of them
 conclude alike and what they weigh (`vote.py`), and none is left out for standing alone. An answer that is alone there stands as
-it is. A later layer is only asked if the budget leaves a call for the judge; who fails in it is kept with what it said before.
+it is. A later layer is only asked if the budget leaves a call for the judge; who says nothing of use in it is kept with what it
+said before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import Field
 from orchestrator.aggregators.base import Combined, MemberAnswer
 from orchestrator.aggregators.quoting import Quoted, quote_to_fit
 from orchestrator.aggregators.table import Table
+from orchestrator.aggregators.usable import is_of_use
 from orchestrator.aggregators.vote import camps, elect, stand_in
 from orchestrator.aggregators.writing import final_by_judge, shares_of_vote, within
 from orchestrator.prompts import Prompts
@@ -46,9 +48,11 @@ class Synthesis:
         table.say(f"{table.judge} writes the answer from {len(answers)}")
         final = final_by_judge(table, answers, lambda quoted: self._prompt(table, quoted, expected))
         if final is None:
-            return await stand_in(table, answers, f"{table.judge} can't take the answers in")
+            return await stand_in(table, answers, f"{table.judge} can't be asked to write it")
         who = tuple(answer.expert for answer in answers)
-        return Combined(elected.text, who, f"{table.judge} wrote it from {len(answers)} answers", final=final)
+        return Combined(
+            elected.text, who, f"{len(answers)} answers were given to {table.judge} to write from", final=final
+        )
 
     async def _again(
         self, table: Table, answers: Sequence[MemberAnswer], expected: Mapping[str, float], layer: int
@@ -62,8 +66,9 @@ class Synthesis:
                 answers,
                 lambda quoted: within(table.messages, self._prompt(table, quoted, expected)),
             )
-        found = await table.gather(questions, round=f"layer {layer}")
-        return [new if new.usable else old for new, old in zip(found, answers, strict=True)]
+        body = table.call.body
+        found = await table.gather(questions, round=f"layer {layer}", response_format=body.get("response_format"))
+        return [new if is_of_use(new, body) else old for new, old in zip(found, answers, strict=True)]
 
     def _prompt(self, table: Table, quoted: Quoted, expected: Mapping[str, float]) -> Messages:
         return writing_prompt(self._prompts, table.question, quoted, expected)

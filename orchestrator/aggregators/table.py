@@ -186,6 +186,12 @@ class Table:
             async with self._colleagues.seat(expert, purpose="answer") as endpoint:
                 yield endpoint
 
+    def affords(self, expert: str) -> bool:
+        """Whether the budget has room for putting the client's question to one expert more."""
+        if self._colleagues.spec(expert).composite:
+            return self.budget.has_room(0)
+        return self.budget.has_room(1, self._colleagues.most_usd(expert, self._clients_body()))
+
     async def write(self, expert: str, body: Mapping[str, Any]) -> Heard:
         """The panel's whole answer, by one expert. Raises `SwitchyardError`, `BudgetSpent`."""
         whole = {name: value for name, value in body.items() if name not in _NOT_FOR_MEMBERS}

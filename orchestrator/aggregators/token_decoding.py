@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from orchestrator.experts.llamacpp_tokens import LEAST_LOGPROB, Step, Vocabulary
 from orchestrator.types import Messages
 
 Floats = NDArray[np.float64]
+_T = TypeVar("_T")
 
 
 class Model(Protocol):
@@ -73,25 +74,50 @@ class Progress:
     finish_reason: Literal["stop", "length"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How long a step of these models may take. until: monotonic seconds when the last one is over."""
+
+    models: Sequence[str]
+    until: float
+    timeout_s: float
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.until
+
+    async def keep(self, step: Awaitable[_T]) -> _T:
+        """Raises `ExpertError` for a step that takes longer."""
+        try:
+            async with asyncio.timeout(min(self.timeout_s, self.until - time.monotonic())):
+                return await step
+        except TimeoutError as exc:
+            raise ExpertError(self.models[0], "timeout", f"{', '.join(self.models)} took too long for a token") from exc
+
+
 async def decode(
     models: Sequence[Model],
     messages: Sequence[Messages],
     rule: Rule,
     sampling: Sampling,
     progress: Progress,
+    *,
     until: float = math.inf,
+    timeout_s: float = math.inf,
 ) -> AsyncGenerator[str, None]:
-    """The text in pieces, as long as `sampling`, the models' contexts and the time allow. until: monotonic seconds.
+    """The text in pieces, as long as `sampling`, the models' contexts and the time allow.
 
-    Raises `ExpertError` for a model that fails, and for models whose token ids mean different things.
+    until: monotonic seconds; a text that was begun ends there. timeout_s: for all models to make one step.
+    Raises `ExpertError` for a model that fails or takes too long, and for models whose token ids mean different things.
     """
-    size = await _common_vocabulary(models)
-    prompts = await asyncio.gather(*(model.prompt(own) for model, own in zip(models, messages, strict=True)))
+    pace = _Pace([model.name for model in models], until, timeout_s)
+    size = await pace.keep(_common_vocabulary(models))
+    prompts = await pace.keep(_prompts(models, messages))
     progress.prompt_tokens = {model.name: len(prompt) for model, prompt in zip(models, prompts, strict=True)}
-    await _see_evidence(models, prompts, rule, size)
+    await _see_evidence(models, prompts, rule, size, pace)
     sampler, writing = Sampler(sampling), Writing(sampling.stops)
     while progress.finish_reason is None:
-        steps = await _next_while_there_is_room(models, prompts, progress)
+        steps = await _next_while_there_is_room(models, prompts, progress, pace)
         if steps is None:
             break
         ids, logprobs = aligned(steps, size)
@@ -103,7 +129,7 @@ async def decode(
             yield shown
         if not text or writing.ended:
             progress.finish_reason = "stop"
-        elif progress.num_tokens == sampling.max_tokens or time.monotonic() > until:
+        elif progress.num_tokens == sampling.max_tokens or pace.is_over:
             progress.finish_reason = "length"
         for prompt in prompts:
             prompt.append(int(ids[place]))
@@ -137,11 +163,17 @@ async def _common_vocabulary(models: Sequence[Model]) -> int:
     return max(vocabulary.size for vocabulary in found)
 
 
-async def _see_evidence(models: Sequence[Model], prompts: Sequence[list[int]], rule: Rule, size: int) -> None:
+async def _prompts(models: Sequence[Model], messages: Sequence[Messages]) -> list[list[int]]:
+    return await asyncio.gather(*(model.prompt(own) for model, own in zip(models, messages, strict=True)))
+
+
+async def _see_evidence(
+    models: Sequence[Model], prompts: Sequence[list[int]], rule: Rule, size: int, pace: _Pace
+) -> None:
     """Let the rule see how likely each model holds the end that all prompts have in common."""
     num_seen = _common_end(prompts, rule.num_evidence_tokens)
     for left in range(num_seen, 0, -1):
-        steps = await _next(models, [prompt[:-left] for prompt in prompts])
+        steps = await pace.keep(_next(models, [prompt[:-left] for prompt in prompts]))
         rule.saw(np.array([_logprob(step, prompts[0][-left], size) for step in steps]))
 
 
@@ -150,16 +182,19 @@ async def _next(models: Sequence[Model], prefixes: Sequence[Sequence[int]]) -> l
 
 
 async def _next_while_there_is_room(
-    models: Sequence[Model], prefixes: Sequence[Sequence[int]], progress: Progress
+    models: Sequence[Model], prefixes: Sequence[Sequence[int]], progress: Progress, pace: _Pace
 ) -> list[Step] | None:
-    """None when something was written and a model's context is full."""
+    """None when something was written, and a model's context is full or the time is over."""
     try:
-        return await _next(models, prefixes)
+        return await pace.keep(_next(models, prefixes))
     except ExpertRejected as exc:
         if exc.code != "context_length_exceeded" or progress.num_tokens == 0:
             raise
-        progress.finish_reason = "length"
-        return None
+    except ExpertError:
+        if not pace.is_over or progress.num_tokens == 0:
+            raise
+    progress.finish_reason = "length"
+    return None
 
 
 def _common_end(prompts: Sequence[Sequence[int]], most: int) -> int:

@@ -6,12 +6,15 @@
 Members are llama.cpp experts, and personas over them. One lease of each model is held as long as the text is written, in the order
 of their names, so that no two panels wait for each other; personas over one model share its lease. Each keeps its prompt in a
 slot of the server's as long as there is one for each (`limits.concurrency`); with fewer, every token takes reading whole prompts
-again. Not here: decoding itself.
+again. Nobody waits for a seat, or for a token, longer than `timeout_s`. Not here: decoding itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
@@ -22,7 +25,7 @@ from orchestrator.aggregators.budget import BudgetSpent
 from orchestrator.aggregators.table import Table
 from orchestrator.aggregators.token_decoding import Progress, Rule, decode
 from orchestrator.aggregators.token_sampling import Sampling, sampling_of
-from orchestrator.config import LlamaCppSpec, PersonaSpec
+from orchestrator.config import ExpertBase, LlamaCppSpec, PersonaSpec
 from orchestrator.errors import ExpertError, NoQuorum
 from orchestrator.experts.llamacpp_tokens import TokenModel
 from orchestrator.experts.prompted import with_system
@@ -71,6 +74,21 @@ def in_roles(table: Table, *roles: str | None) -> list[str]:
     return [*filter(None, filled), *others]
 
 
+def check_roles(members: Sequence[ExpertBase], roles: Mapping[str, str | None], at_least: int) -> None:
+    """Whether `in_roles` can be: who is named is a member, and with whoever fills the other roles there are `at_least` seats.
+
+    Raises ValueError that names the role.
+    """
+    names = [member.name for member in members]
+    for role, expert in roles.items():
+        if expert is not None and expert not in names:
+            raise ValueError(f"{role}: got '{expert}', expected one of {', '.join(names)}")
+    named = [expert for expert in roles.values() if expert is not None]
+    num_seats = len(named) + sum(name not in named for name in names)
+    if num_seats < at_least:
+        raise ValueError(f"experts: got {', '.join(names)}, expected {at_least - num_seats} more, in another role")
+
+
 def written_together(table: Table, seats: Sequence[Seat], rule: Callable[[], Rule], why: str) -> Combined:
     """The answer is what they write, piece by piece. rule: makes a new one for each text.
 
@@ -88,7 +106,8 @@ async def _pieces(
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(open_session())
         models = await _models(table, seats, stack, http)
-        decoding = decode(models, [seat.messages for seat in seats], rule, sampling, progress, table.until)
+        prompts = [seat.messages for seat in seats]
+        decoding = decode(models, prompts, rule, sampling, progress, until=table.until, timeout_s=table.timeout_s)
         text = await stack.enter_async_context(aclosing(decoding))
         try:
             async for piece in text:
@@ -108,24 +127,34 @@ async def _models(
     try:
         for seat in sorted(seats, key=lambda seat: seat.host):
             if seat.host in endpoints:
-                stack.enter_context(table.reserve(seat.member, table.call.body))
-                continue
-            endpoint = await stack.enter_async_context(table.seat(seat.member))
-            if endpoint is None:
-                raise ExpertError(seat.member, "not_loaded", f"{seat.member} is not in memory")
-            endpoints[seat.host] = endpoint
+                stack.enter_context(table.share(seat.member))
+            else:
+                endpoints[seat.host] = await _seated(table, seat, stack)
     except BudgetSpent as full:
         raise NoQuorum(str(full)) from full
     return [TokenModel(seat.member, endpoints[seat.host], http, table.call.deadline) for seat in seats]
 
 
+async def _seated(table: Table, seat: Seat, stack: AsyncExitStack) -> Endpoint:
+    """The server of a lease that belongs to `stack`, or no quorum: it may wait for memory that the others hold."""
+    left_s = min(table.timeout_s, table.until - time.monotonic())
+    try:
+        async with asyncio.timeout(left_s):
+            endpoint = await stack.enter_async_context(table.seat(seat.member))
+    except TimeoutError as exc:
+        late = f"{seat.member} had no seat within {max(left_s, 0.0):.1f} s: all who write together must be in memory at once"
+        raise NoQuorum(late) from exc
+    if endpoint is None:
+        raise ExpertError(seat.member, "not_loaded", f"{seat.member} is not in memory")
+    return endpoint
+
+
 def _charge(table: Table, seats: Sequence[Seat], progress: Progress, ending: Ending) -> None:
-    """What all who share a lease read and wrote, to the one who holds it."""
-    for host in {seat.host: None for seat in seats}:
-        sharing = [seat.member for seat in seats if seat.host == host]
-        num_read = sum(progress.prompt_tokens.get(member, 0) for member in sharing)
-        num_written = progress.num_tokens * len(sharing)
-        table.charge(sharing[0], Usage(num_read, num_written))
+    """To each member, what it read and wrote in all the seats it has."""
+    for member, num_seats in Counter(seat.member for seat in seats).items():
+        num_read = progress.prompt_tokens.get(member, 0) * num_seats
+        num_written = progress.num_tokens * num_seats
+        table.charge(member, Usage(num_read, num_written))
         ending.usage.prompt_tokens += num_read
         ending.usage.completion_tokens += num_written
 

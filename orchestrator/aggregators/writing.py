@@ -22,9 +22,15 @@ MOST_STEP_TOKENS = 2048
 
 
 def final_by_judge(table: Table, answers: Sequence[MemberAnswer], write: Callable[[Quoted], Messages]) -> Final | None:
-    """The judge as the writer of the answer; None when it can't be asked this, however much the answers are cut."""
+    """The judge as the writer of the answer; None when it can't be asked this, however much the answers are cut, or can't give
+    the answer the form that the client asked for."""
     _, messages = quote_to_fit(table, table.judge, answers, lambda quoted: within(table.messages, write(quoted)))
-    return Final(table.judge, messages) if table.fits(table.judge, messages) else None
+    return Final(table.judge, messages) if can_write(table, table.judge, messages) else None
+
+
+def can_write(table: Table, expert: str, messages: Messages) -> bool:
+    """Whether `expert` could be asked for the panel's answer like this, in the client's `response_format`."""
+    return table.fits(expert, messages, response_format=table.call.body.get("response_format"))
 
 
 def step_tokens(table: Table, expert: str) -> int:

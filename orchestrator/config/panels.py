@@ -27,6 +27,10 @@ PANEL_PREFIX = "panel/"
 JUDGE_AUTO = "auto"
 MAX_PANEL_DEPTH = 3
 """How deep panels may sit in panels."""
+WITHOUT_JUDGE = frozenset({"first", "vote", "chain", "fusion_of_experts", "logits", "dynamic_logits", "contrast"})
+"""Aggregators that ask no judge."""
+OF_TOKENS = frozenset({"logits", "dynamic_logits", "contrast"})
+"""Aggregators of next tokens, whose members are in memory together."""
 NOT_OF_PANELS: frozenset[Capability] = frozenset({"tools", "logprobs"})
 """What an answer that is made of several can't have."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from orchestrator.config.backends import ExpertSpec, PersonaSpec, PromptedBase
+from orchestrator.config.backends import ExpertSpec, LlamaCppSpec, PersonaSpec, PromptedBase
 from orchestrator.config.base import (
     DEFAULT_POLICY,
     DEFAULT_ROUTER,
@@ -21,8 +21,17 @@ from orchestrator.config.base import (
     Name,
     Positive,
     Section,
+    ServedBase,
 )
-from orchestrator.config.panels import JUDGE_AUTO, MAX_PANEL_DEPTH, PANEL_PREFIX, PanelExpert, PanelSpec
+from orchestrator.config.panels import (
+    JUDGE_AUTO,
+    MAX_PANEL_DEPTH,
+    OF_TOKENS,
+    PANEL_PREFIX,
+    WITHOUT_JUDGE,
+    PanelExpert,
+    PanelSpec,
+)
 from orchestrator.config.policies import PolicySpec, RouterSpec
 
 
@@ -136,6 +145,13 @@ class Config(Section):
         for name, panel in self.panels.items():
             yield from self._wrong_in_panel(name, panel, [*names, *panels], routers)
 
+    def unfit(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Members that can't write one text together, token by token: `(location, what was expected)`."""
+        for name, panel in self.panels.items():
+            if panel.aggregator in OF_TOKENS:
+                yield from self._without_tokens(name, panel)
+                yield from self._too_large_together(name, panel)
+
     def _wrong_in_panel(
         self, name: str, panel: PanelSpec, experts: Sequence[str], routers: Set[str]
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -143,8 +159,12 @@ class Config(Section):
         for j, expert in enumerate(panel.experts):
             if expert not in known:
                 yield ("panels", name, "experts", j), f"'{expert}' is no expert; expected one of {experts}"
+            if expert in panel.experts[:j]:
+                yield ("panels", name, "experts", j), f"'{expert}' is a member already; expected each once"
         if panel.judge != JUDGE_AUTO and panel.judge not in known:
             yield ("panels", name, "judge"), f"'{panel.judge}' is no expert; expected auto, or one of {experts}"
+        elif panel.judge != JUDGE_AUTO and panel.aggregator in WITHOUT_JUDGE:
+            yield ("panels", name, "judge"), f"'{panel.aggregator}' asks no judge; expected none"
         if panel.router is not None and panel.router not in routers:
             yield ("panels", name, "router"), f"'{panel.router}' is no router; expected one of {sorted(routers)}"
         if panel.quorum > len(panel.experts):
@@ -154,6 +174,32 @@ class Config(Section):
         if path is not None:
             what = "sits in itself" if path[0] == path[-1] else f"sits deeper than {MAX_PANEL_DEPTH} panels"
             yield ("panels", name, "experts"), f"'{path[-1]}' {what}: {' > '.join(path)}"
+
+    def _without_tokens(self, name: str, panel: PanelSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        for j, expert in enumerate(panel.experts):
+            spec = self.by_name.get(expert)
+            host = spec and self.by_name.get(spec.host)
+            prompted = isinstance(spec, PersonaSpec) and spec.identity is None
+            runs_here = isinstance(host, LlamaCppSpec) and host.kind == "chat"
+            known = host is not None or expert.startswith(PANEL_PREFIX)
+            if known and not (runs_here and (host is spec or prompted)):
+                expected = "expected a chat expert with backend llamacpp, or a persona with a given prompt over one"
+                yield (
+                    ("panels", name, "experts", j),
+                    f"'{expert}' has no next tokens for {panel.aggregator}; {expected}",
+                )
+
+    def _too_large_together(self, name: str, panel: PanelSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Members that write together must fit into memory together; one that `contrast` has to spare need not."""
+        if self.memory.budget_gb is None or (panel.aggregator == "contrast" and len(panel.experts) > 2):
+            return
+        hosts = {self.by_name[expert].host for expert in panel.experts if expert in self.by_name}
+        served = [spec for spec in self.experts if spec.name in hosts and isinstance(spec, ServedBase)]
+        needed_gb = sum(spec.residency.memory_gb or 0.0 for spec in served)
+        if needed_gb > self.memory.budget_gb:
+            room = f"memory.budget_gb has {self.memory.budget_gb:g}"
+            names = ", ".join(spec.name for spec in served)
+            yield ("panels", name, "experts"), f"must be in memory together: {names} take {needed_gb:g} GB, and {room}"
 
     def _way_too_deep(self, path: tuple[str, ...]) -> tuple[str, ...] | None:
         """The first way from `path` on, through members and judges, that comes back to where it began, or is too long."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from orchestrator.aggregators.registry import AGGREGATORS, checked
+from orchestrator.aggregators.registry import AGGREGATORS, check_members, checked, make_aggregator
 from orchestrator.config import (
+    PANEL_PREFIX,
     Config,
     ExpertBase,
     LiteLLMSpec,
     LocalFile,
     OpenAISpec,
+    PanelExpert,
+    PanelSpec,
     PersonaSpec,
     PromptsSpec,
     ReplaySpec,
@@ -93,6 +97,7 @@ def _config(path: Path, text: str, *, on_this_machine: bool) -> Config:
     sound = config or _validate(_without(source.data, problems))[0]
     if sound is not None:
         problems += _unknown_names(sound, path.parent)
+        problems += starmap(Problem, config.unfit()) if config is not None else ()
         problems += _not_here(sound, path.parent) if on_this_machine else ()
     if config is None or problems:
         lines = sorted((source.line(problem.loc), f"{problem}") for problem in problems)
@@ -144,11 +149,24 @@ def _unknown_names(config: Config, base_dir: Path) -> Iterator[Problem]:
         if panel.aggregator not in AGGREGATORS:
             text = f"got '{panel.aggregator}', {nearest(panel.aggregator, AGGREGATORS)}"
             yield Problem(("panels", name, "aggregator"), text)
-        else:
-            try:
-                checked(panel.aggregator, panel.parameters)
-            except ConfigError as exc:
-                yield Problem(("panels", name), exc.message)
+        elif reason := _unusable(panel, config.panel_experts.get(PANEL_PREFIX + name)):
+            yield Problem(("panels", name), reason)
+
+
+def _unusable(panel: PanelSpec, expert: PanelExpert | None) -> str | None:
+    """Why its aggregator can't have these parameters, or these members. expert: None where members are unknown.
+
+    One that reads files is made when the fleet is.
+    """
+    try:
+        _, arguments = checked(panel.aggregator, panel.parameters)
+        if not any(isinstance(value, Path) for value in arguments.values()):
+            aggregator = make_aggregator(panel.aggregator, parameters=panel.parameters)
+            if expert is not None:
+                check_members(aggregator, expert.members, panel)
+    except ConfigError as exc:
+        return exc.message
+    return None
 
 
 def _refusal(type: str, parameters: Mapping[str, Any]) -> str | None:
@@ -176,6 +194,10 @@ def _not_here(config: Config, base_dir: Path) -> Iterator[Problem]:
             yield Problem(
                 ("routers", name, "examples"), f"got '{router.examples}', expected an outcome file that exists"
             )
+    for name, panel in config.panels.items():
+        for parameter, path, what in _panel_paths(panel):
+            if not (base_dir / path).exists():
+                yield Problem(("panels", name, parameter), f"got '{path}', expected {what} that exists")
     keys_file = config.gateway.keys_file
     if keys_file is not None and not (base_dir / keys_file).is_file():
         yield Problem(("gateway", "keys_file"), f"got '{keys_file}', expected a file that exists")
@@ -199,6 +221,18 @@ def _local_paths(spec: ExpertBase) -> Iterator[tuple[tuple[str, ...], Path]]:
         yield ("artifact",), spec.artifact
     if isinstance(spec, PersonaSpec) and spec.prompts is not None:
         yield ("prompts",), spec.prompts
+
+
+def _panel_paths(panel: PanelSpec) -> Iterator[tuple[str, Path, str]]:
+    if panel.prompts is not None:
+        yield "prompts", panel.prompts, "a folder"
+    if panel.aggregation is not None:
+        yield "aggregation", panel.aggregation, "a file"
+    try:
+        _, arguments = checked(panel.aggregator, panel.parameters)
+    except ConfigError:  # told by `_unusable`
+        return
+    yield from ((key, path, "a file or folder") for key, path in arguments.items() if isinstance(path, Path))
 
 
 class _Source:

@@ -18,7 +18,7 @@ import aiohttp
 
 from orchestrator.aggregators.choosing import read_aggregation
 from orchestrator.aggregators.panel import Panel
-from orchestrator.aggregators.registry import make_aggregator
+from orchestrator.aggregators.registry import check_members, make_aggregator
 from orchestrator.config import (
     PANEL_PREFIX,
     Config,
@@ -126,6 +126,7 @@ def make_panel(spec: PanelExpert, base_dir: Path, encoders: Sequence[Encoder]) -
             base_dir=base_dir,
             encoders=encoders,
         )
+        check_members(aggregator, spec.members, panel)
         ability = None if panel.aggregation is None else read_aggregation(base_dir / panel.aggregation)
         return Panel(spec, aggregator, ability)
     except ConfigError as exc:

@@ -173,3 +173,10 @@ async def test_an_answer_longer_than_the_judge_can_read_is_cut_for_it():
 async def test_no_answers_are_no_quorum():
     with pytest.raises(NoQuorum):
         await best(seated("yes", {"a": FAILS, "b": ""}))
+
+
+@pytest.mark.parametrize("style", ["pointwise", "pairwise"])
+def test_weights_are_of_the_double_layer_alone(style: str):
+    weights = {"objective question": {"correctness": 3}}
+    with pytest.raises(ConfigError, match=f"weights: are of 'double_layer', and the style is '{style}'"):
+        make_aggregator("best_of", parameters={"style": style, "weights": weights})

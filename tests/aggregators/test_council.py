@@ -98,7 +98,7 @@ async def test_the_chairman_sees_the_ranking_and_the_best_answer_stands_if_it_fa
 async def test_a_chairman_that_can_hold_nothing_leaves_the_ranking():
     combined = await council(seated({"a": "41", "b": "42"}, context=20), chairman=True)
     assert (combined.text, combined.final) == ("41", None)
-    assert combined.why.startswith("judge can't take the answers in; ")
+    assert combined.why.startswith("judge can't be asked to write it; ")
 
 
 async def test_one_answer_is_the_answer():
@@ -174,3 +174,9 @@ def test_names_make_no_difference(drawn: dict[str, list[str]], renamed: list[str
 
 def test_who_is_not_on_a_ballot_shares_the_places_left():
     assert mean_places({"a": ["b"]}, "abcd") == {"a": 0.5, "b": 1.0, "c": 0.25, "d": 0.25}
+
+
+async def test_a_chairman_that_can_not_give_the_form_that_is_asked_for_leaves_the_ranking():
+    members: dict[str, Script] = {"a": '{"n": 42}', "b": '{"n": 42}'}
+    table = seated(members, body={"response_format": {"type": "json_object"}}, formless=frozenset({"judge"}))
+    assert (await council(table, chairman=True)).final is None

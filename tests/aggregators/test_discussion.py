@@ -214,3 +214,16 @@ async def test_when_nobody_answers_there_is_no_discussion():
 def test_what_it_can_not_use_is_refused_at_load(key: str, value: object):
     with pytest.raises(ConfigError, match=f"parameter '{key}' of the aggregator 'discussion'"):
         make_aggregator("discussion", parameters={key: value})
+
+
+@pytest.mark.parametrize(("formless", "who"), [(frozenset({"judge"}), ("b", "c")), (frozenset(), ("a",))])
+async def test_no_speech_stands_where_the_answer_is_to_have_a_form(formless: frozenset[str], who: tuple[str, ...]):
+    scripts = {
+        "a": member('{"city": "Sydney"}', "Answer: Perth", votes="Perth"),
+        "b": member('{"city": "Canberra"}', "I stay by it.", votes="Perth"),
+        "c": member('{"city": "Canberra"}', "I stay by it.", votes="Perth"),
+    }
+    body = {"response_format": {"type": "json_object"}}
+    combined = await discuss(capital(scripts=scripts, body=body, formless=formless))
+    assert (combined.text, combined.who) == ('{"city": "Canberra"}', who)
+    assert (combined.final is None) == bool(formless)

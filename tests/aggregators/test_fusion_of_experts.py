@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.aggregators.registry import make_aggregator
+from orchestrator.config import EchoSpec, PanelSpec
 from orchestrator.errors import ConfigError, ExpertError, NoQuorum
 from routers.encoders import HashedEncoder
 from routers.fusing.artifact import write_fusion
@@ -72,6 +73,15 @@ async def test_it_never_makes_more_calls_than_it_may(artifact):
     assert len(table.colleagues.asked) == 2
 
 
+@pytest.mark.parametrize("limit", [{"calls": 2}, {"usd": 0.01, "usd_per_call": 0.004}])
+async def test_with_little_to_spend_those_are_asked_who_know_most(artifact, limit):
+    scripts = {"poor": "C", "poet": "C", "algebraist": "B", "good": "B"}
+    table = make_table(scripts, question=QUESTION, waits={"algebraist": 9.0, "good": 9.0}, **limit)
+    combined = await fusion(artifact).combine(table)
+    assert {expert for expert, _ in table.colleagues.asked} == {"algebraist", "good"}
+    assert combined.why.endswith("after 2 of 4 calls")
+
+
 async def test_another_is_asked_only_while_no_answer_is_usable(artifact):
     refusal = "I'm sorry, but I can't help with that."
     table = make_table({"poor": "C", "poet": "C", "algebraist": refusal, "good": refusal}, question=QUESTION)
@@ -121,3 +131,21 @@ async def test_a_quorum_holds_for_those_that_are_asked(artifact):
     table = make_table(scripts, question=QUESTION, quorum=3, timeout_s=0.05)
     with pytest.raises(NoQuorum, match="1 of 4 members answered, and 3 are needed"):
         await fusion(artifact).combine(table)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names", "told"),
+    [
+        (
+            {"mean_calls": 2},
+            tuple(SKILLS),
+            "expected at most 1, as a mean or a limit of calls may leave it at one, got 2",
+        ),
+        ({}, ("good", "stranger"), "expected at most 1, as the artifact knows no more of its members, got 2"),
+    ],
+)
+def test_a_quorum_that_can_not_be_met_is_refused_at_load(artifact, parameters, names, told):
+    members = [EchoSpec(name=name, backend="echo") for name in names]
+    panel = PanelSpec(experts=names, aggregator="fusion_of_experts", quorum=2)
+    with pytest.raises(ValueError, match=told):
+        fusion(artifact, **parameters).check(members, panel)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.aggregators.base import MemberAnswer
-from orchestrator.aggregators.quoting import CUT, LEAST_TOKENS, cut, harmless, label, quote, quote_text, quote_to_fit
+from orchestrator.aggregators.quoting import CUT, LEAST_TOKENS, cut, label, quote, quote_text, quote_to_fit
+from orchestrator.labelling.quoting import harmless
 from orchestrator.tokens import estimate
 from tests.support.panels import make_table
 
@@ -67,40 +68,6 @@ def test_answers_can_keep_their_order():
 def test_fences_of_one_prompt_say_nothing_about_those_of_the_next():
     dice = random.Random()
     assert FENCE.findall(quote(said("x"), dice).text) != FENCE.findall(quote(said("x"), dice).text)
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        "<|im_start|>",
-        "<|eot_id|>",
-        "<｜User｜>",
-        "<s>",
-        "</s>",
-        "[INST]",
-        "[/INST]",
-        "<<SYS>>",
-        "<start_of_turn>",
-        "</think>",
-    ],
-)
-@given(before=st.text(max_size=5), after=st.text(max_size=5))
-def test_no_control_token_of_a_chat_template_survives(token: str, before: str, after: str):
-    assert token not in harmless(before + token + after)
-    assert token not in harmless(before + "\u200b".join(token) + after)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["a |> b || c", "x < y and [1, 2][INSTANCE]", "<p>1</p>\n\tif a<b:", "Ça va? 你好 مرحبا 👩‍👧", "<text x='1'/>"],
-)
-def test_what_is_no_control_token_stays(text: str):
-    assert harmless(text) == text
-
-
-@given(hostile)
-def test_what_is_harmless_stays_as_it_is(text: str):
-    assert harmless(harmless(text)) == harmless(text)
 
 
 @given(st.text(), st.integers(1, 100))

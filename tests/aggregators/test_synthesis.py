@@ -34,7 +34,7 @@ async def test_the_judge_writes_the_answer_and_the_majority_stands_if_it_fails()
     combined = await synthesis(seated())
     assert combined.final is not None and combined.final.expert == "judge"
     assert (combined.text, combined.who) == ("It is 42.", ("a", "b", "c"))
-    assert combined.why == "judge wrote it from 3 answers"
+    assert combined.why == "3 answers were given to judge to write from"
 
 
 async def test_the_judge_is_told_who_concludes_alike_and_the_dissenter_is_there():
@@ -82,7 +82,7 @@ async def test_in_a_later_layer_each_sees_what_all_said():
     later = [body["messages"][-1]["content"] for _, body in table.colleagues.asked[2:]]
     assert len(later) == 2 and all("\n41\n" in shown and "\n43\n" in shown for shown in later)
     assert "\n41\n" not in final_messages(combined)[-1]["content"]
-    assert combined.why == "judge wrote it from 2 answers"
+    assert combined.why == "2 answers were given to judge to write from"
 
 
 @pytest.mark.parametrize("later", [FAILS, None, " "])
@@ -108,7 +108,7 @@ async def test_answers_are_cut_to_what_the_judge_can_hold():
 async def test_a_judge_that_can_hold_nothing_leaves_it_to_a_vote():
     combined = await synthesis(seated(context=20))
     assert (combined.text, combined.final) == ("It is 42.", None)
-    assert combined.why == "judge can't take the answers in; 2 of 3 agree"
+    assert combined.why == "judge can't be asked to write it; 2 of 3 agree"
 
 
 async def test_no_answers_are_no_quorum():
@@ -119,3 +119,21 @@ async def test_no_answers_are_no_quorum():
 def test_there_is_at_least_one_layer():
     with pytest.raises(ConfigError, match="layers"):
         make_aggregator("synthesis", parameters={"layers": 0})
+
+
+JSON = {"response_format": {"type": "json_object"}}
+
+
+async def test_a_judge_that_can_not_give_the_form_that_is_asked_for_leaves_it_to_a_vote():
+    members: dict[str, Script] = {"a": '{"n": 42}', "b": '{"n": 42}'}
+    combined = await synthesis(seated(members, body=JSON, formless=frozenset({"judge"})))
+    assert (combined.text, combined.final) == ('{"n": 42}', None)
+    assert (await synthesis(seated(members, body=JSON))).final is not None
+
+
+async def test_a_later_layer_is_asked_for_the_same_form_and_what_lacks_it_is_not_taken():
+    members: dict[str, Script] = {"a": ['{"n": 41}', '{"n": 42}'], "b": ['{"n": 42}', "It is 42."]}
+    table = seated(members, body=JSON)
+    combined = await synthesis(table, layers=2)
+    assert all(body["response_format"] == JSON["response_format"] for _, body in table.colleagues.asked)
+    assert final_messages(combined)[-1]["content"].count('\n{"n": 42}\n') == 2

@@ -1,5 +1,6 @@
 import asyncio
 import math
+import time
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ def mixing(*weights, **options):
     return Posterior(np.log(weights), **options)
 
 
-async def written(models, rule, sampling=GREEDY, *, messages=None, until=math.inf):
+async def written(models, rule, sampling=GREEDY, *, messages=None, until=math.inf, timeout_s=math.inf):
     progress, pieces = Progress(), []
-    async for piece in decode(models, messages or [QUESTION] * len(models), rule, sampling, progress, until):
+    conversations = messages or [QUESTION] * len(models)
+    async for piece in decode(models, conversations, rule, sampling, progress, until=until, timeout_s=timeout_s):
         pieces.append(piece)
     return pieces, progress
 
@@ -53,9 +55,36 @@ async def test_a_stop_sequence_ends_it_and_is_not_shown():
     assert ("".join(pieces), progress.finish_reason) == ("one", "stop")
 
 
-async def test_time_that_is_over_ends_it_after_a_token():
-    pieces, progress = await written([ScriptedModel("a", writes("12345"))], mixing(1), until=0.0)
-    assert ("".join(pieces), progress.finish_reason) == ("1", "length")
+class StuckModel(ScriptedModel):
+    """Never gets beyond `num_steps`."""
+
+    def __init__(self, name: str, num_steps: int) -> None:
+        super().__init__(name, writes("12345"))
+        self._num_steps = num_steps
+
+    async def next(self, prefix):
+        if len(self.asked) == self._num_steps:
+            await asyncio.Event().wait()
+        return await super().next(prefix)
+
+
+async def test_time_that_is_over_ends_it_with_what_there_is():
+    models = [ScriptedModel("a", writes("12345")), StuckModel("b", 2)]
+    pieces, progress = await written(models, mixing(1, 1), until=time.monotonic() + 0.1)
+    assert ("".join(pieces), progress.finish_reason) == ("12", "length")
+
+
+async def test_time_that_is_over_before_the_first_token_fails_the_text():
+    with pytest.raises(ExpertError, match="a, b took too long") as caught:
+        await written([ScriptedModel("a", writes("1")), StuckModel("b", 0)], mixing(1, 1), until=time.monotonic())
+    assert caught.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(("num_steps", "num_evidence_tokens"), [(0, 0), (2, 0), (1, 5)])
+async def test_a_step_that_takes_longer_than_a_round_may_fails_the_text(num_steps, num_evidence_tokens):
+    models = [ScriptedModel("a", writes("12345")), StuckModel("b", num_steps)]
+    with pytest.raises(ExpertError, match="a, b took too long"):
+        await written(models, mixing(1, 1, num_evidence_tokens=num_evidence_tokens), timeout_s=0.05)
 
 
 async def test_a_context_that_is_full_ends_it():

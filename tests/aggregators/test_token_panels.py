@@ -94,12 +94,12 @@ async def test_a_large_model_that_is_its_own_kins_base_writes_as_the_specialist(
     assert fused == await text(Contrast(beta=0.0), table(smollm2, "pirate", "smollm2", max_tokens=6))
 
 
-async def test_what_everybody_read_and_wrote_is_charged_to_who_holds_the_lease(smollm2: LaunchedExpert) -> None:
+async def test_everybody_is_charged_what_it_read_and_wrote(smollm2: LaunchedExpert) -> None:
     sitting, ending = table(smollm2, "pirate", "scientist", max_tokens=3), Ending(Usage(1, 1))
     combined = await Logits(evidence_tokens=0).combine(sitting)
     assert combined.pieces is not None
     assert [piece async for piece in combined.pieces(ending)]
-    assert sitting.colleagues.charged == [("pirate", Usage(29 + 27, 3 + 3))]
+    assert sitting.colleagues.charged == [("pirate", Usage(29, 3)), ("scientist", Usage(27, 3))]
     assert ending == Ending(Usage(1 + 29 + 27, 1 + 3 + 3), "length")
     assert sitting.colleagues.seated == []
 
@@ -119,7 +119,7 @@ async def test_a_text_that_nobody_wants_any_more_gives_its_seats_back(smollm2: L
     assert combined.pieces is not None
     pieces = combined.pieces(Ending(Usage()))
     await anext(pieces)
-    assert sitting.colleagues.seated == ["pirate"]
+    assert (sitting.colleagues.seated, sitting.colleagues.sharing) == (["pirate"], ["scientist"])
     await pieces.aclose()
-    assert sitting.colleagues.seated == []
-    assert sitting.colleagues.charged == [("pirate", Usage(29 + 27, 1 + 1))]
+    assert sitting.colleagues.seated == sitting.colleagues.sharing == []
+    assert sitting.colleagues.charged == [("pirate", Usage(29, 1)), ("scientist", Usage(27, 1))]

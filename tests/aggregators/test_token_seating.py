@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from orchestrator.aggregators.logits import Logits
@@ -77,4 +79,14 @@ async def test_an_expert_without_a_server_fails_the_text():
     sitting = table("small", "other")
     with pytest.raises(ExpertError, match="is not in memory"):
         await text_of(await Logits().combine(sitting))
+    assert sitting.colleagues.seated == []
+
+
+@pytest.mark.parametrize("limit", [{"timeout_s": 0.05}, {"seconds": 0.05}])
+async def test_a_seat_that_never_comes_free_is_waited_for_as_long_as_a_round_and_the_others_are_given_back(limit):
+    """Where models don't fit into memory together, the second waits for what the first holds."""
+    server = Endpoint("http://127.0.0.1:1/v1", "token")
+    sitting = table("small", "other", endpoint=server, full=frozenset({"small"}), **limit)
+    with pytest.raises(NoQuorum, match="small had no seat within"):
+        await asyncio.wait_for(text_of(await Logits().combine(sitting)), 5)
     assert sitting.colleagues.seated == []

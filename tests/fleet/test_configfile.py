@@ -200,10 +200,111 @@ def test_a_trained_router_whose_files_are_not_there_is_named(tmp_path):
             ECHO + "panels:\n  p: {experts: [a], aggregator: zzz}\n",
             "experts.yaml:5: panels.p.aggregator: got 'zzz', expec",
         ),
+        (
+            ECHO + "panels:\n  p:\n    experts:\n      - a\n      - a\n    quorum: 2\n",
+            "experts.yaml:8: panels.p.experts[1]: 'a' is a member already; expected each once",
+        ),
+        (
+            ECHO + "panels:\n  p:\n    experts: [a]\n    aggregator: vote\n    judge: a\n",
+            "experts.yaml:8: panels.p.judge: 'vote' asks no judge; expected none",
+        ),
+        (
+            ECHO + "panels:\n  p: {experts: [a], aggregator: medprompt}\n",
+            "experts.yaml:5: panels.p: missing parameter 'demonstrations' of the aggregator 'medprompt'",
+        ),
+        (
+            ECHO + "panels:\n  p: {experts: [a], aggregator: best_of, calibrate: true, style: pairwise}\n",
+            "experts.yaml:5: panels.p: calibrate: ",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file(text, expected):
     assert problems(text)[0].startswith(expected)
+
+
+LLAMAS = """\
+version: 1
+memory: {budget_gb: 4}
+experts:
+  - {name: small, backend: llamacpp, model: {path: s.gguf}, residency: {memory_gb: 1}}
+  - {name: large, backend: llamacpp, model: {path: l.gguf}, residency: {memory_gb: 3.5}}
+  - {name: unknown, backend: llamacpp, model: {path: u.gguf}}
+  - {name: vectors, backend: llamacpp, kind: embedding, model: {path: v.gguf}}
+  - {name: echo, backend: echo}
+  - {name: pirate, backend: persona, base: small, system: You are a pirate.}
+  - {name: parrot, backend: persona, base: echo, system: You are a parrot.}
+  - {name: stranger, backend: persona, base: small, identity: synthesised}
+panels:
+"""
+
+
+@pytest.mark.parametrize(
+    ("panel", "expected"),
+    [
+        ("{experts: [small, echo], aggregator: logits}", ".experts[1]: 'echo' has no next tokens for logits; "),
+        ("{experts: [small, parrot], aggregator: contrast}", ".experts[1]: 'parrot' has no next tokens for contrast"),
+        ("{experts: [small, stranger], aggregator: logits}", ".experts[1]: 'stranger' has no next tokens for logits"),
+        ("{experts: [vectors, small], aggregator: logits}", ".experts[0]: 'vectors' has no next tokens for logits"),
+        ("{experts: [small, panel/ok], aggregator: logits}", ".experts[1]: 'panel/ok' has no next tokens for logits"),
+        ("{experts: [small], aggregator: logits}", ": experts: got small, expected 1 more"),
+        ("{experts: [small, pirate], aggregator: contrast, strong: nobody}", ": strong: got 'nobody', expected one of"),
+        (
+            "{experts: [small, pirate], aggregator: dynamic_logits, base: unknown}",
+            ": base: got 'unknown', expected one of",
+        ),
+        ("{experts: [small, pirate], aggregator: dynamic_logits}", ": experts: got small, pirate, expected 1 more"),
+        ("{experts: [small, pirate], aggregator: contrast, strong: small, weak: small}", ": weak: got 'small', which"),
+        ("{experts: [small, pirate], aggregator: logits, prior: {smal: 2}}", ": prior: got 'smal', expected some of"),
+        (
+            "{experts: [pirate, large], aggregator: logits}",
+            ".experts: must be in memory together: small, large take 4.5 GB, and memory.budget_gb has 4",
+        ),
+    ],
+)
+def test_members_that_could_never_write_together_are_told_with_their_line(panel, expected):
+    text = f"{LLAMAS}  ok: {{experts: [small, echo]}}\n  p: {panel}\n"
+    assert problems(text)[0].startswith(f"experts.yaml:14: panels.p{expected}")
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        "{experts: [small, pirate, unknown], aggregator: logits}",
+        "{experts: [large, unknown], aggregator: logits}",
+        "{experts: [small, pirate, large], aggregator: contrast, strong: pirate}",
+        "{experts: [small, pirate], aggregator: dynamic_logits, large: small, base: small}",
+    ],
+)
+def test_members_that_may_write_together_are_fine(panel):
+    assert parse_config(f"{LLAMAS}  p: {panel}\n", FILE)
+
+
+def test_what_is_wrong_with_a_member_is_not_told_of_its_panel_too():
+    text = (
+        LLAMAS.replace("model: {path: s.gguf}", "modl: s.gguf")
+        + "  p: {experts: [small, unknown], aggregator: logits}\n"
+    )
+    assert {line.partition(": ")[0] for line in problems(text)} == {"experts.yaml:4"}
+
+
+def test_paths_of_panels_that_are_not_there_are_told_all_at_once(tmp_path):
+    path = tmp_path / "experts.yaml"
+    path.write_text(
+        ECHO
+        + "panels:\n"
+        + "  b: {experts: [a], aggregator: synthesis, aggregation: none.json}\n"
+        + "  c: {experts: [a], aggregator: synthesis, prompts: none}\n"
+        + "  f: {experts: [a], aggregator: fusion_of_experts, artifact: none}\n"
+        + "  m: {experts: [a], aggregator: medprompt, demonstrations: none.jsonl}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [line.removeprefix(str(path)) for line in str(caught.value).splitlines()] == [
+        ":5: panels.b.aggregation: got 'none.json', expected a file that exists",
+        ":6: panels.c.prompts: got 'none', expected a folder that exists",
+        ":7: panels.f.artifact: got 'none', expected a file or folder that exists",
+        ":8: panels.m.demonstrations: got 'none.jsonl', expected a file or folder that exists",
+    ]
 
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path):

@@ -55,6 +55,7 @@ class ScriptedColleagues:
     seated: list[str] = field(default_factory=list)
     sharing: list[str] = field(default_factory=list)
     full: frozenset[str] = frozenset()
+    formless: frozenset[str] = frozenset()
 
     def spec(self, expert: str) -> ExpertBase:
         if expert in self.specs:
@@ -69,7 +70,9 @@ class ScriptedColleagues:
         )
 
     def infeasible_because(self, expert: str, body: Mapping[str, Any]) -> str | None:
-        """A word is a token here."""
+        """A word is a token here. Who is `formless` keeps to no `response_format`."""
+        if expert in self.formless and body.get("response_format"):
+            return "lacks json_schema"
         words = sum(len(str(message["content"]).split()) for message in body["messages"])
         needed = words + (body.get("max_completion_tokens") or body.get("max_tokens") or 0)
         return f"needs {needed} tokens" if self.context is not None and needed > self.context else None
