@@ -22,8 +22,8 @@ import numpy as np
 from evals.active.evidence import interval
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.choosing import Ability
-from orchestrator.aggregators.quoting import quote
-from orchestrator.aggregators.synthesis import writing_prompt
+from orchestrator.aggregators.reading.quoting import quote
+from orchestrator.aggregators.talking.synthesis import writing_prompt
 from orchestrator.errors import LabelError
 from orchestrator.labelling.asking import Asker
 from orchestrator.labelling.base import Tools

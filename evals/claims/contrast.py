@@ -16,9 +16,9 @@ import numpy as np
 
 from evals.claims.base import Claim
 from evals.claims.token_texts import launched
-from orchestrator.aggregators.contrast import BETA, Contrasting
-from orchestrator.aggregators.token_decoding import Progress, decode
-from orchestrator.aggregators.token_sampling import Sampling
+from orchestrator.aggregators.tokens.contrast import BETA, Contrasting
+from orchestrator.aggregators.tokens.decoding import Progress, decode
+from orchestrator.aggregators.tokens.sampling import Sampling
 from orchestrator.experts.llamacpp_tokens import TokenModel
 from orchestrator.types import Messages
 from routers.training.evaluation import bootstrap

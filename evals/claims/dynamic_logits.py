@@ -14,8 +14,8 @@ import numpy as np
 
 from evals.claims.base import Claim
 from evals.claims.token_texts import COOK, FORECASTER, GENERAL, PLAIN, reading
-from orchestrator.aggregators.dynamic_logits import Steering
-from orchestrator.aggregators.token_decoding import Floats
+from orchestrator.aggregators.tokens.decoding import Floats
+from orchestrator.aggregators.tokens.dynamic_logits import Steering
 from routers.training.evaluation import bootstrap
 
 

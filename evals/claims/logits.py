@@ -14,7 +14,7 @@ import numpy as np
 
 from evals.claims.base import Claim
 from evals.claims.token_texts import COOK, FORECASTER, reading
-from orchestrator.aggregators.logits import Posterior
+from orchestrator.aggregators.tokens.logits import Posterior
 from routers.training.evaluation import bootstrap
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from evals.claims.held_out import SHIPPED
-from orchestrator.aggregators.token_decoding import Floats, Rule, aligned, unlisted
+from orchestrator.aggregators.tokens.decoding import Floats, Rule, aligned, unlisted
 from orchestrator.engines.local import LocalEngine
 from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.llamacpp_tokens import TokenModel

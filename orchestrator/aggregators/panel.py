@@ -21,8 +21,8 @@ from typing import Any
 from orchestrator.aggregators.base import Aggregator, Combined, Final
 from orchestrator.aggregators.budget import Budget, BudgetSpent
 from orchestrator.aggregators.choosing import Ability, choose_judge
+from orchestrator.aggregators.reading.usable import why_unusable
 from orchestrator.aggregators.table import Table
-from orchestrator.aggregators.usable import why_unusable
 from orchestrator.config import JUDGE_AUTO, PanelExpert, PanelSpec
 from orchestrator.errors import ExpertError, NoQuorum, SwitchyardError
 from orchestrator.experts.inputs import question_of

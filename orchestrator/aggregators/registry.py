@@ -25,22 +25,22 @@ GIVEN = ("prompts", "encoders")
 """What an aggregator is handed; every other argument of a constructor is a parameter, with a JSON value."""
 
 AGGREGATORS: dict[str, str] = {
-    "first": "orchestrator.aggregators.first:First",
-    "vote": "orchestrator.aggregators.vote:Vote",
-    "best_of": "orchestrator.aggregators.best_of:BestOf",
-    "synthesis": "orchestrator.aggregators.synthesis:Synthesis",
-    "council": "orchestrator.aggregators.council:Council",
-    "debate": "orchestrator.aggregators.debate:Debate",
-    "discussion": "orchestrator.aggregators.discussion:Discussion",
-    "multi_expert": "orchestrator.aggregators.multi_expert:MultiExpert",
-    "conductor": "orchestrator.aggregators.conductor:Conductor",
-    "chain": "orchestrator.aggregators.chain:Chain",
-    "cascade": "orchestrator.aggregators.cascade:Cascade",
-    "fusion_of_experts": "orchestrator.aggregators.fusion_of_experts:FusionOfExperts",
-    "medprompt": "orchestrator.aggregators.medprompt:Medprompt",
-    "logits": "orchestrator.aggregators.logits:Logits",
-    "dynamic_logits": "orchestrator.aggregators.dynamic_logits:DynamicLogits",
-    "contrast": "orchestrator.aggregators.contrast:Contrast",
+    "first": "orchestrator.aggregators.selecting.first:First",
+    "vote": "orchestrator.aggregators.selecting.vote:Vote",
+    "best_of": "orchestrator.aggregators.selecting.best_of:BestOf",
+    "synthesis": "orchestrator.aggregators.talking.synthesis:Synthesis",
+    "council": "orchestrator.aggregators.selecting.council:Council",
+    "debate": "orchestrator.aggregators.talking.debate:Debate",
+    "discussion": "orchestrator.aggregators.talking.discussion:Discussion",
+    "multi_expert": "orchestrator.aggregators.talking.multi_expert:MultiExpert",
+    "conductor": "orchestrator.aggregators.talking.conductor:Conductor",
+    "chain": "orchestrator.aggregators.talking.chain:Chain",
+    "cascade": "orchestrator.aggregators.selecting.cascade:Cascade",
+    "fusion_of_experts": "orchestrator.aggregators.selecting.fusion_of_experts:FusionOfExperts",
+    "medprompt": "orchestrator.aggregators.selecting.medprompt:Medprompt",
+    "logits": "orchestrator.aggregators.tokens.logits:Logits",
+    "dynamic_logits": "orchestrator.aggregators.tokens.dynamic_logits:DynamicLogits",
+    "contrast": "orchestrator.aggregators.tokens.contrast:Contrast",
 }
 """Where each aggregator's class is."""
 

@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.budget import Budget, BudgetSpent, Spent
 from orchestrator.aggregators.colleagues import Colleagues, Heard
-from orchestrator.aggregators.usable import why_unusable
+from orchestrator.aggregators.reading.usable import why_unusable
 from orchestrator.config import ExpertBase
 from orchestrator.errors import NoQuorum, SwitchyardError
 from orchestrator.types import Call, Endpoint, Messages, Purpose, Statement, Usage

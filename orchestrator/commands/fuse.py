@@ -5,7 +5,7 @@
     switchyard fuse evaluate artifacts/fusion --data test.jsonl.gz --budget 0.002
 
 An experts.yaml is welcome and not needed: it says which models texts can be read with. Not here: learning (`routers/fusing/`), and
-the panel that uses what was learned (`orchestrator/aggregators/fusion_of_experts.py`).
+the panel that uses what was learned (`orchestrator/aggregators/selecting/fusion_of_experts.py`).
 """
 
 from __future__ import annotations

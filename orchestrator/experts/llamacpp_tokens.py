@@ -8,7 +8,7 @@
 By the server's own endpoints `/apply-template`, `/tokenize` and `/completion` (`n_probs`): the probabilities are the model's own,
 before any sampling. The prefix of the last step stays in the server's cache, so a step costs one token. The 1,000 likeliest tokens
 of SmolLM2 hold 99.3 to 100% of the probability and cost 2 ms more than one, all 49,152 cost 170 ms more. Not here: what is made of
-several models' steps (`orchestrator/aggregators/token_decoding.py`).
+several models' steps (`orchestrator/aggregators/tokens/decoding.py`).
 """
 
 from __future__ import annotations

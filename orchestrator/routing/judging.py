@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.aggregators.budget import Budget
-from orchestrator.aggregators.usable import why_unusable
+from orchestrator.aggregators.reading.usable import why_unusable
 from orchestrator.config import Confidence, ExpertBase, PolicySpec
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.inputs import question_of

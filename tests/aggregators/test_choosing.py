@@ -79,6 +79,8 @@ async def test_the_router_says_who_aggregates_where_nothing_was_measured(tmp_pat
 
 async def test_a_panel_with_a_file_that_is_not_there_does_not_start(tmp_path):
     council = {"experts": ["a"], "aggregation": "missing.json"}
-    with pytest.raises(ConfigError, match=r"panels\.council\.aggregation: got 'missing\.json', expected a file that exists"):
+    with pytest.raises(
+        ConfigError, match=r"panels\.council\.aggregation: got 'missing\.json', expected a file that exists"
+    ):
         async with service_of(tmp_path, {"name": "a", "backend": "echo"}, panels={"council": council}):
             pass

@@ -16,7 +16,7 @@ from orchestrator.errors import ConfigError, ExpertError, NoQuorum
 from tests.support.panels import make_table
 
 TOKENWISE = ("logits", "dynamic_logits", "contrast")
-"""Made of next-token distributions rather than answers: `test_token_panels.py`."""
+"""Made of next-token distributions rather than answers: `tokens/test_token_panels.py`."""
 TRAINED = ("fusion_of_experts",)
 """Needs an artifact: `test_fusion_of_experts.py`."""
 SAYS = {"a": "The answer is 42.", "b": "42", "c": "I think it is 48."}

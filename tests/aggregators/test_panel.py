@@ -149,7 +149,10 @@ async def test_who_leaves_cancels_every_member(tmp_path):
             {"a": {"experts": ["echo"], "budget": {"calls": 0}}},
             "panels.a.budget.calls: got 0, expected a whole number >= 1",
         ),
-        ({"a": {"experts": ["echo"], "prompts": "none"}}, "panels.a.prompts: got 'none', expected a folder that exists"),
+        (
+            {"a": {"experts": ["echo"], "prompts": "none"}},
+            "panels.a.prompts: got 'none', expected a folder that exists",
+        ),
     ],
 )
 async def test_a_panel_that_can_not_be_is_an_error_at_load(tmp_path, panels, told):

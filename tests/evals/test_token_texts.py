@@ -4,7 +4,7 @@ import numpy as np
 
 from evals.claims.dynamic_logits import Static
 from evals.claims.token_texts import Read
-from orchestrator.aggregators.logits import Posterior
+from orchestrator.aggregators.tokens.logits import Posterior
 
 SURE, UNSURE = np.log([0.9, 0.1]), np.log([0.5, 0.5])
 TEXT = Read(logprobs=(np.array([SURE, UNSURE]), np.array([SURE, UNSURE])), places=(0, 1))
