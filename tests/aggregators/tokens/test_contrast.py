@@ -4,7 +4,7 @@ import pytest
 from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.aggregators.tokens.contrast import Contrast, Contrasting
 from orchestrator.errors import ConfigError, NoQuorum
-from tests.aggregators.test_token_seating import table
+from tests.aggregators.tokens.test_seating import table
 
 STRONG, WEAK = np.log([0.48, 0.47, 0.05]), np.log([0.7, 0.1, 0.2])
 

@@ -4,7 +4,7 @@ import pytest
 from orchestrator.aggregators.registry import make_aggregator
 from orchestrator.aggregators.tokens.dynamic_logits import DynamicLogits, Steering
 from orchestrator.errors import ConfigError, NoQuorum
-from tests.aggregators.test_token_seating import table
+from tests.aggregators.tokens.test_seating import table
 
 PLAIN = np.log([0.5, 0.3, 0.2])
 SPECIAL = np.log([0.1, 0.1, 0.8])
