@@ -21,8 +21,8 @@ from orchestrator.experts.inputs import last_user_text
 from orchestrator.experts.parameters import Parameters
 from orchestrator.experts.prompted import ask_base
 from orchestrator.experts.threads import DaemonThreads
-from orchestrator.gateway.requests import make_query
 from orchestrator.mixtures.artifact import Loaded, load_mixture
+from orchestrator.tokens import DEFAULT_MAX_TOKENS, estimate_message
 from orchestrator.types import Answer, Call
 from routers.base import FloatArray
 
@@ -73,6 +73,6 @@ def room_tokens(spec: PromptsSpec, call: Call) -> int:
     """What instruction and demonstrations may take together."""
     if spec.context is None:
         return spec.prompt_tokens
-    query = make_query("chat", {"model": spec.base, **call.body}, received_at=0.0, timeout_s=0.0)
-    left = spec.context - query.prompt_tokens - query.max_tokens
+    asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or DEFAULT_MAX_TOKENS
+    left = spec.context - sum(map(estimate_message, call.body["messages"])) - int(asked)
     return min(spec.prompt_tokens, left + INSTRUCTION_TOKENS)
