@@ -109,7 +109,8 @@ async def test_ask_streams_the_answer_of_a_running_gateway_and_explains_it(folde
 
 async def test_of_a_panel_it_shows_who_said_what(tmp_path):
     experts = [{"name": name, "backend": "echo"} for name in ("left", "right")]
-    write_config(tmp_path, *experts, panels={"both": {"experts": ["left", "right"], "aggregator": "vote"}})
+    panels = {"both": {"experts": ["left", "right"], "aggregator": "vote"}}
+    write_config(tmp_path, *experts, panels=panels, gateway={"port": 1})  # where no gateway listens
     result = await switchyard("ask", "Six\nor seven?", "--model", "panel/both", "--explain", cwd=tmp_path)
     assert result.code == 0, result.err
     lines = [line.split() for line in result.out.splitlines()]

@@ -176,10 +176,10 @@ def test_prices_can_be_made_up_where_costs_are_not_known(page):
 
 def test_a_routers_page_stands_alone_and_leads_back(page):
     page.locator("#routers").get_by_role("link", name="blurred").click()
-    assert page.locator("#router-2 h2").is_visible()
-    assert not page.locator("#overview").is_visible()
+    page.locator("#router-2 h2").wait_for(state="visible")
+    page.locator("#overview").wait_for(state="hidden")
     page.locator("#router-2").get_by_role("link", name="All routers").click()
-    assert page.locator("#routers").is_visible()
+    page.locator("#routers").wait_for(state="visible")
 
 
 def test_print_opens_all_sections_and_drops_controls(page):
