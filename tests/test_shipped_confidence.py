@@ -2,20 +2,16 @@
 
 import time
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from orchestrator.errors import ConfigError
-from orchestrator.fleet.configfile import load_config
-from orchestrator.fleet.weights import weights_path
 from orchestrator.service import Service, running
 from orchestrator.types import Decision
 from tests.support.queries import make_query
 from tests.support.service import text_of
-from tests.support.shipped import SHIPPED
+from tests.support.shipped import SHIPPED, needs_smollm2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,12 +29,7 @@ MORE = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    try:
-        weights_path(load_config(SHIPPED).by_name["smollm2"].model)
-    except ConfigError as exc:
-        pytest.skip(exc.message)
-    if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed: pip install 'switchyard-llm[local]'")
+    needs_smollm2()
     path = tmp_path_factory.mktemp("fleet") / "experts.yaml"
     path.write_text(with_more(SHIPPED))
     async with running(path) as service:

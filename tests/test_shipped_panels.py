@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from orchestrator.errors import ConfigError
-from orchestrator.fleet.configfile import load_config
-from orchestrator.fleet.weights import weights_path
 from orchestrator.service import Service, running
 from tests.support.queries import make_query
 from tests.support.service import text_of
+from tests.support.shipped import needs_smollm2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,12 +22,7 @@ SLOW = ("chain", "debate", "discussion", "multi_expert", "conductor", "dynamic_l
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    try:
-        weights_path(load_config(PANELS).by_name["smollm2"].model)
-    except ConfigError as exc:
-        pytest.skip(exc.message)
-    if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed: pip install 'switchyard-llm[local]'")
+    needs_smollm2()
     folder = tmp_path_factory.mktemp("fleet")
     shown = [
         {"query": f"Which is a fruit?\nA. {wrong}\nB. {right}", "rewards": {}, "target": "B"}

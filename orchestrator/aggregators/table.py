@@ -11,7 +11,6 @@ waiting client are in one place. Not here: leases and retries (`orchestrator/rou
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.budget import Budget, BudgetSpent, Spent
 from orchestrator.aggregators.colleagues import Colleagues, Heard
 from orchestrator.aggregators.reading.usable import why_unusable
+from orchestrator.aggregators.reading.verdicts import shares
 from orchestrator.config import ExpertBase
 from orchestrator.errors import NoQuorum, SwitchyardError
 from orchestrator.types import Call, Endpoint, Messages, Purpose, Statement, Usage
@@ -339,25 +339,6 @@ class Table:
 
 _NOT_FOR_MEMBERS = ("stream", "stream_options", "n")
 """What only the panel's own answer can have."""
-
-
-def shares(alternatives: Mapping[str, float], options: Sequence[str]) -> dict[str, float]:
-    """The probability of each option among them, by the log-probabilities of what was said; empty when none of them was."""
-    found = dict.fromkeys(options, 0.0)
-    for said, logprob in alternatives.items():
-        word = said.strip(" \t\n*_`\"'.,:;()[]{}").casefold()
-        for option in options:
-            if word == option.casefold() or _opens_with(word, option.casefold()):
-                found[option] += math.exp(logprob)
-    total = sum(found.values())
-    return {option: share / total for option, share in found.items()} if total else {}
-
-
-def _opens_with(said: str, option: str) -> bool:
-    """Whether a sentence begins with an option; "a judge can't say" is none for A."""
-    first, _, rest = said.partition(" ")
-    word = first.rstrip("*_`\"'.,:;()[]{}")
-    return word == option and (len(option) > 1 or word != first or rest.startswith(("is ", "because ", "since ")))
 
 
 def _num_usable(tasks: Sequence[asyncio.Task[tuple[MemberAnswer, Heard | None]]]) -> int:

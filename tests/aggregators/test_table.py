@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from orchestrator.aggregators.table import Table, shares
+from orchestrator.aggregators.reading.verdicts import shares
+from orchestrator.aggregators.table import Table
 from orchestrator.errors import ExpertError, NoQuorum, RequestError
 from tests.support.panels import make_table
 

@@ -7,6 +7,7 @@ async with launched("smollm2", context=512) as expert:
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ from orchestrator.types import Answer, Call, Kind
 from tests.support.experts import call_of
 
 SHIPPED = Path(__file__).parents[2] / "experts.yaml"
+
+
+def needs_smollm2() -> None:
+    """Skip where it can't be run."""
+    try:
+        weights_path(load_config(SHIPPED).by_name["smollm2"].model)
+    except ConfigError as exc:
+        pytest.skip(exc.message)
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed: pip install 'switchyard-llm[local]'")
 
 
 @dataclass

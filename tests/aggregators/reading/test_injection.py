@@ -23,8 +23,8 @@ import pytest_asyncio
 
 from orchestrator.aggregators.base import MemberAnswer
 from orchestrator.aggregators.reading.quoting import quote
+from orchestrator.aggregators.reading.verdicts import shares
 from orchestrator.aggregators.selecting.best_of import NO_QUESTION
-from orchestrator.aggregators.table import shares
 from orchestrator.experts.llamacpp_tokens import TokenModel
 from orchestrator.experts.logprobs import tokens_of
 from orchestrator.labelling.quoting import quoted
