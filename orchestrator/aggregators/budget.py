@@ -21,9 +21,10 @@ class BudgetSpent(Exception):
 
 @dataclass(slots=True)
 class Spent:
-    """What one call came to."""
+    """What one call came to. calls: 0 for an expert that declined, which costs nothing."""
 
     usd: float = 0.0
+    calls: int = 1
 
 
 class Budget:
@@ -62,12 +63,12 @@ class Budget:
             raise BudgetSpent(f"the budget of {self.num_calls + calls_left} calls is spent")
         if usd_left is not None and usd > usd_left:
             raise BudgetSpent(f"could cost {usd:.6f} USD, and {max(usd_left, 0.0):.6f} USD of the budget are left")
-        spent = Spent()
+        spent = Spent(calls=calls)
         self._add(calls, usd)
         try:
             yield spent
         finally:
-            self._add(0, spent.usd - usd)
+            self._add(spent.calls - calls, spent.usd - usd)
 
     def _add(self, calls: int, usd: float) -> None:
         self.num_calls += calls

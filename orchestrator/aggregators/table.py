@@ -24,7 +24,7 @@ from orchestrator.aggregators.colleagues import Colleagues, Heard
 from orchestrator.aggregators.reading.usable import why_unusable
 from orchestrator.aggregators.reading.verdicts import shares
 from orchestrator.config import ExpertBase
-from orchestrator.errors import NoQuorum, SwitchyardError
+from orchestrator.errors import NoQuorum, RequestError, SwitchyardError
 from orchestrator.types import Call, Endpoint, Messages, Purpose, Statement, Usage
 
 
@@ -301,10 +301,14 @@ class Table:
         return answer, heard
 
     async def _hear_one(self, expert: str, body: Mapping[str, Any], purpose: Purpose) -> Heard:
-        """Within the budget, which is charged what it came to, even if that is more than was thought; nothing for a failure."""
+        """Within the budget, which is charged what it came to, even if that is more than was thought; nothing for who declines."""
         with self.reserve(expert, body) as spent:
             spent.usd = 0.0
-            heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
+            try:
+                heard = await self._colleagues.ask(expert, body, purpose=purpose, budget=self.budget)
+            except RequestError as error:
+                spent.calls = 0 if error.code == NOT_APPLICABLE else spent.calls
+                raise
             if not self._colleagues.spec(expert).composite:
                 spent.usd = heard.usd
         return heard
@@ -334,9 +338,11 @@ class Table:
         """The error that says who is missing, and why."""
         reasons = "; ".join(f"{expert}: {why}" for expert, why in self.missing.items())
         few = f"{num_usable} of {len(self.members)} members answered, and {self.quorum} are needed ({reasons})"
-        return NoQuorum(few, causes=tuple(self._causes.values()))
+        return NoQuorum(few, causes=() if num_usable else tuple(self._causes.values()))
 
 
+NOT_APPLICABLE = "not_applicable"
+"""The code of an expert that declines: not its kind of question."""
 _NOT_FOR_MEMBERS = ("stream", "stream_options", "n")
 """What only the panel's own answer can have."""
 

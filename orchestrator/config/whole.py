@@ -165,6 +165,11 @@ class Config(Section):
             yield ("panels", name, "judge"), f"'{panel.judge}' is no expert; expected auto, or one of {experts}"
         elif panel.judge != JUDGE_AUTO and panel.aggregator in WITHOUT_JUDGE:
             yield ("panels", name, "judge"), f"'{panel.aggregator}' asks no judge; expected none"
+        asked = [*((("experts", j), expert) for j, expert in enumerate(panel.experts)), (("judge",), panel.judge)]
+        for where, expert in asked:
+            if (spec := self.by_name.get(expert)) is not None and "chat" not in spec.serves:
+                expected = "expected an expert that chats"
+                yield ("panels", name, *where), f"'{expert}' serves {spec.kind} requests; {expected}"
         if panel.router is not None and panel.router not in routers:
             yield ("panels", name, "router"), f"'{panel.router}' is no router; expected one of {sorted(routers)}"
         if panel.quorum > len(panel.experts):

@@ -97,7 +97,8 @@ class Hold:
             told = progress(self._request, self._query)
             await self._request.send_block(told or comment(context.scheduler.position(self._query.id)))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), context.comment_s)
+                async with asyncio.timeout(context.comment_s):  # wait_for may swallow the cancellation
+                    await self._news.wait()
 
 
 def progress(request: Request, query: Query) -> bytes:

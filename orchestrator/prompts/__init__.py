@@ -19,6 +19,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.types import Messages
 
 SEPARATOR = "\n---\n"
+NEEDED = frozenset({"question", "answers"})
+"""Placeholders that a replaced prompt must keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def read_prompts(owner: str, folder: Path | None = None) -> Prompts:
         return Prompts(shipped)
     if not folder.is_dir():
         raise ConfigError(f"prompts: there is no folder '{folder.name}'")
+    if not any(folder.glob("*.md")):
+        raise ConfigError(f"prompts: there is no prompt in '{folder.name}'; expected some of: {_names(shipped)}")
     replaced = {path.stem: _checked(path, shipped) for path in sorted(folder.glob("*.md"))}
     return Prompts(shipped | replaced)
 
@@ -61,8 +65,8 @@ def read_prompts(owner: str, folder: Path | None = None) -> Prompts:
 def _checked(path: Path, shipped: Mapping[str, Template]) -> Template:
     """The template in `path`, which may use what the shipped one does."""
     if path.stem not in shipped:
-        known = ", ".join(f"{name}.md" for name in sorted(shipped)) or "none"
-        raise ConfigError(f"prompts: '{path.name}' replaces no prompt that there is; expected some of: {known}")
+        known = f"expected some of: {_names(shipped)}" if shipped else "there are none to replace"
+        raise ConfigError(f"prompts: '{path.name}' replaces no prompt that there is; {known}")
     template = Template(path.read_text("utf-8"))
     if not template.is_valid():
         raise ConfigError(f"prompts: '{path.name}' has a '$' that begins no placeholder; write '$$' for a dollar sign")
@@ -70,4 +74,10 @@ def _checked(path: Path, shipped: Mapping[str, Template]) -> Template:
     if unknown := sorted(set(template.get_identifiers()) - set(known_names)):
         expected = ", ".join(f"${name}" for name in known_names)
         raise ConfigError(f"prompts: '{path.name}' uses '${unknown[0]}'; expected some of: {expected}")
+    if lost := sorted(NEEDED.intersection(known_names) - set(template.get_identifiers())):
+        raise ConfigError(f"prompts: '{path.name}' has lost '${lost[0]}', without which there is nothing to answer")
     return template
+
+
+def _names(shipped: Mapping[str, Template]) -> str:
+    return ", ".join(f"{name}.md" for name in sorted(shipped))
