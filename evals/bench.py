@@ -20,6 +20,7 @@ from rich.table import Table
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")]
 
 
 @app.command()
@@ -60,9 +61,7 @@ def panel(
 
 @app.command()
 def claims(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
+    data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these. Default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -113,9 +112,7 @@ def retrieval(
 
 @app.command()
 def fusion(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
+    data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these data sets. Default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -135,9 +132,7 @@ def fusion(
 
 @app.command()
 def depth(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
+    data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these data sets. Default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -154,9 +149,7 @@ def depth(
 
 @app.command()
 def active(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
+    data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these tables. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Orders of the queries.")] = 20,
     delta: Annotated[float, typer.Option(min=1e-6, max=0.5, help="How likely a verdict may be wrong.")] = 0.05,
@@ -170,9 +163,7 @@ def active(
 
 @app.command()
 def llmrouter(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of outcome files. Default: $SWITCHYARD_DATA/outcomes.")
-    ] = None,
+    data: Data = None,
     features: Annotated[
         str | None, typer.Option(help="As of `switchyard train`. Default: the fleet's encoder.")
     ] = None,

@@ -108,15 +108,13 @@ class Asker:
         budget: Budget | None = None,
     ) -> Answer:
         """As `ask`, but for the answer as it comes: what it took is put down when its stream ends or is closed."""
-        part, began = open_decision(query), time.monotonic()
+        part = open_decision(query)
         try:
             plan = Plan((Choice(expert, 0.0),))
             answer, lease = await self._dispatcher.ask(query, fleet, plan, part, max_attempts=1, budget=budget)
-        except BaseException:
+        finally:
             absorb(decision, part, purpose)
-            raise
-
-        absorb(decision, part, purpose)
+        began = time.monotonic()
 
         def over(failure: BaseException | None) -> None:
             settle(self._scheduler, fleet, lease, answer, decision, began, failure)
@@ -124,7 +122,6 @@ class Asker:
         if answer.events is None:
             over(None)
             return answer
-        began = time.monotonic()
         events = _closing(answer.events, over)
         await anext(events)
         return replace(answer, events=events)
