@@ -22,7 +22,14 @@ from orchestrator.experts.base import ServerCommand
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
-State = Literal["remote", "cold", "loading", "ready", "draining"]
+State = Literal["remote", "cold", "loading", "ready", "draining", "falling_asleep", "asleep"]
+"""loading: launching, or waking up. draining: gives no new leases. falling_asleep: gives up its memory but stays alive."""
+
+Batching = Literal["continuous", "together"]
+"""Whether requests join those that run, or wait until a whole batch is done and then start together."""
+
+Priority = Literal["interactive", "bulk"]
+"""Bulk work is served behind what somebody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,8 @@ class Place:
     host: the expert whose weights it needs: itself, or a persona's base, whose residency and limits it shares; what is said of
     memory, pin, keep_alive_s and command counts for hosts only. memory_bytes: None is learned at the first load. keep_alive_s:
     how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
-    weights a concurrency that `rules.py` assumes. command: how to launch the server, evaluated at every load.
+    weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it is asleep; None means
+    that its server can't sleep. command: how to launch the server, evaluated at every load.
     """
 
     expert: str
@@ -43,17 +51,26 @@ class Place:
     keep_alive_s: float = 600.0
     concurrency: int | None = None
     rpm: int | None = None
+    batching: Batching = "continuous"
+    asleep_bytes: int | None = None
     command: Callable[[], ServerCommand] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """Who wants a lease. candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s."""
+    """Who wants a lease.
+
+    candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s. tenant: whose request it
+    is; tenants share an expert's queue fairly. session: requests of one session tend to come back to the same expert.
+    """
 
     id: str
     candidates: tuple[Choice, ...]
     mu: float
     deadline: float
+    priority: Priority = "interactive"
+    tenant: str = ""
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
