@@ -39,8 +39,8 @@ class Place:
     host: the expert whose weights it needs: itself, or a persona's base, whose residency and limits it shares; what is said of
     memory, pin, keep_alive_s and command counts for hosts only. memory_bytes: None is learned at the first load. keep_alive_s:
     how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
-    weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it is asleep; None means
-    that its server can't sleep. command: how to launch the server, evaluated at every load.
+    weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it
+    is asleep; None means that its server can't sleep. command: how to launch the server, evaluated at every load.
     """
 
     expert: str
@@ -51,9 +51,9 @@ class Place:
     keep_alive_s: float = 600.0
     concurrency: int | None = None
     rpm: int | None = None
+    command: Callable[[], ServerCommand] | None = None
     batching: Batching = "continuous"
     asleep_bytes: int | None = None
-    command: Callable[[], ServerCommand] | None = None
 
 
 @dataclass(frozen=True, slots=True)

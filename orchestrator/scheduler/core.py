@@ -27,6 +27,7 @@ from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, Lease
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.roster import Roster, make_roster
+from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.scheduler.state import Action, Expert, Grant, Host, Outbox, Refuse, Waiter
 from orchestrator.types import Endpoint
 
@@ -44,11 +45,13 @@ class Core:
         budget_bytes: int,
         now: float,
         *,
+        rules: Rules | None = None,
         max_waiting: int = MAX_WAITING,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = Outbox()
-        self._residency = Residency(budget_bytes, self._outbox)
+        self._rules = rules or SwitchyardRules()
+        self._residency = Residency(budget_bytes, self._outbox, self._rules)
         self._queues = Queues(self._residency, self._outbox, max_waiting)
         self._roster = Roster({}, {})
         self._leases: dict[str, tuple[Expert, Host, int, bool]] = {}
@@ -68,7 +71,12 @@ class Core:
         expert, waits = self._queues.target(request.candidates, request.mu, request.deadline, now)
         if expert is None:
             raise self._queues.refusal(request.candidates, request.deadline, now)
-        if not expert.queue and expert.has_room(now) and expert.breaker.admits(now):
+        if (
+            not expert.queue
+            and expert.has_room(now)
+            and expert.breaker.admits(now)
+            and self._may_serve(expert, None, now)
+        ):
             return self._lease(expert, request.id, now, now, waits)
         waiter = self._queues.add(request, expert, now)
         self._dispatch(expert.host, now)
@@ -90,6 +98,8 @@ class Core:
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
         if self._queues.waiters:
+            if not host.leases:  # before the next batch begins: is it time to give way?
+                self._settle(now)
             self._dispatch(host, now)
         unused = not host.leases and host.state in {"ready", "draining"}
         if unused:
@@ -218,6 +228,8 @@ class Core:
 
     def _lease(self, expert: Expert, request_id: str, arrived: float, now: float, waits: dict[str, float]) -> Lease:
         host = expert.host
+        if not host.leases:
+            host.batch_at = now
         host.leases += 1
         expert.leases += 1
         for window in expert.windows:
@@ -230,8 +242,10 @@ class Core:
 
     def _dispatch(self, host: Host, now: float) -> None:
         """Give out what room the host has, each time to whom `bind` would give it now."""
-        while host.serving and host.leases < host.limit and (pair := self._queues.next_for(host, now)) is not None:
+        while host.serving and not host.full(now) and (pair := self._queues.next_for(host, now)) is not None:
             waiter, expert = pair
+            if not self._may_serve(expert, waiter, now):
+                return
             best, waits = self._queues.binding(waiter, now, room=expert)
             if best is not expert:  # things have changed since it was bound
                 self._move(waiter, best, now)
@@ -240,8 +254,25 @@ class Core:
             lease = self._lease(expert, waiter.request_id, waiter.arrived, now, waits)
             self._outbox.actions.append(Grant(waiter, lease))
 
+    def _may_serve(self, expert: Expert, waiter: Waiter | None, now: float) -> bool:
+        """Whether the rules let the expert serve it (None: a newcomer) while others wait."""
+        if not self._rules.keeps_order:
+            return True
+        oldest = self._queues.oldest
+        return oldest is None or oldest is waiter or self._rules.may_overtake(expert, oldest, now)
+
+    def _serve_in_order(self, now: float) -> None:
+        """Once the oldest has been served, the rules may let hosts serve that were held back."""
+        oldest: Waiter | None = None
+        while self._queues.oldest is not oldest:
+            oldest = self._queues.oldest
+            for host in [host for host in self._roster.hosts.values() if host.queued]:
+                self._dispatch(host, now)
+
     def _settle(self, now: float) -> None:
         """Plan residency until nothing follows from it any more."""
+        if self._rules.keeps_order:
+            self._serve_in_order(now)
         while plan := self._residency.plan(now):
             for host in plan.drained:
                 self._rebind_all(host, now)

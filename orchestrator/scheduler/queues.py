@@ -57,9 +57,11 @@ class Queues:
         """Expected seconds until the expert serves someone with `ahead` others bound to its host before him; health aside."""
         host = expert.host
         if host.serving:
-            if host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
+            closed = host.full(now)
+            if not closed and host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
                 return 0.0
-            wait = queue_wait_s(host.leases, ahead, host.limit, host.service_s.value)
+            leases = host.limit if closed and host.limit < math.inf else host.leases  # until the batch is done
+            wait = queue_wait_s(int(leases), ahead, host.limit, host.service_s.value)
         else:
             wait = self._residency.wait_s(host, now)
             wait += queue_wait_s(0, ahead, host.limit, host.service_s.value)
@@ -273,6 +275,11 @@ class Queues:
             if gained <= 0.0:
                 return False
         return self.binding(waiter, now, room=expert)[0] is expert
+
+    @property
+    def oldest(self) -> Waiter | None:
+        """Who has been waiting longest for anything."""
+        return next(iter(self.waiters.values()), None)
 
     # Deadlines
 

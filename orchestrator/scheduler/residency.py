@@ -15,9 +15,10 @@ others is ready within (k + 1) * (2L + 2Q + D + S), however busy the residents a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.scheduler.rules import STOP_S, backoff_s, does_not_fit, pick_victims, quantum_s
+from orchestrator.scheduler.rules import STOP_S, Rules, backoff_s, does_not_fit, pick_victims, quantum_s
 from orchestrator.scheduler.state import Host, Load, Outbox, Stop
 from orchestrator.types import Endpoint
 
@@ -37,8 +38,9 @@ class Plan:
 class Residency:
     """`resident` are the hosts that take memory: loading, ready or draining."""
 
-    def __init__(self, budget_bytes: int, outbox: Outbox) -> None:
+    def __init__(self, budget_bytes: int, outbox: Outbox, rules: Rules) -> None:
         self.budget_bytes = budget_bytes
+        self._rules = rules
         self.resident: dict[Host, None] = {}
         self._wanted: dict[Host, float] = {}
         self._outbox = outbox
@@ -49,7 +51,8 @@ class Residency:
 
     def want(self, host: Host, now: float) -> None:
         """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded."""
-        self._wanted.setdefault(host, now)
+        if host not in self._wanted:
+            self._wanted[host] = host.wanted_since = now
 
     def wait_s(self, host: Host, now: float) -> float:
         """Expected seconds until a host that isn't ready will be."""
@@ -76,16 +79,15 @@ class Residency:
         self._call_off(plan, wanted)
         free = self.budget_bytes - self.used_bytes
         coming = sum(host.memory_bytes for host in self.resident if host.state == "draining")
-        for host in wanted:
+        for host in self._rules.load_order(wanted, now):
             if not self._may_load(host, plan, now):
                 continue
             if host.memory_bytes <= free:
                 self._load(host, now)
                 free -= host.memory_bytes
                 continue
-            overdue = self._is_overdue(host, now)
             short = host.memory_bytes - free - coming
-            for victim in self._victims(short, now, busy_too=overdue):
+            for victim in self._victims(short, host, now):
                 self.drain(victim, now, room_for=host)
                 plan.drained.append(victim)
                 coming += victim.memory_bytes
@@ -93,18 +95,18 @@ class Residency:
             if short <= 0:  # its memory is on the way
                 coming -= max(0, min(coming, host.memory_bytes - max(free, 0)))
                 free = min(free, 0)
-            elif overdue:
+            elif self._is_overdue(host, now):
                 break
         return plan
 
-    def _still_wanted(self) -> list[Host]:
+    def _still_wanted(self) -> dict[Host, float]:
         """Cold hosts somebody waits for, those first that have been wanted longest."""
         gone = [h for h in self._wanted if not h.queued or h.state in {"loading", "ready"}]
         for host in gone:
             del self._wanted[host]
-        return [host for host in self._wanted if host.state == "cold"]
+        return {host: since for host, since in self._wanted.items() if host.state == "cold"}
 
-    def _call_off(self, plan: Plan, wanted: list[Host]) -> None:
+    def _call_off(self, plan: Plan, wanted: dict[Host, float]) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
         for host in self.resident:
             if host.draining_for is not None and not host.stopping and host.draining_for not in wanted:
@@ -133,17 +135,22 @@ class Residency:
             self._outbox.wake_at(due)
         return due <= now
 
-    def _victims(self, short: int, now: float, *, busy_too: bool) -> tuple[Host, ...]:
+    def _victims(self, short: int, wanted: Host, now: float) -> tuple[Host, ...]:
+        """Who gives way now so that `short` bytes come free."""
         if short <= 0:
             return ()
-        ready = [host for host in self.resident if host.state == "ready" and not host.pinned]
-        victims = pick_victims([host for host in ready if host.idle], short, now)
-        if victims or not busy_too:
-            return victims
-        for host in ready:
-            if not host.idle and host.since + quantum_s(host) > now:
-                self._outbox.wake_at(host.since + quantum_s(host))
-        return pick_victims([h for h in ready if h.idle or h.since + quantum_s(h) <= now], short, now)
+        leaving = []
+        for host in self.resident:
+            if host.state != "ready" or host.pinned:
+                continue
+            if (at := self._rules.leaves_at(host, wanted, now)) <= now:
+                leaving.append(host)
+            else:
+                self._outbox.wake_at(at)
+        return pick_victims(self._by_key(leaving, now), short)
+
+    def _by_key(self, hosts: Iterable[Host], now: float) -> list[Host]:
+        return sorted(hosts, key=lambda host: self._rules.eviction_key(host, now))
 
     def _load(self, host: Host, now: float) -> None:
         host.enter("loading")
@@ -242,7 +249,8 @@ class Residency:
         ready = [h for h in self.resident if h.state == "ready" and not h.pinned]
         victims: tuple[Host, ...] = ()
         if over > 0:
-            victims = pick_victims([h for h in ready if h is not newcomer], over, now) or pick_victims(ready, over, now)
+            leaving = self._by_key(ready, now)
+            victims = pick_victims([h for h in leaving if h is not newcomer], over) or pick_victims(leaving, over)
         for host in victims:
             self.drain(host, now)
         return list(victims)

@@ -1,20 +1,22 @@
-"""The scheduler's policy as pure functions: how long to expect to wait, whom to evict, when a busy expert must give way.
+"""The scheduler's policy: who is loaded next, when a busy expert must give way, whom to evict; and how long to expect to wait.
 
+    Core(places, budget_bytes, now, rules=SwitchyardRules())        # the default
+    rules.leaves_at(resident, wanted, now)                          # from when on it gives way to that one
     queue_wait_s(leases=4, ahead=3, limit=4, service_s=2.0)         # 2.0: four more must end before it, two seconds a round
-    pick_victims(idle_hosts, short_bytes, now)                      # the least regret that frees enough
 
-What else is a rule of the scheduler but shared with evals is in `routers/policy.py` (which candidate to bind). Nothing here
-changes what it is given.
+`Rules` is all that differs between policies: the simulator runs other systems' rules in the same state machine. What else is a rule
+of the scheduler but shared with evals is in `routers/policy.py` (which candidate to bind). Nothing here changes what it is given.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from orchestrator.errors import ConfigError
 from orchestrator.scheduler.base import Place
-from orchestrator.scheduler.state import Host
+from orchestrator.scheduler.state import Expert, Host, Waiter
 
 SERVED_CONCURRENCY = 4
 """Assumed of hosts with weights that declare none: what llama.cpp's and most small servers take at once."""
@@ -24,6 +26,56 @@ READ_BYTES_PER_S = 200e6
 START_S = 0.5
 STOP_S = 0.5
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 1.0, 60.0
+
+
+class Rules(Protocol):
+    """What a policy decides. It reads hosts and waiters (`state.py`) and changes nothing."""
+
+    keeps_order: bool
+    """Whether `may_overtake` ever says no. When False it is not asked."""
+
+    def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
+        """Cold hosts that somebody waits for, who is to be loaded first first.
+
+        wanted: with the time since when each is wanted, oldest first. May be consumed in part.
+        """
+        ...
+
+    def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
+        """From when on `resident`, which is ready and not pinned, gives way to `wanted`, for whom memory is short.
+
+        `now` or earlier: at once: it takes no new leases, ends those that it has, and goes. Asked again at the time it names, and
+        whenever something happened. `wanted.wanted_since` is when the wish arose, `resident.since` when it became ready.
+        """
+        ...
+
+    def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
+        """Of those that give way, the ones with the smallest keys go."""
+        ...
+
+    def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
+        """Whether `expert` may serve somebody who came later than `oldest`, the first of all who wait for anything."""
+        ...
+
+
+class SwitchyardRules:
+    """The default: longest wanted first; a resident's queue is served out within its quantum; the least regretted goes."""
+
+    keeps_order = False
+
+    def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
+        return wanted
+
+    def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
+        if resident.idle:
+            return -math.inf
+        return max(wanted.wanted_since + quantum_s(wanted), resident.since + quantum_s(resident))
+
+    def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
+        return (not host.idle, regret_per_byte(host, now))
+
+    def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
+        return True
 
 
 def queue_wait_s(leases: int, ahead: int, limit: float, service_s: float) -> float:
@@ -52,10 +104,13 @@ def regret_per_byte(host: Host, now: float) -> float:
     return host.load_s.value * host.use_rate(now) / max(host.memory_bytes, 1)
 
 
-def pick_victims(hosts: Iterable[Host], short_bytes: int, now: float) -> tuple[Host, ...]:
-    """The hosts to evict so that `short_bytes` come free: idle ones first, then least regret; () when all don't suffice."""
+def pick_victims(hosts: Sequence[Host], short_bytes: int) -> tuple[Host, ...]:
+    """The first of `hosts` that free `short_bytes` together, without those that a later, larger one makes needless.
+
+    () when all of them don't suffice.
+    """
     picked: list[Host] = []
-    for host in sorted(hosts, key=lambda h: (not h.idle, regret_per_byte(h, now))):
+    for host in hosts:
         if short_bytes <= 0:
             break
         picked.append(host)
@@ -63,7 +118,7 @@ def pick_victims(hosts: Iterable[Host], short_bytes: int, now: float) -> tuple[H
     if short_bytes > 0:
         return ()
     spare = -short_bytes
-    for host in reversed(list(picked)):  # what a later, larger one has made needless
+    for host in reversed(list(picked)):
         if host.memory_bytes <= spare:
             picked.remove(host)
             spare -= host.memory_bytes

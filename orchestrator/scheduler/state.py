@@ -72,7 +72,8 @@ class Host:
 
     memory_bytes: what it takes while it is not cold: the larger of declared and measured, else assumed. generation: changes
     with every load, so that leases of a server that died don't occupy its successor. since: when its load began, or, once it
-    is loaded, ended. stopping: its server was told to end.
+    is loaded, ended. wanted_since: when somebody last began to wait for it to be loaded. batch_at: when its last batch began.
+    stopping: its server was told to end.
     draining_for: whom it makes room for; None when its draining can't be called off. predecessor: a server of the same name
     that must be gone first. uses: grants, halved over and over; see `use_rate`.
     """
@@ -85,6 +86,8 @@ class Host:
     state: State = "cold"
     serving: bool = False
     since: float = -math.inf
+    wanted_since: float = -math.inf
+    batch_at: float = -math.inf
     experts: list[Expert] = field(default_factory=list)
     service_s: Average = field(default_factory=lambda: Average(1.0))
     leases: int = 0
@@ -115,6 +118,12 @@ class Host:
     def idle(self) -> bool:
         """In memory with nobody using it or waiting for it."""
         return self.state == "ready" and not self.leases and not self.queued
+
+    def full(self, now: float) -> bool:
+        """No lease more: as many as it takes at once, or a batch that began earlier is still running."""
+        if self.leases >= self.limit:
+            return True
+        return self.leases > 0 and self.place.batching == "together" and self.batch_at != now
 
     @property
     def pinned(self) -> bool:
@@ -164,7 +173,7 @@ class Expert:
     def has_room(self, now: float) -> bool:
         """Whether a lease could be given now, health aside."""
         host = self.host
-        if not host.serving or host.leases >= host.limit or self.leases >= self.limit:
+        if not host.serving or host.full(now) or self.leases >= self.limit:
             return False
         return not self.windows or self.rate_wait_s(now) <= 0.0
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.scheduler.rules import (
+    SwitchyardRules,
     assumed_load_s,
     backoff_s,
     concurrency,
@@ -61,20 +62,25 @@ def test_regret_is_reload_cost_times_use_per_byte():
 
 
 def test_the_least_regret_goes_first_and_idle_before_busy():
-    hosts = [host("used", 10, uses=5.0), host("unused", 10), host("busy", 10, leases=1)]
-    assert names(pick_victims(hosts, 5, 0.0)) == ["unused"]
-    assert names(pick_victims(hosts, 25, 0.0)) == ["unused", "used", "busy"]
+    hosts = [host("busy", 10, leases=1), host("used", 10, uses=5.0), host("unused", 10)]
+    assert names(sorted(hosts, key=lambda h: SwitchyardRules().eviction_key(h, 0.0))) == ["unused", "used", "busy"]
+
+
+def test_no_more_go_than_are_needed():
+    hosts = [host("a", 10), host("b", 10), host("c", 10)]
+    assert names(pick_victims(hosts, 5)) == ["a"]
+    assert names(pick_victims(hosts, 25)) == ["a", "b", "c"]
 
 
 def test_no_victim_is_picked_in_vain():
-    assert pick_victims([host("a", 10), host("b", 10)], 30, 0.0) == ()
-    assert names(pick_victims([host("small", 10), host("large", 50, uses=100.0)], 50, 0.0)) == ["large"]
+    assert pick_victims([host("a", 10), host("b", 10)], 30) == ()
+    assert names(pick_victims([host("small", 10), host("large", 50, uses=100.0)], 50)) == ["large"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 9)), max_size=8), st.integers(1, 200))
 def test_victims_free_enough_with_nobody_to_spare(hosts, short):
     made = [host(f"h{i}", size, uses=uses) for i, (size, uses) in enumerate(hosts)]
-    picked = pick_victims(made, short, 0.0)
+    picked = pick_victims(made, short)
     freed = sum(h.memory_bytes for h in picked)
     if sum(h.memory_bytes for h in made) < short:
         assert picked == ()
