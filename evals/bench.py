@@ -60,6 +60,20 @@ def panel(
 
 
 @app.command()
+def swaps(
+    requests: Annotated[int, typer.Option(min=1, help="Queries.")] = 400,
+    rate: Annotated[float, typer.Option(min=0.01, help="Of them a second, on average.")] = 4.0,
+    policies: Annotated[list[str], typer.Option("--policy", help="In this order.")] = ["switchyard", "lru", "fifo"],  # noqa: B006
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Real queries to eight real models, two of which fit into memory: under several policies, and as one batch."""
+    from evals.swaps.running import bench_swaps
+
+    _show(bench_swaps(_data(data), requests=requests, rate=rate, policies=policies), as_json)
+
+
+@app.command()
 def claims(
     data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these. Default: all.")] = None,
@@ -148,6 +162,29 @@ def depth(
 
 
 @app.command()
+def joint(
+    data: Data = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these workloads. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of arrivals and queries.")] = 4,
+    requests: Annotated[int, typer.Option(min=100, help="Of each draw.")] = 4000,
+    plot: Annotated[Path | None, typer.Option(metavar="F.png", help="Where to draw reward against p99.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What it is worth that the scheduler chooses the expert, beside the same router and then the same scheduler, as Markdown."""
+    from evals.bench_joint import bench_joint, joint_table
+    from evals.claims.held_out import claim_encoder
+    from evals.simulation.figures import save_frontier
+
+    rows = list(bench_joint(_data(data), claim_encoder(), only=only or (), seeds=seeds, requests=requests))
+    if plot is not None:
+        save_frontier(rows, plot)
+    if as_json:
+        _show(rows, as_json)
+    else:
+        sys.stdout.write(joint_table(rows))
+
+
+@app.command()
 def active(
     data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these tables. Default: all.")] = None,
@@ -159,6 +196,25 @@ def active(
     from evals.active.benchmark import bench_active
 
     _show(bench_active(_data(data), seeds=seeds, delta=delta, only=only or ()), as_json)
+
+
+@app.command()
+def placement(
+    experts: Annotated[int, typer.Option(min=2, help="How many.")] = 16,
+    nodes: Annotated[int, typer.Option(min=2, help="How many, on two sites.")] = 4,
+    memory: Annotated[float, typer.Option(min=0.01, help="Of all nodes, as a multiple of all experts'.")] = 1.3,
+    windows: Annotated[int, typer.Option(min=2, help="Hours of traffic that drifts.")] = 12,
+    seeds: Annotated[int, typer.Option(min=1, help="Worlds.")] = 3,
+    time_limit_s: Annotated[float, typer.Option(min=0.1, help="To look for each placement.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Experts placed again as traffic drifts, beside placements that stay: load of the busiest node, and what was moved."""
+    from evals.placement import bench_placement
+
+    rows = bench_placement(
+        experts=experts, nodes=nodes, memory=memory, windows=windows, seeds=seeds, time_limit_s=time_limit_s
+    )
+    _show(rows, as_json)
 
 
 @app.command()

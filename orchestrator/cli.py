@@ -14,6 +14,7 @@ import sys
 import typer
 
 from orchestrator.commands import fleet, gateway, outcomes, training
+from orchestrator.commands.batch import batch
 from orchestrator.commands.bench import bench
 from orchestrator.commands.experts import experts
 from orchestrator.commands.fuse import fuse
@@ -21,6 +22,7 @@ from orchestrator.commands.imports import importers
 from orchestrator.commands.label import label
 from orchestrator.commands.promotion import promote
 from orchestrator.commands.prompts import prompts
+from orchestrator.commands.simulate import simulate
 from orchestrator.errors import SwitchyardError
 
 app = typer.Typer(
@@ -40,7 +42,9 @@ for command in (
     training.train,
     training.evaluate,
     label,
+    batch,
     bench,
+    simulate,
     promote,
 ):
     app.command()(command)

@@ -10,6 +10,7 @@ like any other (`orchestrator/aggregators/panel.py`). It knows neither HTTP nor 
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -18,13 +19,18 @@ from functools import partial
 from typing import Self
 
 from orchestrator.fleet.snapshot import Fleet, Route
+from orchestrator.ledger.base import Ledger
+from orchestrator.prompts import Prompts
+from orchestrator.routing.assessing import Assessor
 from orchestrator.routing.cascading import Cascader
 from orchestrator.routing.deepening import Deepener
 from orchestrator.routing.dispatch import Dispatcher
+from orchestrator.routing.judging import Judge
 from orchestrator.routing.planning import Planner
 from orchestrator.routing.recording import close_decision, note_overhead, open_decision, settle
+from orchestrator.routing.scoring import Sessions
 from orchestrator.routing.shadow import Shadows
-from orchestrator.scheduler.base import Lease, Scheduler
+from orchestrator.scheduler.base import Lease, Leases
 from orchestrator.types import Answer, Decision, Query
 from routers.policy import bind
 
@@ -65,7 +71,7 @@ class Pipeline:
         dispatcher: Dispatcher,
         cascader: Cascader,
         deepener: Deepener,
-        scheduler: Scheduler,
+        scheduler: Leases,
         record: Callable[[Decision], None],
     ) -> None:
         self._fleet = fleet
@@ -150,6 +156,28 @@ class Pipeline:
     def _close(self, query: Query, decision: Decision, failure: BaseException | None) -> None:
         close_decision(decision, query, failure)
         self._shadows.record(decision)
+
+
+def make_pipeline(
+    *,
+    fleet: Callable[[], Fleet],
+    scheduler: Leases,
+    ledger: Ledger,
+    dice: random.Random,
+    prompts: Prompts,
+    record: Callable[[Decision], None],
+) -> Pipeline:
+    """A pipeline with parts of its own. prompts: those of policies. The rest is said at `Pipeline`, `Planner` and `Dispatcher`."""
+    dispatcher = Dispatcher(scheduler, dice)
+    return Pipeline(
+        fleet=fleet,
+        planner=Planner(ledger, Sessions(), dice, Assessor(dispatcher.asker)),
+        dispatcher=dispatcher,
+        cascader=Cascader(dispatcher, Judge(dispatcher.asker, prompts)),
+        deepener=Deepener(dispatcher),
+        scheduler=scheduler,
+        record=record,
+    )
 
 
 def _nothing(failure: BaseException | None) -> None:

@@ -22,6 +22,7 @@ import psutil
 import uvloop
 from watchfiles import awatch
 
+from orchestrator.bulk.desk import make_bulk
 from orchestrator.config import Config
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
@@ -37,17 +38,11 @@ from orchestrator.gateway.metrics import Metrics
 from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
 from orchestrator.ledger.sql import SQLLedger
-from orchestrator.pipeline import Pipeline
+from orchestrator.pipeline import make_pipeline
 from orchestrator.prompts import read_prompts
-from orchestrator.routing.assessing import Assessor
-from orchestrator.routing.cascading import Cascader
-from orchestrator.routing.deepening import Deepener
-from orchestrator.routing.dispatch import Dispatcher
-from orchestrator.routing.judging import Judge
 from orchestrator.routing.learning import Learner
-from orchestrator.routing.planning import Planner
-from orchestrator.routing.scoring import Sessions
 from orchestrator.scheduler.driver import LocalScheduler
+from orchestrator.scheduler.rules import Rules
 from orchestrator.types import Decision
 
 DEFAULT_MEMORY_SHARE = 0.8
@@ -84,16 +79,20 @@ class Service:
         self._file_state = file_state
         self._warming: asyncio.Task[None] | None = None
         self.learner = Learner(ledger, fleet=lambda: self.fleet)
-        dice = random.Random()
-        dispatcher = Dispatcher(scheduler, dice)
-        self.pipeline = Pipeline(
+        self.pipeline = make_pipeline(
             fleet=lambda: self.fleet,
-            planner=Planner(ledger, Sessions(), dice, Assessor(dispatcher.asker)),
-            dispatcher=dispatcher,
-            cascader=Cascader(dispatcher, Judge(dispatcher.asker, read_prompts("policy"))),
-            deepener=Deepener(dispatcher),
             scheduler=scheduler,
+            ledger=ledger,
+            dice=random.Random(),
+            prompts=read_prompts("policy"),
             record=self._record,
+        )
+        self.bulk = make_bulk(
+            fleet=lambda: self.fleet,
+            scheduler=scheduler,
+            ledger=ledger,
+            record=self._record,
+            budget_bytes=lambda: budget_bytes(self.fleet.config),
         )
         self.metrics = Metrics(
             scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: self.reload_error is not None
@@ -122,7 +121,7 @@ class Service:
             config = await asyncio.to_thread(load_config, self.config_path)
             fleet = await self._build(config)
             await self.learner.catch_up(fleet)
-            await self.scheduler.reconfigure(make_places(fleet), budget_bytes=budget_bytes(config))
+            await self.scheduler.reconfigure(make_places(fleet), budget_bytes(config), asleep_budget_bytes(config))
         except SwitchyardError as error:
             self.reload_error = error.message
             logger.error("the new %s is refused, the old fleet stays:\n%s", self.config_path.name, error.message)  # noqa: TRY400
@@ -213,8 +212,10 @@ def _collect_garbage_less_often() -> None:
 
 
 @asynccontextmanager
-async def running(config_path: Path, *, engine: str | None = None) -> AsyncIterator[Service]:
-    """Everything but the gateway, started and stopped. Raises `ConfigError`."""
+async def running(
+    config_path: Path, *, engine: str | None = None, rules: Rules | None = None
+) -> AsyncIterator[Service]:
+    """Everything but the gateway, started and stopped. rules: of the scheduler, if not the default. Raises `ConfigError`."""
     file_state = _file_state(config_path)
     config = load_config(config_path)
     base_dir = config_path.parent
@@ -228,7 +229,13 @@ async def running(config_path: Path, *, engine: str | None = None) -> AsyncItera
         stack.push_async_callback(servers.close)
         build = _builder(http, base_dir)
         fleet = await build(config)
-        scheduler = LocalScheduler(make_places(fleet), servers, budget_bytes=budget_bytes(config))
+        scheduler = LocalScheduler(
+            make_places(fleet),
+            servers,
+            budget_bytes=budget_bytes(config),
+            rules=rules,
+            asleep_budget_bytes=asleep_budget_bytes(config),
+        )
         stack.push_async_callback(scheduler.close)
         service = Service(config_path, fleet, build, scheduler, ledger, file_state)
         stack.push_async_callback(lambda: service.fleet.close())
@@ -256,6 +263,13 @@ def budget_bytes(config: Config) -> int:
     if config.memory.budget_gb is not None:
         return int(config.memory.budget_gb * 1e9)
     return int(psutil.virtual_memory().total * DEFAULT_MEMORY_SHARE)
+
+
+def asleep_budget_bytes(config: Config) -> int:
+    """What sleeping experts may keep together of the host's memory, in bytes."""
+    if config.memory.asleep_gb is not None:
+        return int(config.memory.asleep_gb * 1e9)
+    return max(0, psutil.virtual_memory().total - budget_bytes(config)) // 2
 
 
 def make_ledger(config: Config, base_dir: Path) -> SQLLedger:

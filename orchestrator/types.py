@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["chat", "completion", "embedding", "rerank"]
 Capability = Literal["streaming", "tools", "vision", "json_schema", "logprobs"]
+Priority = Literal["interactive", "bulk"]
+"""Bulk work is served behind what somebody waits for."""
 Progress = Literal["comments", "reasoning"]
 """How a stream tells what goes on before the answer: in SSE comments, which clients skip, or as the reasoning they show."""
 STREAMED: tuple[Kind, ...] = ("chat", "completion")
@@ -58,6 +60,7 @@ class RequestOptions:
     explain: bool = False
     max_calls: int | None = None
     progress: Progress = "comments"
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,8 @@ class Decision:
     binding. propensity: probability with which the bound expert was chosen, given scores and waits (1 without exploration).
     propensities: that of each expert that could be bound; none when a conversation stayed with its expert.
     artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
-    infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
+    regret: utility given up by binding the expert rather than the best whatever the wait; saved_s: expected seconds of waiting that
+    this saved. infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
     experts assess the query, what each found (`routers/families/self_select.py`). transcript: what a panel's members said;
     details: what its aggregator made of that.
@@ -223,6 +227,8 @@ class Decision:
     propensities: dict[str, float] = field(default_factory=dict)
     expert: str | None = None
     waits_s: dict[str, float] = field(default_factory=dict)
+    regret: float = 0.0
+    saved_s: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0

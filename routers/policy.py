@@ -129,6 +129,19 @@ def bind(choices: Sequence[Choice], waits_s: Mapping[str, float], mu: float) -> 
     return max(choices, key=lambda c: c.utility - mu * waits_s.get(c.expert, 0.0)).expert
 
 
+def forgone(choices: Sequence[Choice], waits_s: Mapping[str, float], bound: str) -> tuple[float, float]:
+    """What binding `bound` rather than the best of `choices`, however long its wait, gives up in utility and saves in seconds.
+
+    choices: best first. waits_s: expected, of those that could be bound; nobody else counts.
+    """
+    if choices[0].expert == bound:
+        return 0.0, 0.0
+    possible = [choice for choice in choices if choice.expert in waits_s or choice.expert == bound]
+    utilities = {choice.expert: choice.utility for choice in possible}
+    best = bind(possible, {}, 0.0)
+    return utilities[best] - utilities[bound], waits_s.get(best, 0.0) - waits_s.get(bound, 0.0)
+
+
 def propensity(plan: Plan, waits_s: Mapping[str, float], expert: str) -> float:
     """The probability with which `plan`'s policy binds `expert` under these waits: summed over every exploration draw.
 

@@ -13,6 +13,7 @@ expert writes at the end is streamed as it is written; any other is streamed whe
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -41,6 +42,13 @@ class Panel:
         self._spec = spec
         self._aggregator = aggregator
         self._ability = ability
+
+    def unhurried(self) -> Panel:
+        """The same without limits of time, for queries that wait for their turn. What it may spend besides stays limited."""
+        panel = self._spec.panel
+        limits = {"timeout_s": math.inf, "budget": panel.budget.model_copy(update={"seconds": None})}
+        spec = self._spec.model_copy(update={"panel": panel.model_copy(update=limits)})
+        return Panel(spec, self._aggregator, self._ability)
 
     async def answer(self, call: Call) -> Answer:
         """The panel's answer. Raises `NoQuorum`, `ExpertRejected` for more than one prompt, and other `SwitchyardError`."""

@@ -15,12 +15,14 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
+from orchestrator.commands.placement import place, precision
 from orchestrator.commands.profile import profile
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import ConfigError
 
 experts = typer.Typer(help="The experts of the YAML, and of a running gateway.", no_args_is_help=True)
-experts.command()(profile)
+for command in (profile, place, precision):
+    experts.command()(command)
 
 
 @experts.command("list")

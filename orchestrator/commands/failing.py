@@ -32,13 +32,16 @@ def resumable(kept: str) -> Iterator[None]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Raises `DataError` for a ValueError, an OSError or an ImportError, and `MissingExtra` where the extra `train` is missing."""
+def told(feature: str = "training") -> Iterator[None]:
+    """Raises `DataError` for a ValueError, an OSError or an ImportError, and `MissingExtra` where the extra `train` is missing.
+
+    feature: what needs it.
+    """
     try:
         yield
     except ImportError as exc:
         if (exc.name or "").partition(".")[0] in _OF_TRAINING:
-            raise MissingExtra("training", "train") from exc
+            raise MissingExtra(feature, "train") from exc
         raise DataError(str(exc)) from exc
     except OSError as exc:
         raise DataError(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)) from exc

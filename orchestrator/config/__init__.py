@@ -46,6 +46,7 @@ from orchestrator.config.base import (
     Residency,
     Section,
     ServedBase,
+    SleepingResidency,
     Timeouts,
     Weights,
 )
@@ -64,6 +65,7 @@ from orchestrator.config.policies import (
     RouterSpec,
 )
 from orchestrator.config.whole import (
+    BatchesSpec,
     Config,
     GatewaySpec,
     LedgerSpec,
@@ -82,6 +84,7 @@ __all__ = [
     "NOT_OF_PANELS",
     "PANEL_PREFIX",
     "STREAMS",
+    "BatchesSpec",
     "BudgetSpec",
     "CommandSpec",
     "Confidence",
@@ -119,6 +122,7 @@ __all__ = [
     "Section",
     "SentenceTransformersSpec",
     "ServedBase",
+    "SleepingResidency",
     "Timeouts",
     "VLLMSpec",
     "Weights",

@@ -18,6 +18,7 @@ from orchestrator.config.base import (
     Name,
     NonNegative,
     ServedBase,
+    SleepingResidency,
     Weights,
 )
 from orchestrator.tokens import MESSAGE_TOKENS, estimate
@@ -74,9 +75,16 @@ class VLLMSpec(ServedBase):
     """`vllm serve MODEL ARGS`, from `executable` (vLLM wants an environment of its own)."""
 
     backend: Literal["vllm"]
+    residency: SleepingResidency = SleepingResidency()
     model: str | Weights
     executable: str = "vllm"
     args: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_tell_how_it_woke_up(self) -> Self:
+        if self.residency.sleep is not None and "completion" not in self.serves:
+            raise ValueError(f"`sleep` is for experts that write text, this one serves {self.kind} requests")
+        return self
 
 
 class CommandSpec(ServedBase):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -82,6 +82,27 @@ class Residency(Section):
     memory_gb: Positive | None = None
     pin: bool = False
     keep_alive_s: NonNegative = 600.0
+
+
+class SleepingResidency(Residency):
+    """How weights live in memory whose server can sleep: it gives `memory_gb` back, and wakes faster than it loads.
+
+    sleep: instead of being evicted, 1 moves the weights to the host's memory, 2 drops them, to be read again from disk.
+    asleep_gb: what it keeps of the host's memory while it sleeps, until that is measured; `memory.asleep_gb` bounds it.
+    """
+
+    sleep: Literal[1, 2] | None = None
+    asleep_gb: Positive | None = None
+
+    @model_validator(mode="after")
+    def _sleeps_by_declared_sizes(self) -> Self:
+        if self.sleep is None and self.asleep_gb is not None:
+            raise ValueError("`asleep_gb` is for servers that sleep; expected `sleep: 1` or `sleep: 2` beside it")
+        if self.sleep is not None and self.memory_gb is None:
+            raise ValueError(
+                "a server that sleeps gives back `memory_gb`, which must be given: it can't be measured here"
+            )
+        return self
 
 
 class Limits(Section):

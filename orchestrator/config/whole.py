@@ -19,6 +19,7 @@ from orchestrator.config.base import (
     DEFAULT_ROUTER,
     ExpertBase,
     Name,
+    NonNegative,
     Positive,
     Section,
     ServedBase,
@@ -46,9 +47,13 @@ class GatewaySpec(Section):
 
 
 class MemorySpec(Section):
-    """What resident experts may use together on this machine; by default 80% of what is there."""
+    """What resident experts may use together on this machine; by default 80% of what is there.
+
+    asleep_gb: what sleeping ones may keep of the host's memory besides; by default half of what `budget_gb` leaves of it.
+    """
 
     budget_gb: Positive | None = None
+    asleep_gb: NonNegative | None = None
 
 
 class LedgerSpec(Section):
@@ -56,6 +61,16 @@ class LedgerSpec(Section):
 
     url: str | None = None
     keep_text: bool = True
+
+
+class BatchesSpec(Section):
+    """What `/v1/files` and `/v1/batches` take: of one file, of one key's batches that are not over, and of all files together."""
+
+    max_file_mb: Positive = 200.0
+    max_line_mb: Positive = 20.0
+    max_requests: Annotated[int, Field(ge=1)] = 50_000
+    max_unfinished: Annotated[int, Field(ge=1)] = 100
+    max_stored_gb: Positive = 10.0
 
 
 class Config(Section):
@@ -67,6 +82,7 @@ class Config(Section):
     engine: Literal["local"] = "local"
     memory: MemorySpec = MemorySpec()
     ledger: LedgerSpec = LedgerSpec()
+    batches: BatchesSpec = BatchesSpec()
     routers: dict[Name, RouterSpec] = {}
     policies: dict[Name, PolicySpec] = {}
     panels: dict[Name, PanelSpec] = {}

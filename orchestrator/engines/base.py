@@ -18,7 +18,7 @@ from orchestrator.types import Endpoint
 
 
 class RunningServer(Protocol):
-    """A launched server: its endpoint, its death, its memory, its end."""
+    """A launched server: its endpoint, its death, its memory, its sleep, its end."""
 
     endpoint: Endpoint
     exited: asyncio.Future[int]
@@ -26,6 +26,17 @@ class RunningServer(Protocol):
 
     def memory_bytes(self) -> int:
         """Resident memory of the server's whole process tree now, in bytes; 0 when it is gone."""
+        ...
+
+    async def sleep(self) -> None:
+        """Give its memory back and stay alive. Raises `ExpertError(kind="not_loaded")`; what it is then is not known.
+
+        For servers whose command says how they sleep.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Come back, and answer as before. Raises `ExpertError(kind="not_loaded")`, and then it is not fit for traffic."""
         ...
 
     async def stop(self) -> None:

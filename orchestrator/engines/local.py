@@ -19,7 +19,9 @@ from typing import Any
 import aiohttp
 import psutil
 
+from orchestrator.engines.asking import Control
 from orchestrator.engines.process import ServerProcess
+from orchestrator.engines.sleeping import Sleeper
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import ServerCommand
 
@@ -97,28 +99,22 @@ class LocalEngine:
             ready.cancel()
 
     async def _poll(self, server: ServerProcess) -> None:
+        command, control = server.command, self._control(server)
         poll_s = FIRST_POLL_S
-        while (said := await self._ask(server, server.command.health)) != "200":
-            server.health = said
+        while not (said := await control.ask(command.health)).ok:
+            server.health = str(said)
             await asyncio.sleep(poll_s)
             poll_s = min(poll_s * 1.3, SLOWEST_POLL_S)
-        if server.command.canary is not None:
-            path, body = server.command.canary
-            if (said := await self._ask(server, path, body)) != "200":
-                raise _failed(server, f"its server started, but answered {said} to a first request")
+        if command.canary is not None and not (said := await control.ask(*command.canary)).ok:
+            raise _failed(server, f"its server started, but answered {said} to a first request")
+        if command.sleep is not None:
+            server.sleeper = Sleeper(server.name, command.sleep, control, command.timeout_s)
+            await server.sleeper.remember()
 
-    async def _ask(self, server: ServerProcess, path: str, body: object = None) -> str:
-        """The status of one request, or `nothing`."""
+    def _control(self, server: ServerProcess) -> Control:
         if self._http is None:
-            self._http = aiohttp.ClientSession()
-        url = server.endpoint.base_url.removesuffix("/v1") + path
-        method = "GET" if body is None else "POST"
-        headers = {"Authorization": f"Bearer {server.endpoint.token}"}
-        try:
-            async with self._http.request(method, url, json=body, headers=headers) as response:
-                return str(response.status)
-        except aiohttp.ClientError:
-            return "nothing"
+            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        return Control(self._http, server.endpoint)
 
 
 def _failed(server: ServerProcess, reason: str) -> ExpertError:

@@ -21,6 +21,7 @@ import sys
 import psutil
 
 from orchestrator.engines import child
+from orchestrator.engines.sleeping import Sleeper
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import ServerCommand
 from orchestrator.experts.failures import scrub
@@ -45,7 +46,7 @@ class ServerProcess:
     """An `orchestrator.engines.base.RunningServer`.
 
     exited: resolves once every process of it is gone. ready: it serves, so that its end would be news. health: what its
-    health check answered last, until it is ready.
+    health check answered last, until it is ready. sleeper: what puts it to sleep, where it can.
     """
 
     def __init__(self, name: str, port: int, token: str, command: ServerCommand, stop_grace_s: float) -> None:
@@ -61,6 +62,7 @@ class ServerProcess:
         self._watcher: asyncio.Task[None] | None = None
         self.ready = False
         self.health = "nothing"
+        self.sleeper: Sleeper | None = None
 
     async def start(self, folder: str) -> None:
         """Start the process, in `folder` unless its command says otherwise."""
@@ -99,6 +101,14 @@ class ServerProcess:
                     infos.append(process.memory_info())
         shared = [getattr(info, "shared", 0) for info in infos]
         return sum(info.rss for info in infos) - sum(shared) + max(shared, default=0)
+
+    async def sleep(self) -> None:
+        assert self.sleeper is not None, f"{self.name} can't sleep"
+        await self.sleeper.fall_asleep()
+
+    async def wake(self) -> None:
+        assert self.sleeper is not None, f"{self.name} can't sleep"
+        await self.sleeper.wake_up()
 
     async def stop(self) -> None:
         """SIGTERM, SIGKILL `stop_grace_s` later; returns when every process of it is gone. May be called twice."""

@@ -36,15 +36,35 @@ class Expert(Protocol):
         ...
 
 
+Step = tuple[str, Mapping[str, Any]]
+"""One request to a server of ours: the path, query included, and the JSON body to POST."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """How a server gives its memory up while its process stays alive, and how it comes back.
+
+    fall and wake: what to POST, in this order, each to be answered with 200 before the next. sleeping: the path that says
+    `{"is_sleeping": true}` while it sleeps. canary: a completion that the server is asked once it is launched and again after
+    every wake, before traffic; another text than the first time means that it woke up wrong.
+    """
+
+    fall: tuple[Step, ...]
+    wake: tuple[Step, ...]
+    sleeping: str
+    canary: Step
+
+
 @dataclass(frozen=True, slots=True)
 class ServerCommand:
     """How to launch a server that speaks OpenAI's HTTP.
 
     argv and env may contain `{port}`, `{token}` and `{python}`, filled in at launch; secrets go into env or stdin, never argv.
     stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
-    ready. canary: an optional request (path, body) that must answer 200 before traffic. cwd: the folder it runs in, by
-    default an empty one. not_inherited: environment variables of the gateway's that are no business of the server's; it gets
-    one only when `env` has it with the value `{inherit}`.
+    ready. canary: an optional request that must answer 200 before traffic. cwd: the folder it runs in, by
+    default an empty one. sleep: None when it can't. files: the weights that it will read, files or folders, so that they can be
+    brought into the system's file cache ahead of it. not_inherited: environment variables of the gateway's that are no business
+    of the server's; it gets one only when `env` has it with the value `{inherit}`.
     """
 
     argv: tuple[str, ...]
@@ -52,8 +72,10 @@ class ServerCommand:
     stdin: str | None = None
     health: str = "/health"
     timeout_s: float = 300.0
-    canary: tuple[str, Mapping[str, Any]] | None = None
+    canary: Step | None = None
     cwd: Path | None = None
+    sleep: Sleep | None = None
+    files: tuple[Path, ...] = field(default=(), compare=False)
     not_inherited: frozenset[str] = field(default=frozenset(), compare=False)  # no reason to launch a server again
 
 
@@ -86,4 +108,4 @@ class ServedBackend(Backend, Protocol):
     def launch(self, spec: Any, services: Services) -> ServerCommand: ...
 
 
-__all__ = ["Backend", "Expert", "ExpertBase", "ServedBackend", "ServerCommand", "Services"]
+__all__ = ["Backend", "Expert", "ExpertBase", "ServedBackend", "ServerCommand", "Services", "Sleep", "Step"]

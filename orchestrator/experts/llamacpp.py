@@ -11,6 +11,10 @@ llama.cpp notices that a client left when it writes to it, or when nothing else 
 asked for a stream, which is folded into a body for clients that want none. Its streams have no logprobs for the tokens that only
 begin a character (an emoji of four tokens has one entry). `n` is limited by `limits.concurrency`.
 
+Its servers don't sleep here. llama.cpp can give a model up by itself (`sleep_idle_seconds`), but not when it is told to, and a
+request that comes at that moment is lost. What its processes read stays in the system's file cache instead, as long as there is
+room, and is brought back there ahead of a load.
+
 One parameter is ours: `forced_answer`, a text. The answer is that text, token by token as the model writes it, or its beginning
 where `max_tokens` ends it; with `logprobs` this is how likely the model holds it. llama.cpp knows no `echo` that would tell.
 """

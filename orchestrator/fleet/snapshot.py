@@ -29,13 +29,14 @@ from orchestrator.config import (
     PolicySpec,
     Residency,
     ServedBase,
+    SleepingResidency,
 )
 from orchestrator.errors import ConfigError, Forbidden, UnknownModel
 from orchestrator.experts.base import Expert, ServerCommand, Services
 from orchestrator.experts.registry import launch_command, make_expert
 from orchestrator.fleet.encoding import FleetEncoders
 from orchestrator.fleet.routers import Scorers, make_scorers
-from orchestrator.fleet.weights import weights_path
+from orchestrator.fleet.weights import weights_of, weights_path
 from orchestrator.scheduler.base import Place
 from orchestrator.types import Query
 from routers.base import Encoder
@@ -151,14 +152,23 @@ def _place(spec: ExpertBase, fleet: Fleet) -> Place:
         keep_alive_s=residency.keep_alive_s,
         concurrency=spec.limits.concurrency,
         rpm=spec.limits.rpm,
+        asleep_bytes=_asleep_bytes(residency),
         command=command,
     )
+
+
+def _asleep_bytes(residency: Residency) -> int | None:
+    """What its server may keep of the host's memory while it sleeps: no more than it had, unless the file says so."""
+    if not isinstance(residency, SleepingResidency) or residency.sleep is None:
+        return None
+    return int((residency.asleep_gb or residency.memory_gb or 0.0) * 1e9)
 
 
 def _launch(host: ExpertBase, services: Services, not_inherited: frozenset[str]) -> ServerCommand:
     command = launch_command(host, services)
     assert command is not None, f"{host.name} holds weights"
-    return replace(command, not_inherited=not_inherited)
+    files = tuple(services.weights(weights) for weights in weights_of(host))
+    return replace(command, files=files, not_inherited=not_inherited)
 
 
 def provider_keys(config: Config) -> frozenset[str]:

@@ -12,16 +12,17 @@ name. One object per service; nothing is global.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator.scheduler.base import ExpertStatus
+from orchestrator.scheduler.base import ExpertStatus, State
 from orchestrator.types import Decision
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-STATES = ("remote", "cold", "loading", "ready", "draining")
+STATES = get_args(State)
 OVERHEAD_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 WAIT_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 DURATION_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -63,6 +64,8 @@ class Metrics:
         self._wait = self._histogram("wait_seconds", "Time until a lease was granted", by_expert, WAIT_S)
         self._duration = self._histogram("request_duration_seconds", "Until the answer's end", by_expert, DURATION_S)
         self._tokens = self._counter("tokens", "Tokens as the experts counted them", ["expert", "direction"])
+        self._regret = self._counter("regret", "Utility given up for shorter waits", by_policy)
+        self._saved = self._counter("saved_wait_seconds", "Expected waiting saved by that", by_policy)
         self._cost = self._counter("cost_usd", "Cost by the experts' prices", by_expert)
         self._in_flight = Gauge("switchyard_in_flight_requests", "Requests under way", registry=self._registry)
         self._registry.register(_StateCollector(status, lost, reload_failed))
@@ -88,6 +91,9 @@ class Metrics:
             series.tokens_in.inc(decision.prompt_tokens)
         if decision.completion_tokens:
             series.tokens_out.inc(decision.completion_tokens)
+        if decision.regret:
+            self._regret.labels(policy).inc(decision.regret)
+            self._saved.labels(policy).inc(max(0.0, decision.saved_s))
         if decision.cost_usd:
             series.cost.inc(decision.cost_usd)
 

@@ -139,6 +139,8 @@ def explanation(decision: Decision) -> dict[str, Any]:
         "scores": decision.scores,
         "utilities": decision.utilities,
         "plan": decision.plan,
+        "regret": decision.regret,
+        "saved_s": decision.saved_s,
         "infeasible": decision.infeasible,
         "reason": decision.reason,
         "propensity": decision.propensity,

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from orchestrator.errors import RequestError
-from orchestrator.types import Progress, RequestOptions
+from orchestrator.types import Priority, Progress, RequestOptions
 
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
@@ -35,6 +35,7 @@ class Switchyard(Struct, forbid_unknown_fields=True, rename={"lambda_": "lambda"
     explain: bool = False
     max_calls: Count | None = None
     progress: Progress = "comments"
+    priority: Priority = "interactive"
 
     def options(self) -> RequestOptions:
         return RequestOptions(
@@ -47,6 +48,7 @@ class Switchyard(Struct, forbid_unknown_fields=True, rename={"lambda_": "lambda"
             explain=self.explain,
             max_calls=self.max_calls,
             progress=self.progress,
+            priority=self.priority,
         )
 
 

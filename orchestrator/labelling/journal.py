@@ -5,7 +5,8 @@
         journal.get("5f1c...")                    # in every later run, too
 
 One JSON line a call, in the operating system's hands before the next thing happens, so a killed process loses none; a line that was
-cut short is dropped. One process at a time holds a journal. Not here: what makes two calls the same (`asking.py`).
+cut short is dropped. Where each line is, is held in memory; what it says is not. One process at a time holds a journal. Not here:
+what makes two calls the same (`asking.py`, and for batches `orchestrator/bulk/asking.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -43,14 +44,23 @@ _BEGINNING = b'{"key":"'
 """Of every line."""
 
 
-class Journal:
-    """file: a descriptor that appends. entries: what is in it, by key."""
+class _Span(NamedTuple):
+    """Where a line is, in bytes."""
 
-    def __init__(self, path: Path, file: int, entries: dict[str, Entry]) -> None:
+    offset: int
+    size: int
+
+
+class Journal:
+    """file: a descriptor that appends."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        """Raises `LabelError` when what is in it can't be read."""
         self._path = path
         self._file = file
-        self._entries = entries
-        self.cost_usd = sum(entry.cost_usd for entry in entries.values())
+        self._spans: dict[str, _Span] = {}
+        self._size = 0
+        self.cost_usd = sum(self._read().values())
         """What everything in it has cost together."""
 
     @classmethod
@@ -63,14 +73,20 @@ class Journal:
             raise LabelError(f"{path}: can't be written: {exc.strerror}") from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield cls(path, file, _read(path, file))
+            yield cls(path, file)
         except BlockingIOError as exc:
             raise LabelError(f"{path}: another run is writing it") from exc
         finally:
             os.close(file)
 
     def get(self, key: str) -> Entry | None:
-        return self._entries.get(key)
+        """What was added last under the key."""
+        if (span := self._spans.get(key)) is None:
+            return None
+        return msgspec.json.decode(os.pread(self._file, span.size, span.offset), type=_Line).entry
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._spans
 
     def add(self, key: str, entry: Entry) -> None:
         """Raises `LabelError` when it can't be written: then nothing more may be paid for."""
@@ -81,23 +97,25 @@ class Journal:
             raise LabelError(f"{self._path}: can't be written: {exc.strerror}") from exc
         if written < len(line):
             raise LabelError(f"{self._path}: can't be written: the disk is full")
-        self._entries[key] = entry
+        self._note(_Line(key, entry), len(line))
         self.cost_usd += entry.cost_usd
 
+    def _note(self, line: _Line, size: int) -> None:
+        self._spans[line.key] = _Span(self._size, size)
+        self._size += size
 
-def _read(path: Path, file: int) -> dict[str, Entry]:
-    """All whole lines; a last one without its end is cut off."""
-    entries: dict[str, Entry] = {}
-    whole = 0
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
-                break
-            try:
-                read = msgspec.json.decode(line, type=_Line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-                raise LabelError(f"{path}:{number}: this is no journal, or it is damaged ({exc})") from exc
-            entries[read.key] = read.entry
-            whole += len(line)
-    os.ftruncate(file, whole)
-    return entries
+    def _read(self) -> dict[str, float]:
+        """What each cost, of all whole lines; a last one without its end is cut off."""
+        costs: dict[str, float] = {}
+        with self._path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
+                    break
+                try:
+                    read = msgspec.json.decode(line, type=_Line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+                    raise LabelError(f"{self._path}:{number}: this is no journal, or it is damaged ({exc})") from exc
+                self._note(read, len(line))
+                costs[read.key] = read.entry.cost_usd
+        os.ftruncate(self._file, self._size)
+        return costs

@@ -74,6 +74,10 @@ class Ledger(Protocol):
         """What the policy decided from the Unix time `since` on, scored or not, in order of time: a log of its choices."""
         ...
 
+    def decisions(self, *, since: float = 0.0) -> AsyncIterator[Decision]:
+        """Every decision from the Unix time `since` on, in order of time."""
+        ...
+
     async def close(self) -> None:
         """Write what is queued, then close."""
         ...

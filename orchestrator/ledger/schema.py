@@ -2,12 +2,13 @@
 
     metadata.create_all(engine)
 
-A decision is one JSON record plus the columns that are searched by. `SCHEMA_VERSION` goes up with every change of the tables.
+A decision is one JSON record plus the columns that are searched by, and so are a file and a batch (`orchestrator/bulk/store.py`).
+`SCHEMA_VERSION` goes up with every change of a table; one that is new is made where it is missing.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 SCHEMA_VERSION = 1
 
@@ -50,4 +51,25 @@ collections = Table(
     Column("kind", String(16), primary_key=True),
     Column("name", String(256), primary_key=True),
     Column("expert", String(160), nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which they were made
+    Column("id", String(64), nullable=False, unique=True),
+    Column("key_id", String(128), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the whole FileObject as JSON
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("key_id", String(128), nullable=False),
+    Column("is_over", Boolean, nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the whole batch with its caller as JSON
 )

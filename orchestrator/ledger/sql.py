@@ -55,7 +55,7 @@ class SQLLedger:
     async def open(self) -> None:
         """Create the tables if need be. Raises `ConfigError` when the database can't be used."""
         try:
-            self._engine = await self._in_thread(lambda: _connect(self._url))
+            self._engine = await self._in_thread(lambda: connect(self._url))
         except (SQLAlchemyError, OSError, ImportError) as exc:
             reason = getattr(exc, "orig", None) or exc  # the driver's own words, without the statement
             raise ConfigError(
@@ -135,21 +135,31 @@ class SQLLedger:
 
     async def routed(self, policy: str, *, since: float = 0.0) -> AsyncIterator[Routed]:
         """Left out: what nobody answered, what was not chosen by scores, and decisions whose text or propensities weren't kept."""
+        columns = schema.decisions.c
+        async for decisions in self._pages(since, columns.policy == policy, columns.status == 200):
+            given = await self._feedback_on(decision.id for decision in decisions)
+            for decision in decisions:
+                if decision.text and decision.propensities and decision.expert is not None and _was_routed(decision):
+                    yield _routed(decision, decision.expert, given[decision.id])
+
+    async def decisions(self, *, since: float = 0.0) -> AsyncIterator[Decision]:
+        async for decisions in self._pages(since):
+            for decision in decisions:
+                yield decision
+
+    async def _pages(self, since: float, *conditions: sa.ColumnElement[bool]) -> AsyncIterator[list[Decision]]:
+        """Decisions from then on, in order of time."""
         await self._flush()
         columns = schema.decisions.c
         made = (
             sa.select(columns.created_at, columns.id, columns.record)
-            .where(columns.policy == policy, columns.status == 200, columns.created_at >= since)
+            .where(columns.created_at >= since, *conditions)
             .order_by(columns.created_at, columns.id)
             .limit(PAGE)
         )
         page = await self._read(made)
         while page:
-            decisions = [msgspec.json.decode(record, type=Decision) for _, _, record in page]
-            given = await self._feedback_on(decision.id for decision in decisions)
-            for decision in decisions:
-                if decision.text and decision.propensities and decision.expert is not None and _was_routed(decision):
-                    yield _routed(decision, decision.expert, given[decision.id])
+            yield [msgspec.json.decode(record, type=Decision) for _, _, record in page]
             last = sa.tuple_(*page[-1][:2])
             page = await self._read(made.where(sa.tuple_(columns.created_at, columns.id) > last))
 
@@ -239,8 +249,8 @@ class SQLLedger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _connect(url: str) -> sa.Engine:
-    """Open the database, create what is missing, and refuse one that a newer Switchyard wrote."""
+def connect(url: str) -> sa.Engine:
+    """Open the database, create what is missing, and refuse (OSError) one that a newer Switchyard wrote."""
     target = sa.make_url(url)
     if target.get_backend_name() != "sqlite":
         raise OSError(f"'{target.get_backend_name()}' is not supported yet, only sqlite is")

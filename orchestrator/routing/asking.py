@@ -22,7 +22,7 @@ from orchestrator.experts.logprobs import Token, as_asked, tokens_of, with_logpr
 from orchestrator.experts.sse import DONE, Framer, data_of
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.routing.recording import absorb, open_decision, settle
-from orchestrator.scheduler.base import Lease, Scheduler
+from orchestrator.scheduler.base import Lease, Leases
 from orchestrator.types import Answer, Decision, Purpose, Query, Usage
 from routers.confidence import yes_share
 from routers.policy import Choice, Plan
@@ -70,7 +70,7 @@ class Said:
 class Asker:
     """Asks through the dispatcher, which knows leases and errors."""
 
-    def __init__(self, dispatcher: Dispatcher, scheduler: Scheduler) -> None:
+    def __init__(self, dispatcher: Dispatcher, scheduler: Leases) -> None:
         self._dispatcher = dispatcher
         self._scheduler = scheduler
 

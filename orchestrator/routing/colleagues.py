@@ -23,7 +23,7 @@ from orchestrator.fleet.snapshot import Fleet
 from orchestrator.routing.feasibility import infeasible_because, out_of_scope, seated
 from orchestrator.routing.pricing import most_usd
 from orchestrator.routing.recording import charge
-from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Scheduler
+from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Leases
 from orchestrator.tokens import DEFAULT_MAX_TOKENS, estimate_message
 from orchestrator.types import Answer, Attempt, Capability, Decision, Endpoint, Purpose, Query, Statement, Usage
 from routers.policy import Choice
@@ -40,7 +40,7 @@ class QueryColleagues:
     """Of one query, as the members of a panel are asked it (`feasibility.for_members`)."""
 
     asker: Asker
-    scheduler: Scheduler
+    scheduler: Leases
     query: Query
     fleet: Fleet
     decision: Decision
@@ -85,8 +85,7 @@ class QueryColleagues:
     async def seat(self, expert: str, *, purpose: Purpose) -> AsyncIterator[Endpoint | None]:
         self._check_scope(expert)
         began = time.monotonic()
-        wanted = LeaseRequest(self.query.id, (Choice(expert, 0.0),), 0.0, self.query.deadline)
-        lease = await self.scheduler.acquire(wanted)
+        lease = await self.scheduler.acquire(LeaseRequest.of(self.query, (Choice(expert, 0.0),), mu=0.0))
         seated, ok = time.monotonic(), False
         try:
             with self._on_record(expert, purpose, began, lease.wait_s):

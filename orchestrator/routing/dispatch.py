@@ -32,9 +32,9 @@ from orchestrator.routing.asking import Asker
 from orchestrator.routing.colleagues import QueryColleagues
 from orchestrator.routing.fallback import Fallback
 from orchestrator.routing.feasibility import for_members, nothing_feasible
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Scheduler
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Leases
 from orchestrator.types import Answer, Attempt, Call, Decision, Purpose, Query
-from routers.policy import Plan, propensities
+from routers.policy import Plan, forgone, propensities
 
 # A rejection with one of these codes says "not I" rather than "nobody".
 _ANOTHER_MAY = frozenset({"context_length_exceeded", "not_applicable"})
@@ -43,7 +43,7 @@ _ANOTHER_MAY = frozenset({"context_length_exceeded", "not_applicable"})
 class Dispatcher:
     """`dice` draws the jitter of back-offs."""
 
-    def __init__(self, scheduler: Scheduler, dice: random.Random) -> None:
+    def __init__(self, scheduler: Leases, dice: random.Random) -> None:
         self._scheduler = scheduler
         self._dice = dice
         self.asker = Asker(self, scheduler)
@@ -72,10 +72,11 @@ class Dispatcher:
                 await asyncio.sleep(delay_s)
                 backed_off_s += time.monotonic() - began
                 continue  # timers may fire a little early
-            request = LeaseRequest(query.id, fallback.ready(time.monotonic()), plan.mu, query.deadline)
+            request = LeaseRequest.of(query, fallback.ready(time.monotonic()), plan.mu)
             try:
                 lease = await self._acquire(request, query, decision, backed_off_s)
                 decision.waits_s.update(lease.waits_s)
+                decision.regret, decision.saved_s = forgone(request.candidates, lease.waits_s, lease.expert)
                 found = propensities(plan, lease.waits_s, lease.expert)
                 decision.propensity, decision.propensities = found[lease.expert], {} if plan.stays else found
                 return await self._attempt(query, fleet, lease, decision, backed_off_s, budget), lease

@@ -14,7 +14,7 @@ from dataclasses import replace
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.routing.pricing import cost_usd
-from orchestrator.scheduler.base import Lease, LeaseOutcome, Scheduler
+from orchestrator.scheduler.base import Lease, LeaseOutcome, Leases
 from orchestrator.types import Answer, Decision, Purpose, Query
 
 CLIENT_LEFT = 499
@@ -58,7 +58,7 @@ def last_attempt(decision: Decision, expert: str) -> int:
 
 
 def settle(
-    scheduler: Scheduler,
+    scheduler: Leases,
     fleet: Fleet,
     lease: Lease,
     answer: Answer,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orchestrator.experts.base import ServerCommand
-from orchestrator.types import Endpoint
+from orchestrator.types import Endpoint, Priority, Query
 from routers.policy import Choice
 
 State = Literal["remote", "cold", "loading", "ready", "draining", "falling_asleep", "asleep"]
@@ -27,9 +27,6 @@ State = Literal["remote", "cold", "loading", "ready", "draining", "falling_aslee
 
 Batching = Literal["continuous", "together"]
 """Whether requests join those that run, or wait until a whole batch is done and then start together."""
-
-Priority = Literal["interactive", "bulk"]
-"""Bulk work is served behind what somebody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,12 @@ class LeaseRequest:
     priority: Priority = "interactive"
     tenant: str = ""
     session: str | None = None
+
+    @classmethod
+    def of(cls, query: Query, candidates: tuple[Choice, ...], mu: float) -> LeaseRequest:
+        """A query's."""
+        priority, tenant = query.options.priority, query.caller.key_id
+        return cls(query.id, candidates, mu, query.deadline, priority, tenant, query.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ class Position:
     estimate_s: float
 
 
-class Scheduler(Protocol):
-    """The interface that `local` and `ray` both have."""
+class Leases(Protocol):
+    """What is asked of a scheduler on behalf of a request."""
 
     async def acquire(self, request: LeaseRequest) -> Lease:
         """Wait for a lease. Cancelling gives the place up.
@@ -143,6 +146,10 @@ class Scheduler(Protocol):
     def waits(self, experts: Iterable[str]) -> dict[str, float]:
         """Expected seconds until a request that arrives now would be served, per expert."""
         ...
+
+
+class Scheduler(Leases, Protocol):
+    """The interface that `local` and `ray` both have."""
 
     def position(self, request_id: str) -> Position | None:
         """Where a request stands that waits; None when it doesn't."""

@@ -45,13 +45,14 @@ class Core:
         budget_bytes: int,
         now: float,
         *,
+        asleep_budget_bytes: int = 0,
         rules: Rules | None = None,
         max_waiting: int = MAX_WAITING,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = Outbox()
         self._rules = rules or SwitchyardRules()
-        self._residency = Residency(budget_bytes, self._outbox, self._rules)
+        self._residency = Residency(budget_bytes, asleep_budget_bytes, self._outbox, self._rules)
         self._queues = Queues(self._residency, self._outbox, max_waiting)
         self._roster = Roster({}, {})
         self._leases: dict[str, tuple[Expert, Host, int, bool]] = {}
@@ -90,11 +91,9 @@ class Core:
             raise ValueError(f"the lease {lease.id} was given back before")
         expert, host, generation, probe = held
         if generation == host.generation:
+            host.learn(outcome, now)
             host.leases -= 1
             expert.leases -= 1
-            if outcome.ok:
-                host.service_s.add(outcome.duration_s)
-                host.failures = 0
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
         if self._queues.waiters:
@@ -118,7 +117,7 @@ class Core:
         self._outbox.wake = math.inf
         for waiter in self._queues.overdue(now):
             self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"))
-        for host in list(self._residency.resident):
+        for host in self._residency.alive:
             self._residency.expire(host, now)
         for host in {expert.host: None for expert in self._roster.experts.values() if expert.listed}:
             self._dispatch(host, now)
@@ -127,7 +126,7 @@ class Core:
     # What became of hosts
 
     def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
-        """A launch has succeeded. memory_bytes: as measured; 0 when it can't be."""
+        """A launch or a wake has succeeded. memory_bytes: as measured; 0 when it can't be."""
         if host.state != "loading":
             return  # it is being stopped already
         for drained in self._residency.loaded(host, endpoint, memory_bytes, now):
@@ -142,6 +141,12 @@ class Core:
             self._give_up(host, reason, detail or reason, now)
             self._settle(now)
 
+    def slept(self, host: Host, kept_bytes: int, now: float) -> None:
+        """A server has fallen asleep. kept_bytes: of the machine's memory, as measured; 0 when it can't be."""
+        if host.state == "falling_asleep" and not host.stopping:
+            self._residency.slept(host, kept_bytes, now)
+            self._settle(now)
+
     def stopped(self, host: Host, now: float) -> None:
         """A server, or its launch, has ended as asked, and its memory is back."""
         self._residency.stopped(host, now)
@@ -149,7 +154,7 @@ class Core:
 
     def died(self, host: Host, reason: str, now: float) -> None:
         """A server has ended unasked. Its leases are lost; whoever holds them will notice, and release them."""
-        if host.state in {"ready", "draining"} and not host.stopping:
+        if host in self._residency.alive and (host.state != "loading" or host.waking) and not host.stopping:
             self._residency.died(host, reason, now)
             self._rebind_all(host, now)
             self._settle(now)
@@ -166,11 +171,24 @@ class Core:
         self._settle(now)
         return host
 
-    def reconfigure(self, places: Sequence[Place], budget_bytes: int, changed: frozenset[str], now: float) -> None:
-        """Take over another fleet. changed: hosts that must be launched anew. Raises `ConfigError`, and then nothing changed."""
+    def reconfigure(
+        self,
+        places: Sequence[Place],
+        budget_bytes: int,
+        changed: frozenset[str],
+        now: float,
+        *,
+        asleep_budget_bytes: int | None = None,
+    ) -> None:
+        """Take over another fleet. Raises `ConfigError`, and then nothing changed.
+
+        changed: hosts that must be launched anew. asleep_budget_bytes: None leaves it as it is.
+        """
         old = self._roster
         self._roster = new = make_roster(old, places, budget_bytes, changed, self._uniform)
         self._residency.budget_bytes = budget_bytes
+        if asleep_budget_bytes is not None:
+            self._residency.sleepers.budget_bytes = asleep_budget_bytes
         self._queues.adopt(new.experts)
         for host in old.hosts.values():
             if new.hosts.get(host.name) is not host:
@@ -181,6 +199,7 @@ class Core:
                 self._move_on(waiter, NoCapacity("the experts that could have answered were removed"), now)
         for drained in self._residency.shrink(now):
             self._rebind_all(drained, now)
+        self._residency.trim(now)
         self.tick(now)
 
     def close(self, now: float) -> None:
@@ -188,7 +207,7 @@ class Core:
         self._closed = True
         for waiter in self._queues.still_waiting(self._queues.waiters.values()):
             self._refuse(waiter, NoCapacity("the service is shutting down"))
-        for host in self._residency.resident:
+        for host in self._residency.alive:
             self._residency.drain(host, now)
             self._residency.stop(host)
 
@@ -203,6 +222,11 @@ class Core:
         """What is to be done, once."""
         actions, self._outbox.actions = self._outbox.actions, []
         return actions
+
+    @property
+    def awaited(self) -> tuple[Host, ...]:
+        """Hosts without a server that somebody waits for."""
+        return self._residency.awaited
 
     @property
     def hosts(self) -> dict[str, Host]:
@@ -250,7 +274,7 @@ class Core:
             if best is not expert:  # things have changed since it was bound
                 self._move(waiter, best, now)
                 continue
-            self._queues.remove(waiter)
+            self._queues.remove(waiter, served=True)
             lease = self._lease(expert, waiter.request_id, waiter.arrived, now, waits)
             self._outbox.actions.append(Grant(waiter, lease))
 
@@ -280,6 +304,8 @@ class Core:
                 self._dispatch(host, now)
             for host, reason in plan.impossible:
                 self._give_up(host, reason, reason, now)
+        if self._rules.keeps_order:  # who was blocked until a load began
+            self._serve_in_order(now)
 
     def _rebind(self, expert: Expert, now: float) -> None:
         """Something happened to the expert: whoever is bound to it and better off elsewhere moves."""

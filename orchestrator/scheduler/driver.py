@@ -1,6 +1,6 @@
 """The scheduler of one machine: drives `core.py` with the real clock, launches and stops servers, wakes whoever waits.
 
-    scheduler = LocalScheduler(places, engine, budget_bytes=4_000_000_000)
+    scheduler = LocalScheduler(places, engine, budget_bytes=4_000_000_000, asleep_budget_bytes=8_000_000_000)
     lease = await scheduler.acquire(request)
     scheduler.release(lease, outcome)
     await scheduler.close()
@@ -16,15 +16,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from orchestrator.engines.base import Engine, RunningServer
+from orchestrator.engines.filecache import warm
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Stop, Waiter
+from orchestrator.scheduler.rules import Rules
+from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
 from routers.policy import Choice
 
 MEMORY_WAIT_S = 5.0
@@ -39,15 +42,24 @@ class LocalScheduler:
     """A `Scheduler` over one engine. Raises `ConfigError` for places that can't be. clock: seconds, as in `deadline`."""
 
     def __init__(
-        self, places: Sequence[Place], engine: Engine, *, budget_bytes: int, clock: Callable[[], float] = time.monotonic
+        self,
+        places: Sequence[Place],
+        engine: Engine,
+        *,
+        budget_bytes: int,
+        asleep_budget_bytes: int = 0,
+        rules: Rules | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._engine = engine
-        self._core = Core(places, budget_bytes, clock())
+        self._core = Core(places, budget_bytes, clock(), rules=rules, asleep_budget_bytes=asleep_budget_bytes)
         self._futures: dict[Waiter, asyncio.Future[Lease]] = {}
         self._servers: dict[Host, RunningServer] = {}
         self._commands: dict[Host, ServerCommand] = {}
-        self._launches: dict[Host, asyncio.Task[None]] = {}
+        self._changes: dict[Host, asyncio.Task[None]] = {}
+        self._ended_because: dict[Host, str] = {}
+        self._read_ahead: frozenset[Host] = frozenset()
         self._gone: dict[Host, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -98,9 +110,12 @@ class LocalScheduler:
             self._carry_out()
             await gone.wait()
 
-    async def reconfigure(self, places: Sequence[Place], budget_bytes: int) -> None:
+    async def reconfigure(
+        self, places: Sequence[Place], budget_bytes: int, asleep_budget_bytes: int | None = None
+    ) -> None:
+        """asleep_budget_bytes: None leaves it as it is."""
         changed = frozenset(place.expert for place in places if self._is_relaunched(place))
-        self._core.reconfigure(places, budget_bytes, changed, self._clock())
+        self._core.reconfigure(places, budget_bytes, changed, self._clock(), asleep_budget_bytes=asleep_budget_bytes)
         self._carry_out()
 
     async def close(self) -> None:
@@ -122,6 +137,10 @@ class LocalScheduler:
         """Do what the core asks for, and be there again when it wants to be woken."""
         for action in self._core.take_actions():
             self._do(action)
+        awaited = frozenset(self._core.awaited)
+        for host in awaited - self._read_ahead:
+            self._start(self._read(host))
+        self._read_ahead = awaited
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 
@@ -138,7 +157,11 @@ class LocalScheduler:
                 if not future.cancelled():
                     future.set_exception(error)
             case Load(host):
-                self._launches[host] = self._start(self._load(host))
+                self._changes[host] = self._start(self._load(host))
+            case Sleep(host):
+                self._changes[host] = self._start(self._sleep(host))
+            case Wake(host):
+                self._changes[host] = self._start(self._wake(host))
             case Stop(host):
                 self._start(self._stop(host))
 
@@ -174,8 +197,41 @@ class LocalScheduler:
             server.exited.add_done_callback(partial(self._exited, host))
             self._core.loaded(host, server.endpoint, server.memory_bytes(), self._clock())
         finally:
-            self._launches.pop(host, None)
+            self._changes.pop(host, None)
         self._carry_out()
+
+    async def _sleep(self, host: Host) -> None:
+        """Put the host's server to sleep; one that can't is ended, which is reported like a death."""
+        server = self._servers[host]
+        if await self._managed(host, server, server.sleep()):
+            self._core.slept(host, server.memory_bytes(), self._clock())
+            self._carry_out()
+
+    async def _wake(self, host: Host) -> None:
+        """Wake the host's server; one that can't, or is not what it was, is ended, which is reported like a death."""
+        server = self._servers[host]
+        if await self._managed(host, server, server.wake()):
+            self._core.loaded(host, server.endpoint, 0, self._clock())
+            self._carry_out()
+
+    async def _managed(self, host: Host, server: RunningServer, change: Coroutine[Any, Any, None]) -> bool:
+        """Whether the server did as it was told."""
+        try:
+            await change
+        except Exception as error:  # noqa: BLE001 (whatever an engine's bug may be, the server's state is not known then)
+            if not server.exited.done():
+                self._ended_because[host] = error.message if isinstance(error, ExpertError) else repr(error)
+                await server.stop()
+            return False
+        finally:
+            self._changes.pop(host, None)
+        return True
+
+    async def _read(self, host: Host) -> None:
+        """Bring the weights of a host that waits for memory into the system's file cache."""
+        with suppress(SwitchyardError):  # a command that can't be made is reported when it is launched
+            if host.place.command is not None:
+                await asyncio.to_thread(warm, host.place.command().files)
 
     async def _launch(self, host: Host) -> RunningServer:
         if host.place.command is None:
@@ -203,14 +259,15 @@ class LocalScheduler:
 
     async def _stop(self, host: Host) -> None:
         """End the host's server, or its launch, and report when its memory is back."""
-        launch = self._launches.pop(host, None)
-        if launch is not None:
-            launch.cancel()
-            await asyncio.wait({launch})
+        change = self._changes.pop(host, None)
+        if change is not None:
+            change.cancel()
+            await asyncio.wait({change})
         server = self._servers.pop(host, None)
         if server is not None:
             await server.stop()
         self._commands.pop(host, None)
+        self._ended_because.pop(host, None)
         self._core.stopped(host, self._clock())
         self._report_gone(host)
 
@@ -220,8 +277,9 @@ class LocalScheduler:
             return
         del self._servers[host]
         self._commands.pop(host, None)
-        logger.warning("the server of %s exited with code %d", host.name, exited.result())
-        self._core.died(host, f"its server exited with code {exited.result()}", self._clock())
+        reason = self._ended_because.pop(host, f"its server exited with code {exited.result()}")
+        logger.warning("%s: %s", host.name, reason)
+        self._core.died(host, reason, self._clock())
         self._report_gone(host)
 
     def _report_gone(self, host: Host) -> None:

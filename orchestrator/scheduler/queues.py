@@ -163,7 +163,15 @@ class Queues:
 
     def add(self, request: LeaseRequest, expert: Expert, now: float) -> Waiter:
         waiter = Waiter(
-            next(self._tickets), request.id, request.candidates, request.mu, request.deadline, arrived=now, bound=expert
+            next(self._tickets),
+            request.id,
+            request.candidates,
+            request.mu,
+            request.deadline,
+            arrived=now,
+            bound=expert,
+            tenant=request.tenant,
+            bulk=request.priority == "bulk",
         )
         self.waiters[waiter.ticket] = self._by_request[request.id] = waiter
         if request.deadline < math.inf:
@@ -176,12 +184,12 @@ class Queues:
                 self._outbox.wake_at(free_at)
         return waiter
 
-    def remove(self, waiter: Waiter) -> None:
-        """It has its answer, or went away."""
+    def remove(self, waiter: Waiter, *, served: bool = False) -> None:
+        """It has its lease (served), or went away."""
         del self.waiters[waiter.ticket]
         if self._by_request.get(waiter.request_id) is waiter:
             del self._by_request[waiter.request_id]
-        waiter.bound.leave(waiter)
+        waiter.bound.leave(waiter, served=served)
         for expert in self.known(waiter.candidates):
             expert.listed.pop(waiter.ticket, None)
 
@@ -220,7 +228,7 @@ class Queues:
 
     def status(self, expert: Expert, now: float) -> ExpertStatus:
         host = expert.host
-        in_memory = expert.name == host.name and host.state in {"loading", "ready", "draining"}
+        in_memory = expert.name == host.name and host in self._residency.resident
         return ExpertStatus(
             expert=expert.name,
             state=host.state,
@@ -238,7 +246,7 @@ class Queues:
     def next_for(self, host: Host, now: float) -> tuple[Waiter, Expert] | None:
         """The oldest waiter that one of the host's experts should serve now, if any has room."""
         heads = [(head, expert) for expert in host.experts if (head := self._head(expert, now)) is not None]
-        return min(heads, key=lambda pair: pair[0].ticket, default=None)
+        return min(heads, key=lambda pair: (pair[0].bulk, pair[0].ticket), default=None)
 
     def _head(self, expert: Expert, now: float) -> Waiter | None:
         if not expert.has_room(now):
@@ -248,8 +256,10 @@ class Queues:
         own = self._own_head(expert, now)
         if expert.breaker.allows(now):
             for waiter in islice(expert.listed.values(), SCAN):
-                if own is not None and waiter.ticket >= own.ticket:
+                if own is not None and not own.bulk and waiter.ticket >= own.ticket:
                     break
+                if own is not None and (waiter.bulk, waiter.ticket) >= (own.bulk, own.ticket):
+                    continue
                 if waiter.bound is not expert and self._rather(waiter, expert, now):
                     return waiter
         elif expert.listed and not expert.breaker.probing:
@@ -261,7 +271,7 @@ class Queues:
         if not expert.queue:
             return None
         if expert.breaker.admits(now):
-            return expert.queue[0]
+            return expert.queue.head
         if not expert.breaker.probing:
             self._outbox.wake_at(expert.breaker.held_until)
         return None

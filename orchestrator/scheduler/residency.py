@@ -1,16 +1,18 @@
 """Which hosts are in memory: loads, evictions and the budget. A part of the state machine in `core.py`; pure like it.
 
     residency.want(host)
-    plan = residency.plan(now)              # puts Load and Stop actions into the outbox
+    plan = residency.plan(now)              # puts Load, Stop, Sleep and Wake actions into the outbox
 
 What it keeps to. The memory of all hosts that are not cold is never more than the budget (a server that turns out larger than
 declared is the exception: room is made at once). Nothing leased is stopped, except by `close`. Who has been wanted longest is
 loaded first. Idle hosts are evicted as soon as somebody needs their memory. A busy one is left alone until a host has been wanted
 for its quantum (`rules.quantum_s`) and the busy one has been there for its own; then it drains: it takes no new leases, ends those
-it has, and stops. While an overdue host can't be helped, nobody behind it is loaded.
+it has, and stops, or falls asleep where its server can (`sleeping.py`). While an overdue host can't be helped, nobody behind it is
+loaded.
 
-So nobody starves: with loads of at most L seconds, leases of D, stops of S and quanta of Q, a cold host that is wanted behind k
-others is ready within (k + 1) * (2L + 2Q + D + S), however busy the residents are, and its oldest waiters are served at once.
+So nobody starves: with loads of at most L seconds, leases of D, quanta of Q, and S seconds to stop a server (or to stop those that
+sleep, and put it to sleep), a cold host that is wanted behind k others is ready within (k + 1) * (2L + 2Q + D + S), however busy the
+residents are, and its oldest waiters are served at once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.scheduler.rules import STOP_S, Rules, backoff_s, does_not_fit, pick_victims, quantum_s
-from orchestrator.scheduler.state import Host, Load, Outbox, Stop
+from orchestrator.scheduler.sleeping import Sleepers
+from orchestrator.scheduler.state import Host, Load, Outbox, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
 
 
@@ -36,10 +39,11 @@ class Plan:
 
 
 class Residency:
-    """`resident` are the hosts that take memory: loading, ready or draining."""
+    """`resident` are the hosts that take memory: loading, ready, draining or falling asleep."""
 
-    def __init__(self, budget_bytes: int, outbox: Outbox, rules: Rules) -> None:
+    def __init__(self, budget_bytes: int, asleep_budget_bytes: int, outbox: Outbox, rules: Rules) -> None:
         self.budget_bytes = budget_bytes
+        self.sleepers = Sleepers(asleep_budget_bytes)
         self._rules = rules
         self.resident: dict[Host, None] = {}
         self._wanted: dict[Host, float] = {}
@@ -49,6 +53,16 @@ class Residency:
     def used_bytes(self) -> int:
         return sum(host.memory_bytes for host in self.resident)
 
+    @property
+    def alive(self) -> dict[Host, None]:
+        """Every host that has a server."""
+        return self.resident | self.sleepers.hosts
+
+    @property
+    def awaited(self) -> tuple[Host, ...]:
+        """Hosts without a server that somebody waits for."""
+        return tuple(host for host in self._wanted if host.state == "cold" and host.queued)
+
     def want(self, host: Host, now: float) -> None:
         """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded."""
         if host not in self._wanted:
@@ -57,12 +71,20 @@ class Residency:
     def wait_s(self, host: Host, now: float) -> float:
         """Expected seconds until a host that isn't ready will be."""
         if host.state == "loading":
-            return max(0.0, host.since + host.load_s.value - now)
+            return max(0.0, host.since + host.reload_s - now)
+        if host.state == "falling_asleep":
+            return max(0.0, host.since + host.sleep_s.value - now) + host.reload_s
         if host.state == "draining":
-            leaving_s = STOP_S + (host.service_s.value if host.leases else 0.0)
+            gone_s = host.sleep_s.value if host.to_sleep else STOP_S
+            leaving_s = gone_s + (host.service_s.value if host.leases else 0.0)
             taken_s = 0.0 if host.draining_for is None else quantum_s(host.draining_for)
-            return leaving_s + taken_s + host.load_s.value
-        return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.load_s.value
+            return leaving_s + taken_s + host.reload_s
+        return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.reload_s
+
+    @property
+    def _leaving_bytes(self) -> int:
+        """What comes free without anybody's doing."""
+        return sum(h.memory_bytes for h in self.resident if h.state in {"draining", "falling_asleep"})
 
     def _room_wait_s(self, host: Host) -> float:
         short = host.memory_bytes - (self.budget_bytes - self.used_bytes)
@@ -78,7 +100,7 @@ class Residency:
         wanted = self._still_wanted()
         self._call_off(plan, wanted)
         free = self.budget_bytes - self.used_bytes
-        coming = sum(host.memory_bytes for host in self.resident if host.state == "draining")
+        coming = self._leaving_bytes
         for host in self._rules.load_order(wanted, now):
             if not self._may_load(host, plan, now):
                 continue
@@ -88,7 +110,7 @@ class Residency:
                 continue
             short = host.memory_bytes - free - coming
             for victim in self._victims(short, host, now):
-                self.drain(victim, now, room_for=host)
+                self.drain(victim, now, room_for=host, to_sleep=True)
                 plan.drained.append(victim)
                 coming += victim.memory_bytes
                 short -= victim.memory_bytes
@@ -100,11 +122,11 @@ class Residency:
         return plan
 
     def _still_wanted(self) -> dict[Host, float]:
-        """Cold hosts somebody waits for, those first that have been wanted longest."""
+        """Hosts to load that somebody waits for, those first that have been wanted longest."""
         gone = [h for h in self._wanted if not h.queued or h.state in {"loading", "ready"}]
         for host in gone:
             del self._wanted[host]
-        return {host: since for host, since in self._wanted.items() if host.state == "cold"}
+        return {host: since for host, since in self._wanted.items() if host.loadable}
 
     def _call_off(self, plan: Plan, wanted: dict[Host, float]) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
@@ -153,28 +175,51 @@ class Residency:
         return sorted(hosts, key=lambda host: self._rules.eviction_key(host, now))
 
     def _load(self, host: Host, now: float) -> None:
+        asleep = host.state == "asleep"
         host.enter("loading")
+        host.waking = asleep
         host.since = now
         host.generation += 1
         host.loads += 1
         self.resident[host] = None
         self._wanted.pop(host, None)
-        self._outbox.actions.append(Load(host))
+        self._outbox.actions.append(Wake(host) if asleep else Load(host))
 
-    def drain(self, host: Host, now: float, *, room_for: Host | None = None) -> None:
-        """Give no new leases; stop when there are none. Only a drain with `room_for` can be called off."""
+    def drain(self, host: Host, now: float, *, room_for: Host | None = None, to_sleep: bool = False) -> None:
+        """Give no new leases; stop when there are none. Only a drain with `room_for` can be called off.
+
+        to_sleep: fall asleep rather than stop, if the server can and there is room.
+        """
         if host.state in {"cold", "remote"}:
             return
-        if host.state != "draining":
+        if host.state in {"ready", "loading"}:
             serving = host.state == "ready"
             host.enter("draining")
             host.draining_for = room_for if serving else None
+            host.to_sleep = to_sleep and serving
         elif room_for is None:
             host.draining_for = None
+            host.to_sleep &= to_sleep
         if host.queued:
             self.want(host, now)
         if not host.leases:
+            self._leave(host, now)
+
+    def _leave(self, host: Host, now: float) -> None:
+        """Nobody has a lease on it any more: it falls asleep, once there is room, or stops."""
+        if host.stopping:
+            return
+        stopped = self.sleepers.stopped_for(host, now) if host.to_sleep else None
+        if stopped is None:
             self.stop(host)
+            return
+        for sleeper in stopped:
+            self.stop(sleeper)
+        if self.sleepers.fits(host):
+            host.enter("falling_asleep")
+            host.since = now
+            self.sleepers.hosts[host] = None
+            self._outbox.actions.append(Sleep(host))
 
     def stop(self, host: Host) -> None:
         """Tell its server to end, once."""
@@ -184,14 +229,42 @@ class Residency:
 
     def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> list[Host]:
         """Its server is ready. Learns what it takes; returns whom that makes drain."""
-        host.load_s.add(now - host.since)
-        host.measured_bytes = memory_bytes
-        host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
+        if host.waking:
+            host.wake_s.add(now - host.since)
+            self._awake(host, now)
+        else:
+            host.load_s.add(now - host.since)
+            host.measured_bytes = memory_bytes
+            host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
         host.enter("ready")
         host.endpoint = endpoint
         host.since = host.idle_since = now
         host.last_error = None
         return self.shrink(now, newcomer=host)
+
+    def slept(self, host: Host, kept_bytes: int, now: float) -> None:
+        """Its server sleeps, and its memory is back. kept_bytes: of the machine's, as measured; 0 when it can't be."""
+        host.sleep_s.add(now - host.since)
+        host.kept_bytes = kept_bytes or host.kept_bytes
+        host.enter("asleep")
+        host.since = now
+        del self.resident[host]
+        if host.queued:
+            self.want(host, now)
+        self.trim(now)
+        self.expire(host, now)
+
+    def trim(self, now: float) -> None:
+        """Stop those that sleep and keep more than they may together."""
+        for host in self.sleepers.too_many(now):
+            self.stop(host)
+
+    def _awake(self, host: Host, now: float) -> None:
+        """It sleeps no more: whoever waits to fall asleep may have room now."""
+        if host in self.sleepers.hosts:
+            del self.sleepers.hosts[host]
+            for other in [h for h in self.resident if h.to_sleep and not h.leases and not h.stopping]:
+                self._leave(other, now)
 
     def failed(self, host: Host, reason: str, now: float) -> None:
         """It could not be brought into memory."""
@@ -205,6 +278,7 @@ class Residency:
         host.failures += 1
         host.not_before = now + backoff_s(host.failures - 1)
         host.last_error = reason
+        host.sleepless |= host.waking or host.state == "falling_asleep"
         host.leases = 0
         host.generation += 1
         for expert in host.experts:
@@ -221,22 +295,24 @@ class Residency:
         self.resident.pop(host, None)
         if host.queued:
             self.want(host, now)
+        self._awake(host, now)
 
     def unused(self, host: Host, now: float) -> None:
         """Its last lease has ended."""
         host.idle_since = now
         if host.state == "draining":
-            self.stop(host)
+            self._leave(host, now)
         else:
             self.expire(host, now)
 
     def expire(self, host: Host, now: float) -> None:
-        """Unload it when it has been idle for its `keep_alive_s`; else look again then."""
-        if not host.idle or host.pinned:
+        """Unload it when it has been idle for its `keep_alive_s`, which it sleeps once more first; else look again then."""
+        asleep = host.state == "asleep" and not host.queued
+        if not (host.idle or asleep) or host.pinned:
             return
-        due = host.idle_since + host.place.keep_alive_s
+        due = (host.since if asleep else host.idle_since) + host.place.keep_alive_s
         if due <= now:
-            self.drain(host, now)
+            self.drain(host, now, to_sleep=not asleep and host.place.keep_alive_s > 0)
         else:
             self._outbox.wake_at(due)
 
@@ -245,12 +321,12 @@ class Residency:
         if newcomer is not None and newcomer.memory_bytes > self._most_room(newcomer):
             self.drain(newcomer, now)
             return [newcomer]
-        over = self.used_bytes - sum(h.memory_bytes for h in self.resident if h.state == "draining") - self.budget_bytes
+        over = self.used_bytes - self._leaving_bytes - self.budget_bytes
         ready = [h for h in self.resident if h.state == "ready" and not h.pinned]
         victims: tuple[Host, ...] = ()
         if over > 0:
             leaving = self._by_key(ready, now)
             victims = pick_victims([h for h in leaving if h is not newcomer], over) or pick_victims(leaving, over)
         for host in victims:
-            self.drain(host, now)
+            self.drain(host, now, to_sleep=host is not newcomer)
         return list(victims)

@@ -14,8 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from orchestrator.scheduler.base import Place
+from orchestrator.scheduler.concurrency import ConcurrencyLimit
 from orchestrator.scheduler.health import Breaker
-from orchestrator.scheduler.rules import ASSUMED_MEMORY_BYTES, assumed_load_s, check_places, concurrency, pinned_bytes
+from orchestrator.scheduler.rules import (
+    ASSUMED_MEMORY_BYTES,
+    SERVED_CONCURRENCY,
+    assumed_load_s,
+    assumed_wake_s,
+    check_places,
+    concurrency,
+    pinned_bytes,
+)
 from orchestrator.scheduler.state import Average, Expert, Host, MinuteWindow
 
 
@@ -57,6 +66,8 @@ def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
         return _kept(old, place, assumed)
     memory_bytes = (place.memory_bytes or assumed) if place.holds_weights else 0
     host = Host(place, memory_bytes, concurrency(place), Average(assumed_load_s(memory_bytes)))
+    host.wake_s = Average(assumed_wake_s(memory_bytes))
+    _limit(host)
     host.enter("cold" if place.holds_weights else "remote")
     host.predecessor = old.predecessor if old is not None and old.state == "cold" else old
     if host.predecessor is not None and host.predecessor.state in {"cold", "remote"}:
@@ -66,13 +77,26 @@ def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
 
 def _kept(host: Host, place: Place, assumed: int) -> Host:
     host.place = place
-    host.limit = concurrency(place)
+    _limit(host)
     if place.holds_weights:
         host.memory_bytes = max(place.memory_bytes or 0, host.measured_bytes) or assumed
     if host.state == "cold":  # whoever edits the file may have mended it
         host.failures = 0
+        host.sleepless = False
         host.not_before = -math.inf
     return host
+
+
+def _limit(host: Host) -> None:
+    """The concurrency that is declared, or that has been found out."""
+    place = host.place
+    host.limit = concurrency(place)
+    if place.concurrency is not None or not place.holds_weights:
+        host.learned = None
+    elif host.learned is None:
+        host.learned = ConcurrencyLimit(SERVED_CONCURRENCY)
+    else:
+        host.limit = host.learned.value
 
 
 def _expert(old: Expert | None, place: Place, host: Host, uniform: Callable[[], float]) -> Expert:

@@ -89,9 +89,14 @@ def assumed_load_s(memory_bytes: int) -> float:
     return memory_bytes / READ_BYTES_PER_S + START_S
 
 
+def assumed_wake_s(memory_bytes: int) -> float:
+    """Before a wake has been measured: a tenth of a load (vLLM's own measurements: 18 to 200 times faster)."""
+    return assumed_load_s(memory_bytes) / 10
+
+
 def quantum_s(host: Host) -> float:
     """How long a waiter for this host leaves busy ones alone, and how long it stays once loaded: four loads or 2 s."""
-    return max(4.0 * host.load_s.value, 2.0)
+    return max(4.0 * host.reload_s, 2.0)
 
 
 def backoff_s(failures: int) -> float:
@@ -101,7 +106,7 @@ def backoff_s(failures: int) -> float:
 
 def regret_per_byte(host: Host, now: float) -> float:
     """What evicting it is expected to cost per byte freed: `reload cost x recent use rate / bytes`."""
-    return host.load_s.value * host.use_rate(now) / max(host.memory_bytes, 1)
+    return host.reload_s * host.use_rate(now) / max(host.memory_bytes, 1)
 
 
 def pick_victims(hosts: Sequence[Host], short_bytes: int) -> tuple[Host, ...]:

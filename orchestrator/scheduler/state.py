@@ -10,21 +10,19 @@ A remote expert has a host of its own that is always there. Only `core.py` and `
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from orchestrator.errors import SwitchyardError
-from orchestrator.scheduler.base import Lease, Place, State
+from orchestrator.scheduler.base import Lease, LeaseOutcome, Place, State
+from orchestrator.scheduler.concurrency import ConcurrencyLimit
+from orchestrator.scheduler.fairness import FairQueue
 from orchestrator.scheduler.health import Breaker
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
 MINUTE_S = 60.0
 USE_MEMORY_S = 300.0
-
-_by_ticket = attrgetter("ticket")
 
 
 class Average:
@@ -74,14 +72,19 @@ class Host:
     with every load, so that leases of a server that died don't occupy its successor. since: when its load began, or, once it
     is loaded, ended. wanted_since: when somebody last began to wait for it to be loaded. batch_at: when its last batch began.
     stopping: its server was told to end.
-    draining_for: whom it makes room for; None when its draining can't be called off. predecessor: a server of the same name
-    that must be gone first. uses: grants, halved over and over; see `use_rate`.
+    draining_for: whom it makes room for; None when its draining can't be called off. to_sleep: its draining ends in sleep, if
+    there is room. waking: its load is no launch. sleepless: it is not put to sleep again, because that or waking it went wrong.
+    kept_bytes: what it kept of the machine's memory when it slept last, as measured. learned: the
+    limit where none is declared. predecessor: a server of the same name that
+    must be gone first. uses: grants, halved over and over; see `use_rate`.
     """
 
     place: Place
     memory_bytes: int
     limit: float
     load_s: Average
+    wake_s: Average = field(default_factory=lambda: Average(1.0))
+    sleep_s: Average = field(default_factory=lambda: Average(1.0))
     measured_bytes: int = 0
     state: State = "cold"
     serving: bool = False
@@ -92,17 +95,23 @@ class Host:
     service_s: Average = field(default_factory=lambda: Average(1.0))
     leases: int = 0
     queued: int = 0
+    queued_bulk: int = 0
     generation: int = 0
     endpoint: Endpoint | None = None
     idle_since: float = -math.inf
     stopping: bool = False
     draining_for: Host | None = None
+    to_sleep: bool = False
+    waking: bool = False
+    sleepless: bool = False
+    kept_bytes: int = 0
     retired: bool = False
     predecessor: Host | None = None
     failures: int = 0
     not_before: float = -math.inf
     loads: int = 0
     last_error: str | None = None
+    learned: ConcurrencyLimit | None = None
     uses: float = 0.0
     used_at: float = 0.0
 
@@ -126,14 +135,47 @@ class Host:
         return self.leases > 0 and self.place.batching == "together" and self.batch_at != now
 
     @property
+    def can_sleep(self) -> bool:
+        return self.place.asleep_bytes is not None and not self.sleepless
+
+    @property
+    def asleep_bytes(self) -> int:
+        """What it keeps of the machine's memory while it sleeps."""
+        return self.kept_bytes or self.place.asleep_bytes or 0
+
+    @property
+    def loadable(self) -> bool:
+        """Its memory is given back, and it can be brought in again."""
+        return self.state == "cold" or (self.state == "asleep" and not self.stopping)
+
+    @property
+    def reload_s(self) -> float:
+        """Expected seconds to bring it back: to wake it where it sleeps or would, else to launch it."""
+        alive = self.waking or (self.can_sleep and not self.stopping and self.state not in {"cold", "loading"})
+        return self.wake_s.value if alive else self.load_s.value
+
+    @property
     def pinned(self) -> bool:
         return self.place.pin and not self.retired
 
     def enter(self, state: State) -> None:
         self.state = state
         self.serving = state in {"ready", "remote"}
-        self.stopping = False
+        self.stopping = self.to_sleep = self.waking = False
         self.draining_for = None
+
+    def learn(self, outcome: LeaseOutcome, now: float) -> None:
+        """From how one of its leases ends, which still counts among `leases`."""
+        if outcome.ok:
+            self.service_s.add(outcome.duration_s)
+            self.failures = 0
+        if self.learned is None:
+            return
+        if outcome.ok:
+            self.learned.completed(now, saturated=self.leases >= self.limit and self.queued > 0)
+        elif outcome.retry_after_s is not None:
+            self.learned.pushed_back()
+        self.limit = self.learned.value
 
     def note_use(self, now: float) -> None:
         self.uses = 1.0 + self.uses * math.exp((self.used_at - now) / USE_MEMORY_S)
@@ -159,7 +201,7 @@ class Expert:
     window: MinuteWindow | None = None
     windows: tuple[MinuteWindow, ...] = ()
     leases: int = 0
-    queue: list[Waiter] = field(default_factory=list)
+    queue: FairQueue[Waiter] = field(default_factory=FairQueue)
     listed: dict[int, Waiter] = field(default_factory=dict)
 
     @property
@@ -182,17 +224,19 @@ class Expert:
         return max((window.wait_s(now, ahead) for window in self.windows), default=0.0)
 
     def join(self, waiter: Waiter) -> None:
-        insort(self.queue, waiter, key=_by_ticket)
+        self.queue.add(waiter)
         self.host.queued += 1
+        self.host.queued_bulk += waiter.bulk
 
-    def leave(self, waiter: Waiter) -> None:
-        del self.queue[bisect_left(self.queue, waiter.ticket, key=_by_ticket)]
+    def leave(self, waiter: Waiter, *, served: bool = False) -> None:
+        self.queue.remove(waiter, served=served)
         self.host.queued -= 1
+        self.host.queued_bulk -= waiter.bulk
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival."""
+    """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it."""
 
     ticket: int
     request_id: str
@@ -201,10 +245,12 @@ class Waiter:
     deadline: float
     arrived: float
     bound: Expert
+    tenant: str = ""
+    bulk: bool = False
 
     def ahead(self, host: Host) -> int:
-        """How many others this host will serve before it: those who arrived earlier."""
-        return sum(bisect_left(expert.queue, self.ticket, key=_by_ticket) for expert in host.experts if expert.queue)
+        """How many others this host will serve before it."""
+        return sum(expert.queue.ahead(self) for expert in host.experts if expert.queue)
 
     def utility(self, expert: str) -> float:
         return next(choice.utility for choice in self.candidates if choice.expert == expert)
@@ -234,13 +280,27 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """Put the host's server to sleep; then report `slept`, or, once it is ended because it didn't, `died`."""
+
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Wake the host's server; then report `loaded`, or, once it is ended because it didn't, `died`."""
+
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the host's server, or its launch; then report `stopped`."""
 
     host: Host
 
 
-Action = Grant | Refuse | Load | Stop
+Action = Grant | Refuse | Load | Sleep | Wake | Stop
 
 
 class Outbox:

@@ -49,7 +49,7 @@ def read_outcomes(path: str | Path) -> Iterator[Outcome]:
 def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> int:
     """Write `.jsonl`, `.jsonl.gz` or `.parquet` and return the number of lines. The file appears whole or not at all."""
     path = Path(path)
-    with _replaced(path) as file:
+    with replaced(path) as file:
         if path.suffix == ".parquet":
             from routers.data.parquet import write_rows
 
@@ -107,7 +107,7 @@ def _opened(path: Path) -> BufferedIOBase:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[BufferedIOBase]:
+def replaced(path: Path) -> Iterator[BufferedIOBase]:
     """A temporary file beside `path` that takes its place when the block ends well, and is deleted when it doesn't."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

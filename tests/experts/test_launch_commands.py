@@ -36,6 +36,18 @@ def test_vllm_serves_weights_of_the_cache_too() -> None:
     assert command.argv[:3] == ("/opt/vllm/bin/vllm", "serve", "/srv/fleet/qwen")
 
 
+def test_vllm_that_may_sleep_is_started_so_that_it_can() -> None:
+    command = launched(backend="vllm", model="m", residency={"memory_gb": 9, "sleep": 2}, args=["--enforce-eager"])
+    assert command.argv[-2:] == ("--enable-sleep-mode", "--enforce-eager")
+    assert command.env == {"VLLM_API_KEY": "{token}", "VLLM_SERVER_DEV_MODE": "1"}
+    assert command.sleep is not None
+
+
+def test_another_level_of_sleep_is_a_reason_to_launch_anew() -> None:
+    levels = [launched(backend="vllm", model="m", residency={"memory_gb": 9, "sleep": level}) for level in (1, 1, 2)]
+    assert levels[0] == levels[1] != levels[2]
+
+
 def test_a_command_line_is_split_as_a_shell_would_and_python_is_ours() -> None:
     command = launched(
         backend="command",

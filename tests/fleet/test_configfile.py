@@ -222,6 +222,25 @@ def test_what_is_wrong_with_a_file(text, expected):
     assert problems(text)[0].startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("residency: {sleep: 3, memory_gb: 9}", ".residency.sleep: got 3, expected one of 1, 2"),
+        ("residency: {sleep: 1}", ".residency: a server that sleeps gives back `memory_gb`, which must be given"),
+        ("residency: {asleep_gb: 1}", ".residency: `asleep_gb` is for servers that sleep; expected `sleep: 1` or"),
+        ("kind: embedding, residency: {sleep: 1, memory_gb: 9}", ": `sleep` is for experts that write text"),
+    ],
+)
+def test_what_is_wrong_with_a_server_that_sleeps(keys, expected):
+    text = f"version: 1\nexperts:\n  - {{name: qwen, backend: vllm, model: m, {keys}}}\n"
+    assert problems(text)[0].startswith(f"experts.yaml:3: experts[0]{expected}")
+
+
+def test_only_backends_whose_servers_can_sleep_are_told_to():
+    text = "version: 1\nexperts:\n  - {name: a, backend: llamacpp, model: {path: a.gguf}, residency: {sleep: 1}}\n"
+    assert problems(text)[0].startswith("experts.yaml:3: experts[0].residency.sleep: unknown key")
+
+
 LLAMAS = """\
 version: 1
 memory: {budget_gb: 4}

@@ -277,3 +277,10 @@ async def test_rewarded_decisions_come_once_in_the_order_of_their_first_scores(l
     await ledger.feedback(Feedback("sw-3", score=0.75))
     later = [found.outcome.id async for found in ledger.rewarded(second.number)]
     assert later == ["sw-3"]
+
+
+async def test_all_decisions_are_read_in_order_of_time(ledger):
+    for i in range(1_500):
+        ledger.record(decision(f"sw-{i}", created_at=float(2_000 - i), status=200 if i % 2 else 502))
+    read = [made async for made in ledger.decisions(since=1_000.0)]
+    assert [made.created_at for made in read] == [float(at) for at in range(1_000, 2_001)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from routers.policy import Choice, Option, Plan, Settings, bind, make_plan, propensities, propensity, utility
+from routers.policy import Choice, Option, Plan, Settings, bind, forgone, make_plan, propensities, propensity, utility
 
 NAMES = ("a", "b", "c", "d")
 FRACTIONS = st.integers(0, 20).map(lambda n: n / 20)
@@ -178,3 +178,17 @@ def test_the_frequency_of_draws_matches_the_propensity(waits_s):
     bound = Counter(bind(plan.choices, waits_s, plan.mu) for plan in plans)
     for name in NAMES:
         assert bound[name] / len(plans) == pytest.approx(propensity(plans[0], waits_s, name), abs=0.012)
+
+
+def test_what_is_given_up_for_a_shorter_wait():
+    choices = (Choice("best", 0.9), Choice("near", 0.8), Choice("far", 0.1))
+    assert forgone(choices, {"best": 30.0, "near": 2.0, "far": 0.0}, "near") == (pytest.approx(0.1), 28.0)
+    assert forgone(choices, {"near": 2.0, "far": 0.0}, "far") == (pytest.approx(0.7), 2.0)
+    assert forgone(choices, {"best": 30.0, "near": 2.0}, "best") == (0.0, 0.0)
+
+
+@given(OPTIONS, SETTINGS, st.fixed_dictionaries({name: st.floats(0, 1000) for name in NAMES}))
+def test_nothing_is_given_up_that_waiting_would_not_have_cost(options, settings, waits):
+    plan = make_plan(options, settings)
+    regret, saved_s = forgone(plan.choices, waits, bind(plan.choices, waits, settings.mu))
+    assert 0.0 <= regret <= settings.mu * saved_s + 1e-9

@@ -79,7 +79,7 @@ def test_within_an_expert_the_order_is_that_of_arrival():
     lease = core.acquire(ask("a"), 0.0)
     for name in ("first", "second", "third"):
         core.acquire(ask("a", request_id=name), 0.0)
-    core.cancel(core.expert("a").queue[1], 0.5)
+    core.cancel(list(core.expert("a").queue)[1], 0.5)
     core.release(lease, OK, 1.0)
     assert happened(core) == ["grant first a"]
     assert core.position("third", 1.0).ahead == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import cache
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -12,18 +13,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Stop, Waiter
+from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
 from orchestrator.types import Endpoint
 from routers.policy import Option, Plan, Settings, bind, make_plan, propensity
 from tests.support.places import local, persona, remote
 
-BUDGET = 100
+BUDGET, ASLEEP_BUDGET = 100, 40
+SLEEPERS = (
+    local("dozer", 60, concurrency=1, keep_alive_s=5.0, asleep_bytes=20),
+    local("napper", 50, concurrency=2, asleep_bytes=30),
+    local("snorer", 60, concurrency=2, asleep_bytes=20),
+)
 FLEET = (
     local("small", 30, concurrency=2),
     local("medium", 60, concurrency=1, keep_alive_s=5.0),
     local("large", 90, concurrency=3),
     local("flash", 40, concurrency=2, keep_alive_s=0.0),
     local("unknown", None, concurrency=1),
+    *SLEEPERS,
     persona("poet", "small"),
     persona("clerk", "large", concurrency=1),
     remote("api"),
@@ -38,27 +45,31 @@ OUTCOMES = [
     LeaseOutcome(ok=False, duration_s=0.1, retry_after_s=7.0),
     LeaseOutcome(ok=None, duration_s=0.1),
 ]
-plans = st.builds(
-    make_plan,
-    st.lists(
-        st.builds(Option, st.sampled_from(NAMES), st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])),
-        min_size=1,
-        max_size=4,
-        unique_by=lambda option: option.expert,
-    ),
-    st.builds(
-        Settings, mu=st.sampled_from([0.0, 0.01, 1.0]), explore=st.sampled_from([0.0, 0.5]), near_tie=st.just(0.2)
-    ),
-    uniform=st.sampled_from([0.0, 0.2, 0.4, 0.9]),
-)
+
+
+@cache
+def plans(places: tuple[Place, ...]) -> st.SearchStrategy[Plan]:
+    names = [place.expert for place in places]
+    options = st.builds(Option, st.sampled_from(names), st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0]))
+    exploring = st.sampled_from([0.0, 0.5])
+    return st.builds(
+        make_plan,
+        st.lists(options, min_size=1, max_size=4, unique_by=lambda option: option.expert),
+        st.builds(Settings, mu=st.sampled_from([0.0, 0.01, 1.0]), explore=exploring, near_tie=st.just(0.2)),
+        uniform=st.sampled_from([0.0, 0.2, 0.4, 0.9]),
+    )
 
 
 class SchedulerMachine(RuleBasedStateMachine):
+    places: tuple[Place, ...] = FLEET
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.core = Core(FLEET, BUDGET, self.now, max_waiting=5, uniform=lambda: 0.5)
-        self.fleet: tuple[Place, ...] = FLEET
+        self.core = Core(
+            self.places, BUDGET, self.now, asleep_budget_bytes=ASLEEP_BUDGET, max_waiting=5, uniform=lambda: 0.5
+        )
+        self.fleet = self.places
         self.plans: dict[str, Plan] = {}
         self.waiting: set[Waiter] = set()
         self.leases: list[tuple[Lease, Host, int]] = []
@@ -66,12 +77,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.loading: list[Host] = []
         self.stopping: list[Host] = []
         self.in_memory: set[Host] = set()
+        self.falling_asleep: list[Host] = []
+        self.asleep: set[Host] = set()
         self.asked = 0
 
     # What can happen
 
-    @rule(plan=plans, patience=st.sampled_from([1.0, 50.0, math.inf]))
-    def acquire(self, plan, patience):
+    @rule(data=st.data(), patience=st.sampled_from([1.0, 50.0, math.inf]))
+    def acquire(self, data, patience):
+        plan = data.draw(plans(self.places))
         self.asked += 1
         request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, self.now + patience)
         self.plans[request.id] = plan
@@ -105,19 +119,33 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), works=st.booleans())
     def finish_load(self, data, works):
         host = self.loading.pop(data.draw(st.integers(0, len(self.loading) - 1)))
+        self.asleep.discard(host)
         if works:
             measured = 20 if host.place.memory_bytes is None else host.memory_bytes
             self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), measured, self.now)
         else:
             self.in_memory.remove(host)
-            self.core.load_failed(host, "broken", self.now)
+            fails = self.core.died if host.waking else self.core.load_failed
+            fails(host, "broken", self.now)
+        self.carry_out()
+
+    @precondition(lambda self: self.falling_asleep)
+    @rule(data=st.data(), works=st.booleans())
+    def finish_falling_asleep(self, data, works):
+        host = self.falling_asleep.pop(data.draw(st.integers(0, len(self.falling_asleep) - 1)))
+        self.in_memory.remove(host)
+        if works:
+            self.core.slept(host, 0, self.now)
+        else:
+            self.asleep.remove(host)
+            self.core.died(host, "it did not fall asleep", self.now)
         self.carry_out()
 
     @precondition(lambda self: self.stopping)
     @rule(data=st.data())
     def finish_stop(self, data):
         host = self.stopping.pop(data.draw(st.integers(0, len(self.stopping) - 1)))
-        self.in_memory.remove(host)
+        self.gone(host)
         self.core.stopped(host, self.now)
         self.carry_out()
 
@@ -125,7 +153,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data):
         host = data.draw(st.sampled_from(self.crashable()))
-        self.in_memory.remove(host)
+        self.gone(host)
         self.core.died(host, "its server exited with code -11", self.now)
         self.carry_out()
 
@@ -147,7 +175,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         changed=st.frozensets(st.sampled_from(["small", "large", "unknown"])),
     )
     def reconfigure(self, gone, changed):
-        self.fleet = tuple(place for place in FLEET if place.expert not in gone)
+        self.fleet = tuple(place for place in self.places if place.expert not in gone)
         self.core.reconfigure(self.fleet, BUDGET, changed, self.now)
         self.carry_out()
 
@@ -168,14 +196,25 @@ class SchedulerMachine(RuleBasedStateMachine):
                 case Refuse(waiter, _):
                     self.waiting.remove(waiter)
                 case Load(host):
+                    assert host not in self.in_memory | self.asleep
+                    self.in_memory.add(host)
+                    self.loading.append(host)
+                case Wake(host):
+                    assert host in self.asleep
                     assert host not in self.in_memory
                     self.in_memory.add(host)
                     self.loading.append(host)
-                case Stop(host):
+                case Sleep(host):
+                    assert not self.live(host), "a leased server was put to sleep"
                     assert host in self.in_memory
+                    self.asleep.add(host)
+                    self.falling_asleep.append(host)
+                case Stop(host):
+                    assert host in self.in_memory | self.asleep
                     assert not self.live(host), "a leased server was stopped"
-                    if host in self.loading:
-                        self.loading.remove(host)
+                    for under_way in (self.loading, self.falling_asleep):
+                        if host in under_way:
+                            under_way.remove(host)
                     self.stopping.append(host)
 
     def granted(self, lease):
@@ -185,6 +224,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if host.place.holds_weights:
             assert host in self.in_memory
             assert host not in self.loading
+            assert host not in self.asleep
         plan = self.plans[lease.id.rpartition("/")[0]]
         assert lease.expert in lease.waits_s
         assert lease.expert == bind([c for c in plan.choices if c.expert in lease.waits_s], lease.waits_s, plan.mu)
@@ -197,12 +237,22 @@ class SchedulerMachine(RuleBasedStateMachine):
         return sum(h is host and generation == host.generation for _, h, generation in self.leases)
 
     def crashable(self):
-        hosts = [host for host in self.in_memory if host not in self.loading and host not in self.stopping]
+        launching = {host for host in self.loading if not host.waking}
+        hosts = (self.in_memory | self.asleep) - launching - set(self.stopping)
         return sorted(hosts, key=lambda host: (host.name, host.since))
+
+    def gone(self, host):
+        """Its server is no more."""
+        self.in_memory.discard(host)
+        self.asleep.discard(host)
+        for under_way in (self.loading, self.falling_asleep):
+            if host in under_way:
+                under_way.remove(host)
 
     @invariant()
     def memory_is_within_the_budget(self):
         assert sum(host.memory_bytes for host in self.in_memory) <= BUDGET
+        assert sum(host.asleep_bytes for host in self.asleep) <= ASLEEP_BUDGET
 
     @invariant()
     def every_waiter_stands_in_one_queue(self):
@@ -227,15 +277,20 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         """Once the world behaves, nobody is left waiting."""
         for _ in range(500):
-            while self.leases or self.loading or self.stopping:
+            while self.leases or self.loading or self.stopping or self.falling_asleep:
                 if self.stopping:
                     host = self.stopping.pop()
-                    self.in_memory.remove(host)
+                    self.gone(host)
                     self.core.stopped(host, self.now)
+                elif self.falling_asleep:
+                    host = self.falling_asleep.pop()
+                    self.in_memory.remove(host)
+                    self.core.slept(host, 0, self.now)
                 elif self.leases:
                     self.core.release(self.leases.pop()[0], OUTCOMES[0], self.now)
                 else:
                     host = self.loading.pop()
+                    self.asleep.discard(host)
                     self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), host.memory_bytes, self.now)
                 self.carry_out()
             if not self.waiting:
@@ -245,7 +300,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         raise AssertionError("somebody waits for ever")
 
 
+class SleepersMachine(SchedulerMachine):
+    """Nobody but those that sleep: one at a time is awake, and one or two of them have room to sleep."""
+
+    places = SLEEPERS
+
+
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+TestSleepers = SleepersMachine.TestCase
+TestSleepers.settings = settings(TestScheduler.settings, max_examples=100)

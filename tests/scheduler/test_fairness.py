@@ -71,7 +71,7 @@ def test_everybody_is_served_when_nothing_fits_together():
         world.arrive(i * 0.2, ask(names[i * 7 % 8], request_id=f"r{i}"))
     world.run()
     assert Counter(s.expert for s in world.served) == dict.fromkeys(names, 20)
-    assert world.refused == []
+    assert world.refusals == []
 
 
 def flood(world: World, name: str, *, rate: float, until: float, start: float = 0.0) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Action, Grant, Load, Refuse, Stop
+from orchestrator.scheduler.state import Action, Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
@@ -35,10 +35,11 @@ def local(
     rpm: int | None = None,
     pin: bool = False,
     keep_alive_s: float = 600.0,
+    asleep_bytes: int | None = None,
     command: Callable[[], ServerCommand] | None = None,
 ) -> Place:
     launch = command or (lambda: ServerCommand(argv=("serve", name)))
-    return Place(name, name, True, memory_bytes, pin, keep_alive_s, concurrency, rpm, launch)
+    return Place(name, name, True, memory_bytes, pin, keep_alive_s, concurrency, rpm, launch, asleep_bytes=asleep_bytes)
 
 
 def persona(name: str, host: str, *, concurrency: int | None = None, rpm: int | None = None) -> Place:
@@ -66,6 +67,10 @@ def _in_words(action: Action) -> str:
     match action:
         case Load(host):
             return f"load {host.name}"
+        case Sleep(host):
+            return f"sleep {host.name}"
+        case Wake(host):
+            return f"wake {host.name}"
         case Stop(host):
             return f"stop {host.name}"
         case Grant(waiter, lease):

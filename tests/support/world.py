@@ -1,4 +1,4 @@
-"""A simulated machine around the scheduler's core: loads, stops and answers take the time they are given.
+"""The simulator's machine with everything equally fast, and lists of what happened on it.
 
 world = World(places, budget_bytes=100, load_s=1.0, stop_s=0.5, service_s=2.0)
 world.arrive(0.0, ask("a"))
@@ -8,16 +8,13 @@ world.served[0].expert, world.served[0].at
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
-from orchestrator.errors import RateLimited
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
+from evals.simulation.machine import Machine, Timing
+from orchestrator.scheduler.base import LeaseRequest, Place
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Stop
-from orchestrator.types import Endpoint
+from orchestrator.scheduler.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -37,61 +34,45 @@ class World:
         load_s: float = 1.0,
         stop_s: float = 0.5,
         service_s: float = 1.0,
+        rules: Rules | None = None,
     ) -> None:
-        self.core = Core(places, budget_bytes, 0.0, max_waiting=100, uniform=lambda: 0.5)
-        self.now = 0.0
+        self.core = Core(places, budget_bytes, 0.0, rules=rules, max_waiting=100, uniform=lambda: 0.5)
         self.served: list[Served] = []
-        self.refused: list[str] = []
+        self.refusals: list[str] = []
         self.loads: list[tuple[str, float]] = []
-        self._load_s, self._stop_s, self._service_s = load_s, stop_s, service_s
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = count()
+        self._asked_at: dict[str, float] = {}
+        self._machine = Machine(self.core, Timing(lambda host: load_s, lambda expert: service_s, stop_s), self)
+
+    @property
+    def now(self) -> float:
+        return self._machine.now
 
     def arrive(self, at: float, request: LeaseRequest) -> None:
-        self._at(at, lambda: self._acquire(request))
+        self._machine.arrive(at, request)
 
     def run(self, until: float = float("inf")) -> None:
         """Until `until`, or until nothing happens any more."""
-        while True:
-            at = min(self._events[0][0] if self._events else float("inf"), max(self.core.next_wake, self.now))
-            if at > until or at == float("inf"):
-                return
-            self.now = at
-            if self.core.next_wake <= at:
-                self.core.tick(at)
-            else:
-                heapq.heappop(self._events)[2]()
-            self._carry_out()
+        self._machine.run(until)
 
-    def _at(self, at: float, event: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (at, next(self._numbers), event))
+    # What the machine tells
 
-    def _acquire(self, request: LeaseRequest) -> None:
-        try:
-            admitted = self.core.acquire(request, self.now)
-        except RateLimited:
-            self.refused.append(request.id)
-            return
-        if isinstance(admitted, Lease):
-            self._serve(admitted)
+    def arrived(self, request_id: str, now: float) -> None:
+        self._asked_at[request_id] = now
 
-    def _serve(self, lease: Lease) -> None:
-        self.served.append(Served(lease.id.rpartition("/")[0], lease.expert, self.now, lease.wait_s))
-        outcome = LeaseOutcome(ok=True, duration_s=self._service_s, first_byte_s=0.1)
-        self._at(self.now + self._service_s, lambda: self.core.release(lease, outcome, self.now))
+    def leased(self, request_id: str, expert: str, now: float) -> None:
+        self.served.append(Served(request_id, expert, now, now - self._asked_at[request_id]))
 
-    def _carry_out(self) -> None:
-        for action in self.core.take_actions():
-            match action:
-                case Grant(_, lease):
-                    self._serve(lease)
-                case Refuse(waiter, _):
-                    self.refused.append(waiter.request_id)
-                case Load(host):
-                    self.loads.append((host.name, self.now))
-                    self._at(self.now + self._load_s, lambda host=host: self._loaded(host))
-                case Stop(host):
-                    self._at(self.now + self._stop_s, lambda host=host: self.core.stopped(host, self.now))
+    def answered(self, request_id: str, now: float) -> None:
+        pass
 
-    def _loaded(self, host: Host) -> None:
-        self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), host.memory_bytes, self.now)
+    def refused(self, request_id: str, now: float) -> None:
+        self.refusals.append(request_id)
+
+    def load_began(self, host: str, now: float) -> None:
+        self.loads.append((host, now))
+
+    def loaded(self, host: str, now: float) -> None:
+        pass
+
+    def unloaded(self, host: str, now: float) -> None:
+        pass

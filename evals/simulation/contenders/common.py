@@ -1,0 +1,55 @@
+"""What most contenders do alike, and what they ask of hosts: `class Fifo(Contender): ...`.
+
+    first_ticket(host)          # who has waited longest for it, as a number in order of arrival; infinity when nobody waits
+    rank(setting)               # {"expert-0": 0.0, ...}: a fixed order to break ties by
+
+Not here: anything that only one of them does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from evals.simulation.base import Setting
+from orchestrator.scheduler.state import Expert, Host, Waiter
+
+
+class Contender:
+    """On demand: who has been wanted longest is loaded first; idle residents give way, the least recently used first."""
+
+    keeps_order = False
+
+    def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
+        return list(wanted)
+
+    def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
+        return now if resident.idle else math.inf
+
+    def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
+        return (host.used_at,)
+
+    def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
+        return True
+
+
+def first_waiter(host: Host) -> Waiter | None:
+    """Who has waited longest for it."""
+    heads = [expert.queue.head for expert in host.experts if expert.queue]
+    return min(heads, key=lambda waiter: waiter.ticket, default=None)
+
+
+def first_ticket(host: Host) -> float:
+    """When its first waiter came, as a number in order of arrival; infinity when nobody waits."""
+    waiter = first_waiter(host)
+    return math.inf if waiter is None else waiter.ticket
+
+
+def by_arrival(wanted: Iterable[Host]) -> list[Host]:
+    """Those first whose first waiter came first."""
+    return sorted(wanted, key=first_ticket)
+
+
+def rank(setting: Setting) -> dict[str, float]:
+    """Every expert's place in the setting."""
+    return {name: float(index) for index, name in enumerate(setting.experts)}

@@ -1,0 +1,92 @@
+"""Plots of simulations, as PNG: policies beside each other, and what reward is given up for less waiting.
+
+    save_plot([measure(name, runs) for name, runs in measured.items()], Path("policies.png"))
+    save_frontier(list(bench_joint(data, encoder)), Path("joint.png"))
+
+Not here: the numbers (`measures.py`, `evals/bench_joint.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evals.bench_joint import Row as JointRow
+from evals.files import write_whole
+from evals.reports.images import DPI, GREY, INKS
+from evals.simulation.measures import Row
+from evals.simulation.registry import OURS
+from evals.simulation.replay import ROUTE_THEN_SCHEDULE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def save_plot(rows: Sequence[Row], path: Path) -> None:
+    """Panels for the p99 of latency, the served rate, and the reward where there is one; ours stands out."""
+    panels = {"p99 latency, s": [row.latency_s.p99 for row in rows], "served, 1/s": [row.served_per_s for row in rows]}
+    rewards = [row.reward for row in rows if row.reward is not None]
+    if len(rewards) == len(rows):
+        panels["reward × 100"] = [100.0 * reward for reward in rewards]
+    figure = _figure(3.2 * len(panels) + 1.0, 1.0 + 0.28 * len(rows))
+    inks = [INKS[0] if row.policy == OURS else GREY for row in rows]
+    for axes, (title, values) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        _plain(axes)
+        axes.barh(range(len(rows)), values, color=inks)
+        axes.set_yticks(range(len(rows)), [row.policy for row in rows], fontsize=8)
+        axes.set_xlabel(title)
+        if max(values) > 20 * min(values) > 0:
+            axes.set_xscale("log")
+        if title.startswith("reward"):
+            axes.set_xlim(min(values) - 1.0, max(values) + 0.5)
+    figure.axes[0].invert_yaxis()
+    _save(figure, path)
+
+
+def save_frontier(rows: Sequence[JointRow], path: Path) -> None:
+    """Gain in reward over p99, a panel a rate and a line a workload, along mu; routing first is the cross at a gain of 0."""
+    rates = list(dict.fromkeys(row.rate for row in rows))
+    inks = dict(zip(dict.fromkeys(row.workload for row in rows), (*INKS, *INKS), strict=False))
+    figure = _figure(4.6 * len(rates) + 0.6, 4.2)
+    panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    for axes, rate in zip(panels, rates, strict=True):
+        _plain(axes)
+        axes.axhline(0.0, color=GREY, linewidth=1)
+        for workload, ink in inks.items():
+            _frontier(axes, [row for row in rows if (row.workload, row.rate) == (workload, rate)], workload, ink)
+        axes.set_xscale("log")
+        axes.set_title(f"{rate:g} requests/s", loc="left", fontsize=11)
+        axes.set_xlabel("p99 latency, s")
+    panels[0].set_ylabel("Reward × 100 over routing first")
+    panels[-1].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _save(figure, path)
+
+
+def _frontier(axes: Axes, rows: Sequence[JointRow], workload: str, ink: str) -> None:
+    joint = [row for row in rows if row.policy == OURS]
+    axes.plot(
+        [row.p99_s for row in joint], [row.gain for row in joint], marker="o", markersize=3, color=ink, label=workload
+    )
+    apart = [row for row in rows if row.policy == ROUTE_THEN_SCHEDULE]
+    axes.plot([row.p99_s for row in apart], [row.gain for row in apart], "X", color=ink, markersize=8)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_whole(path, lambda file: figure.savefig(file, dpi=DPI, format="png"))

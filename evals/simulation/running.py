@@ -1,0 +1,202 @@
+"""One trace on one machine under one policy: `simulate(trace, setting, rules)`.
+
+    run = simulate(trace, setting, make_rules("switchyard", setting, trace))
+    run.latency_s.max()
+
+What is run is the scheduler's own core, in simulated time, with nothing in memory at first and room for every waiter. Not here:
+what a run says (`measures.py`), several of them (`comparing.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.simulation.base import NOBODY, Ints, Run, Setting, Trace
+from evals.simulation.machine import Machine, Timing
+from orchestrator.scheduler.base import LeaseRequest, Place
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.rules import Rules
+from orchestrator.scheduler.state import Expert
+from routers.policy import Choice
+
+
+class TooSlow(Exception):
+    """More requests than may have taken longer than they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many requests may take longer than `latency_s` before a run is given up."""
+
+    latency_s: float
+    num_requests: int
+
+
+def simulate(trace: Trace, setting: Setting, rules: Rules, patience: Patience | None = None) -> Run:
+    """Raises `TooSlow` when `patience` is at an end, ValueError when the trace is about other experts than the setting, and
+    RuntimeError when the policy leaves requests waiting for ever."""
+    known = len(setting.experts)
+    if len(trace) and trace.expert.max() >= known:
+        raise ValueError(f"the trace asks for expert {trace.expert.max()}, and there are {known}, numbered from 0")
+    if trace.utilities is not None and trace.utilities.shape[1] != known:
+        raise ValueError(f"the trace has utilities of {trace.utilities.shape[1]} experts, and there are {known}")
+    return _Replay(trace, setting, rules, patience).run()
+
+
+def places_of(setting: Setting) -> list[Place]:
+    """What the scheduler is told of the experts. They stay in memory until they are evicted."""
+    return [
+        Place(
+            name,
+            name,
+            holds_weights=True,
+            memory_bytes=int(setting.size_bytes[index]),
+            keep_alive_s=math.inf,
+            concurrency=int(setting.batch[index]),
+            batching=setting.batching,
+        )
+        for index, name in enumerate(setting.experts)
+    ]
+
+
+def _timing(setting: Setting) -> Timing:
+    load_s: dict[str, float] = dict(zip(setting.experts, setting.load_s.tolist(), strict=True))
+    service_s: dict[str, float] = dict(zip(setting.experts, setting.service_s.tolist(), strict=True))
+    slowing = setting.slowing if setting.batching == "continuous" else 0.0
+    draw = random.Random(0).random
+
+    def served(expert: Expert) -> float:
+        return service_s[expert.name] * (1.0 + slowing * (expert.host.leases - 1))
+
+    return Timing(lambda host: load_s[host.name], served, setting.stop_s, lambda host: draw() < setting.load_failures)
+
+
+class _Replay:
+    """Hands the trace to a machine, and notes when what happens to each request."""
+
+    def __init__(self, trace: Trace, setting: Setting, rules: Rules, patience: Patience | None) -> None:
+        core = Core(
+            places_of(setting), setting.budget_bytes, 0.0, rules=rules, max_waiting=len(trace) + 1, uniform=lambda: 0.5
+        )
+        self._machine = Machine(core, _timing(setting), self)
+        self._trace = trace
+        self._names = setting.experts
+        self._index = {name: index for index, name in enumerate(setting.experts)}
+        self._alone = [(Choice(name, 0.0),) for name in setting.experts]
+        self._sessions = None if trace.session is None else [None if s == NOBODY else str(s) for s in trace.session]
+        self._followers = _followers(trace)
+        self._patient_s = math.inf if patience is None else patience.latency_s
+        self._patience = math.inf if patience is None else patience.num_requests
+        n = len(trace)
+        self._at_s: list[float] = trace.at_s.tolist()
+        self._arrived_s = [math.nan] * n
+        self._started_s = [math.nan] * n
+        self._done_s = [math.nan] * n
+        self._expert = [NOBODY] * n
+        self._refused = 0
+        self._loads: list[tuple[int, float]] = []
+        self._in_memory: set[str] = set()
+        self._came: dict[str, list[float]] = {name: [] for name in setting.experts}
+        self._went: dict[str, list[float]] = {name: [] for name in setting.experts}
+
+    def run(self) -> Run:
+        self._machine.feed(self._arrivals())
+        self._machine.run()
+        done_s = np.array(self._done_s)
+        if left := int(np.isnan(done_s).sum()) - self._refused:
+            raise RuntimeError(f"the policy leaves {left} of {len(done_s)} requests waiting for ever")
+        expert, arrived_s = np.array(self._expert, dtype=np.int64), np.array(self._arrived_s)
+        loads = np.array(self._loads).reshape(-1, 2)
+        return Run(
+            arrived_s,
+            np.array(self._started_s),
+            done_s,
+            expert,
+            self._cold(expert, arrived_s),
+            loads[:, 0].astype(np.int64),
+            loads[:, 1],
+        )
+
+    def _arrivals(self) -> Iterator[tuple[float, LeaseRequest]]:
+        follows = None if self._trace.after is None else (self._trace.after != NOBODY).tolist()
+        for index, at in enumerate(self._at_s):
+            if follows is None or not follows[index]:
+                yield at, self._request(index)
+
+    def _request(self, index: int) -> LeaseRequest:
+        trace = self._trace
+        if trace.utilities is None:
+            candidates = self._alone[trace.expert[index]]
+        else:
+            utilities = trace.utilities[index]
+            ranking = [i for i in np.argsort(-utilities, kind="stable").tolist() if not math.isnan(utilities[i])]
+            candidates = tuple(Choice(self._names[i], float(utilities[i])) for i in ranking)
+        session = None if self._sessions is None else self._sessions[index]
+        return LeaseRequest(str(index), candidates, trace.mu, math.inf, session=session)
+
+    def _over(self, index: int, now: float) -> None:
+        """It has its answer, or a refusal: whoever waited for that thinks, and asks."""
+        for follower in self._followers.get(index, ()):
+            self._machine.arrive(now + self._at_s[follower] - self._at_s[index], self._request(follower))
+
+    def _cold(self, expert: Ints, arrived_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether the one who answered was away when the request came: as often gone by then as loaded."""
+        cold = np.ones(len(expert), dtype=bool)
+        for index, name in enumerate(self._names):
+            own = expert == index
+            came = np.searchsorted(self._came[name], arrived_s[own], side="right")
+            went = np.searchsorted(self._went[name], arrived_s[own], side="right")
+            cold[own] = came == went
+        return cold
+
+    # What the machine tells
+
+    def arrived(self, request_id: str, now: float) -> None:
+        self._arrived_s[int(request_id)] = now
+
+    def leased(self, request_id: str, expert: str, now: float) -> None:
+        index = int(request_id)
+        self._started_s[index] = now
+        self._expert[index] = self._index[expert]
+
+    def answered(self, request_id: str, now: float) -> None:
+        index = int(request_id)
+        self._done_s[index] = now
+        if now - self._arrived_s[index] > self._patient_s:
+            self._patience -= 1
+            if self._patience < 0:
+                raise TooSlow
+        self._over(index, now)
+
+    def refused(self, request_id: str, now: float) -> None:
+        self._refused += 1
+        self._over(int(request_id), now)
+
+    def load_began(self, host: str, now: float) -> None:
+        self._loads.append((self._index[host], now))
+
+    def loaded(self, host: str, now: float) -> None:
+        self._in_memory.add(host)
+        self._came[host].append(now)
+
+    def unloaded(self, host: str, now: float) -> None:
+        if host in self._in_memory:
+            self._in_memory.remove(host)
+            self._went[host].append(now)
+
+
+def _followers(trace: Trace) -> dict[int, list[int]]:
+    """By request, those that wait for its answer."""
+    followers: dict[int, list[int]] = defaultdict(list)
+    if trace.after is not None:
+        for index, before in enumerate(trace.after.tolist()):
+            if before != NOBODY:
+                followers[before].append(index)
+    return followers

@@ -1,0 +1,65 @@
+"""What answers batches in a running service: one floor for all of them, so that batches which run together share their loads.
+
+bulk = make_bulk(fleet=lambda: service.fleet, scheduler=scheduler, ledger=ledger, record=record, budget_bytes=budget)
+await run.work(bulk.floor)                   # a `Run` that was made with bulk.answerer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.bulk.asking import Answerer
+from orchestrator.bulk.floor import Floor
+from orchestrator.bulk.waves import Memory
+from orchestrator.config import ServedBase
+from orchestrator.fleet.snapshot import Fleet
+from orchestrator.ledger.base import Ledger
+from orchestrator.scheduler.base import Scheduler
+from orchestrator.types import Decision
+
+_IN_MEMORY = frozenset({"loading", "ready"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    floor: Floor
+    answerer: Answerer
+
+
+def make_bulk(
+    *,
+    fleet: Callable[[], Fleet],
+    scheduler: Scheduler,
+    ledger: Ledger,
+    record: Callable[[Decision], None],
+    budget_bytes: Callable[[], int],
+) -> Bulk:
+    """budget_bytes: what all experts may use together; pinned ones are taken off here."""
+
+    def look() -> dict[str, Memory]:
+        specs = fleet().specs
+        return {
+            each.expert: Memory(each.state in _IN_MEMORY, _size(specs[each.expert], each.memory_bytes))
+            for each in scheduler.status()
+            if isinstance(specs.get(each.expert), ServedBase)
+        }
+
+    floor = Floor(look, lambda: budget_bytes() - _pinned(fleet()))
+    return Bulk(floor, Answerer(floor, fleet=fleet, scheduler=scheduler, ledger=ledger, record=record))
+
+
+def _size(spec: object, measured_bytes: int) -> int | None:
+    """What it takes besides the pinned ones; None when that isn't known yet."""
+    assert isinstance(spec, ServedBase)
+    if spec.residency.pin:
+        return 0
+    return measured_bytes or _declared(spec) or None
+
+
+def _declared(spec: ServedBase) -> int:
+    return int((spec.residency.memory_gb or 0.0) * 1e9)
+
+
+def _pinned(fleet: Fleet) -> int:
+    return sum(_declared(spec) for spec in fleet.specs.values() if isinstance(spec, ServedBase) and spec.residency.pin)

@@ -1,0 +1,107 @@
+"""A file of requests answered into another file: what `switchyard batch` does.
+
+    async with running(config_path) as service:
+        report = await answer_file(service, Path("in.jsonl"), Path("out.jsonl"))
+
+Interrupted in any way, it goes on where it was when it is run again, and asks nobody twice: what was answered is in
+`out.jsonl.journal`. Lines that failed are tried again. The output, in the order of the input, appears whole. Not here: the terminal
+(`orchestrator/commands/batch.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.bulk.lines import MAX_FAULTS, Limits, Scanned, Source, scan
+from orchestrator.bulk.run import Run, Watch
+from orchestrator.errors import DataError
+from orchestrator.labelling.journal import Journal
+from orchestrator.service import Service
+from orchestrator.types import ANONYMOUS
+from routers.data.outcomes import replaced
+
+NO_DEADLINE_S = 30 * 86_400.0
+MAX_REQUESTS = 100_000_000
+TOLD = 20
+"""Of the faults of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """asked: lines that were done in this run. loads: how often each expert was loaded, of those that were."""
+
+    out: Path
+    total: int
+    completed: int
+    failed: int
+    asked: int
+    cost_usd: float
+    seconds: float
+    loads: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("total", "completed", "failed", "asked", "cost_usd", "seconds", "loads")
+        return {"out": str(self.out), **{name: getattr(self, name) for name in names}}
+
+
+async def answer_file(service: Service, source: Path, out: Path, watch: Watch = lambda done, total: None) -> Report:
+    """Raises `DataError`, before anybody is asked, for files that can't be used, and `LabelError` for their journal."""
+    began = time.monotonic()
+    kept = out.with_name(f"{out.name}.journal")
+    _check(source, out, kept)
+    scanned = _scan(source)
+    bulk = service.bulk
+    with Journal.open(kept) as journal, Source.open(source) as opened:
+        run = Run(
+            scanned.lines,
+            opened,
+            journal,
+            bulk.answerer,
+            caller=ANONYMOUS,
+            deadline=began + NO_DEADLINE_S,
+            keeps_failures=False,
+            watch=watch,
+        )
+        await run.look_back()
+        await run.work(bulk.floor)
+        with replaced(out) as file:
+            file.writelines(result.text for result in run.results())
+    counts = run.counts
+    specs = service.fleet.specs
+    hosts = (status for status in service.scheduler.status() if specs[status.expert].host == status.expert)
+    loads = {host.expert: host.loads for host in hosts if host.loads}
+    seconds = time.monotonic() - began
+    return Report(out, counts.total, counts.completed, counts.failed, run.num_asked, run.spent.cost_usd, seconds, loads)
+
+
+def _check(source: Path, out: Path, kept: Path) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise DataError(f"{out}: expected a file to write, in a folder that is there")
+    if out.resolve() == source.resolve():
+        raise DataError(f"{out}: these are the requests; expected another file to write")
+    if out.exists() and not kept.exists():
+        raise DataError(
+            f"{out}: is there and has no {kept.name}; expected a new file, or one written by `switchyard batch`"
+        )
+
+
+def _scan(source: Path) -> Scanned:
+    """Raises `DataError` with what is wrong, line by line."""
+    try:
+        scanned = scan(source, Limits(requests=MAX_REQUESTS))
+    except OSError as exc:
+        raise DataError(f"{source}: can't be read: {exc.strerror}") from exc
+    if not scanned.faults:
+        return scanned
+    told = [
+        f"{source}:{fault.line}: {fault.message}" if fault.line else f"{source}: {fault.message}"
+        for fault in scanned.faults
+    ]
+    more = len(told) - TOLD
+    if more > 0:
+        at_least = "at least " if len(told) >= MAX_FAULTS else ""
+        told[TOLD:] = [f"and {at_least}{more} more"]
+    raise DataError("\n".join(told))

@@ -1,0 +1,179 @@
+"""Carries jobs through the experts in waves: starts them, ends those that stand still, starts them again when it is their turn.
+
+    floor = Floor(look, budget_bytes)
+    await floor.work(jobs)                                           # until every one is done
+    async with floor.seat(job, "llama", holds_weights=True): ...     # in a job: entered when it may ask llama
+
+A job that can't ask an expert now is cancelled when nothing of it is under way any more, and run anew, from the start, when it can;
+what it has been told already it must find written down (`asking.py`). So a job that stands still costs a few hundred bytes, and
+there can be any number. Who may be asked when is decided in `waves.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from orchestrator.bulk.waves import Look, Ticket, Waves
+
+ROUTED_AT_ONCE = 64
+PARK_AFTER_S = 0.02
+"""How long a job that can't ask one expert may take to ask others meanwhile."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job(Ticket):
+    """A query and how it is answered. run: may be called again; what it raises, other than being cancelled, ends all the work.
+
+    calls: how many experts it is asking. held: whom it could not ask in this run, and how often.
+    """
+
+    run: Callable[[Job], Awaitable[None]]
+    work: _Work | None = None
+    task: asyncio.Task[None] | None = None
+    calls: int = 0
+    held: Counter[str] = field(default_factory=Counter)
+    is_starting: bool = True
+    is_parking: bool = False
+
+
+@dataclass(slots=True)
+class _Work:
+    """One call of `Floor.work`. left: the jobs that are not done."""
+
+    left: set[Job] = field(default_factory=set)
+    routing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROUTED_AT_ONCE))
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
+
+
+class Floor:
+    """Everybody who works on it at the same time shares its waves. look, budget_bytes: what is in memory, and what may be."""
+
+    def __init__(self, look: Look, budget_bytes: Callable[[], int]) -> None:
+        self._look = look
+        self._budget_bytes = budget_bytes
+        self._waves: Waves[Job] = Waves()
+        self._feeding = 0
+        self._starting = 0
+
+    async def work(self, jobs: Iterable[Job]) -> None:
+        """Do them all; begun in order. Cancelling it, or the failure of one, ends those under way and leaves the others."""
+        work = _Work()
+        try:
+            await self._feed(jobs, work)
+            while work.left and work.failure is None:
+                work.changed.clear()
+                await work.changed.wait()
+        finally:
+            await self._drop(work.left)
+        if work.failure is not None:
+            raise work.failure
+
+    async def _feed(self, jobs: Iterable[Job], work: _Work) -> None:
+        self._feeding += 1
+        try:
+            for job in jobs:
+                await work.routing.acquire()
+                if work.failure is not None:
+                    return
+                job.work = work
+                work.left.add(job)
+                self._starting += 1
+                self._waves.begin(job)
+                self._start(job)
+        finally:
+            self._feeding -= 1
+            self._waves.stale = True
+            self._move_on()
+
+    async def _drop(self, left: set[Job]) -> None:
+        tasks = [job.task for job in left if job.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for job in left:
+            self._settle(job)
+            self._waves.end(job)
+        self._move_on()
+
+    @asynccontextmanager
+    async def seat(self, job: Job, host: str, *, holds_weights: bool) -> AsyncIterator[None]:
+        """A place to ask the host. Where there is none now, it doesn't return in this run of the job."""
+        if not self._waves.take(job, host, holds_weights=holds_weights):
+            await self._hold(job, host)
+        job.calls += 1
+        self._settle(job)
+        try:
+            yield
+        finally:
+            job.calls -= 1
+            self._waves.give(host)
+            self._park_soon(job)
+            self._move_on()
+
+    async def _hold(self, job: Job, host: str) -> None:
+        """Never returns: it is cancelled with the job, or by whoever in the job needs no answer of the host any more."""
+        job.held[host] += 1
+        self._park_soon(job)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            if not job.is_parking:
+                job.held[host] -= 1
+                job.held += Counter()  # without those that are down to 0
+
+    def _start(self, job: Job) -> None:
+        job.is_parking = False
+        job.held.clear()
+        job.task = asyncio.create_task(self._run(job))
+
+    async def _run(self, job: Job) -> None:
+        work, is_parked = job.work, False
+        assert work is not None
+        try:
+            await job.run(job)
+        except asyncio.CancelledError:
+            if not job.is_parking:
+                raise
+            is_parked = True
+        except Exception as failure:  # noqa: BLE001 (whatever it is, whoever waits for the work gets it)
+            work.failure = failure
+        job.task = None
+        if is_parked:
+            self._waves.park(job, job.held)
+        else:
+            self._waves.end(job)
+            work.left.discard(job)
+            work.changed.set()
+        self._settle(job)
+        self._move_on()
+
+    def _settle(self, job: Job) -> None:
+        """What it wants first is known."""
+        if job.is_starting and job.work is not None:
+            job.is_starting = False
+            job.work.routing.release()
+            self._starting -= 1
+            self._waves.stale |= not self._starting
+
+    def _park_soon(self, job: Job) -> None:
+        if job.held:
+            delay_s = PARK_AFTER_S if job.asks else 0.0
+            asyncio.get_running_loop().call_later(delay_s, self._park, job)
+
+    def _park(self, job: Job) -> None:
+        """End a job that stands still."""
+        if job.task is not None and job.held and not job.calls and not job.is_parking:
+            job.is_parking = True
+            job.task.cancel()
+
+    def _move_on(self) -> None:
+        if self._waves.stale:
+            settled = not self._starting and not self._feeding
+            self._waves.open(self._look, self._budget_bytes(), settled=settled)
+        for job in self._waves.due():
+            self._start(job)

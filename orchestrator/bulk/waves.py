@@ -1,0 +1,211 @@
+"""Which experts a whole set of queries may be asked of now, so that each is loaded once. Pure: no I/O, no clock, no event loop.
+
+    waves = Waves()
+    waves.begin(ticket)                      # a query is under way
+    waves.take(ticket, "llama")              # True: it may ask llama now
+    waves.park(ticket, {"llama"})            # it stands still until llama may be asked
+    waves.open(look, budget_bytes, settled=True)
+    waves.due()                              # the tickets that go on
+
+An expert is open while queries may ask it. Those that are in memory are opened as soon as somebody wants them, the others when
+every query has been routed and what they want is known: first whom nobody can come to ask later any more, so that aggregators and
+judges come last, then whom most want; as many at once as fit into memory. One is closed, for another that needs its memory, when
+nobody waits for it or may come to ask it next. So an expert is loaded once, unless it is wanted on both sides of another that it
+doesn't fit beside (a member of a panel that also judges what all members say), a line falls back on it later, or interactive
+traffic evicts it meanwhile.
+
+The idea is Symbolic-MoE's, which groups a batch by expert (arXiv 2503.05641). Not here: asking (`floor.py`, `asking.py`), and what
+is really in memory, which is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+AT_ONCE = 64
+"""How many of these queries may be with one expert: more than it serves at once, so that it never waits for the next."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One query. asks: the hosts that it may come to ask one after the other; empty for one that asks a single expert.
+
+    wants: those that it stands still for. reserved: those in which a place is kept for it.
+    """
+
+    asks: frozenset[str] = frozenset()
+    wants: set[str] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A host as the scheduler sees it. size_bytes: None when it is not known."""
+
+    resident: bool
+    size_bytes: int | None
+
+
+Look = Callable[[], Mapping[str, Memory]]
+"""Every host that holds weights, as it is now."""
+
+
+TicketT = TypeVar("TicketT", bound=Ticket)
+
+
+@dataclass(slots=True)
+class _Turn(Generic[TicketT]):
+    """A host. used: places that are taken or reserved. measured: whether it has answered since it was opened."""
+
+    holds_weights: bool
+    is_open: bool = False
+    used: int = 0
+    measured: bool = False
+    parked: dict[TicketT, None] = field(default_factory=dict)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.used or self.parked)
+
+
+class Waves(Generic[TicketT]):
+    """at_once: places of each host. `stale`: something has happened since `open` was last called that may let it open more."""
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
+        self._turns: dict[str, _Turn[TicketT]] = {}
+        self._under_way: Counter[frozenset[str]] = Counter()
+        self._parked: Counter[frozenset[str]] = Counter()
+        self._waiting: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
+        self.stale = False
+
+    def begin(self, ticket: TicketT) -> None:
+        self._under_way[ticket.asks] += 1
+
+    def end(self, ticket: TicketT) -> None:
+        """It has its answer, or is given up."""
+        self._leave(ticket)
+        self._under_way[ticket.asks] -= 1
+        self._note_running(ticket)
+        if not self._under_way[ticket.asks]:
+            del self._under_way[ticket.asks]
+
+    def take(self, ticket: TicketT, host: str, *, holds_weights: bool = True) -> bool:
+        """A place to ask the host, if there is one; one that holds no weights is always open."""
+        if host not in self._turns:
+            self._turns[host] = _Turn(holds_weights, is_open=not holds_weights, measured=not holds_weights)
+        turn = self._turns[host]
+        if host in ticket.reserved:
+            ticket.reserved.remove(host)
+            return True
+        if not turn.is_open or turn.used >= self._at_once:
+            return False
+        turn.used += 1
+        return True
+
+    def give(self, host: str) -> None:
+        """The place is free again: the host has answered, or failed."""
+        turn = self._turns[host]
+        turn.used -= 1
+        if not turn.measured:
+            turn.measured = self.stale = True
+        if not turn.is_busy:
+            self.stale = True
+
+    def park(self, ticket: TicketT, hosts: Iterable[str]) -> None:
+        """Nothing of it is under way; it goes on when one of `hosts`, in none of which there was a place, may be asked."""
+        self._release(ticket)
+        ticket.wants.update(hosts)
+        self._parked[ticket.asks] += 1
+        self._note_running(ticket)
+        for host in ticket.wants:
+            turn = self._turns[host]
+            self.stale |= not turn.parked and not turn.is_open
+            turn.parked[ticket] = None
+            self._waiting[ticket.asks][host] += 1
+
+    def due(self) -> list[TicketT]:
+        """The parked tickets that go on now; in the host that each waited for, a place is reserved."""
+        resumed = []
+        for host, turn in self._turns.items():
+            while turn.is_open and turn.parked and turn.used < self._at_once:
+                ticket = next(iter(turn.parked))
+                self._leave(ticket)
+                turn.used += 1
+                ticket.reserved.add(host)
+                resumed.append(ticket)
+        return resumed
+
+    def open(self, look: Look, budget_bytes: int, *, settled: bool) -> None:
+        """Open whom queries may be asked of now. settled: every query that is under way is parked, or is being answered."""
+        self.stale = False
+        wanted = [host for host, turn in self._turns.items() if turn.parked and not turn.is_open]
+        if not wanted:
+            return
+        seen = look()
+        unknown = Memory(resident=False, size_bytes=None)
+        for host in wanted:
+            if seen.get(host, unknown).resident:
+                self._open(host)
+        if not settled:
+            return
+        rest = [host for host in wanted if not self._turns[host].is_open]
+        sizes = {host: _size(seen.get(host, unknown)) for host, turn in self._turns.items() if turn.holds_weights}
+        for host in sorted(rest, key=lambda host: (self._may_come(host), -len(self._turns[host].parked))):
+            if not self._make_room(sizes[host], sizes, budget_bytes):
+                return
+            self._open(host)
+
+    def _open(self, host: str) -> None:
+        self._turns[host].is_open, self._turns[host].measured = True, False
+
+    def _make_room(self, size: float, sizes: Mapping[str, float], budget_bytes: int) -> bool:
+        """Whether a host of that size fits beside those that are busy; it closes idle ones, the least likely first."""
+        opened = [host for host in sizes if self._turns[host].is_open]
+        busy = [host for host in opened if self._turns[host].is_busy or self._is_coming(host)]
+        used = size + sum(sizes[host] for host in busy)
+        if busy and used > budget_bytes:
+            return False
+        idle = (host for host in opened if host not in busy)
+        for host in sorted(idle, key=self._may_come, reverse=True):
+            if used + sizes[host] <= budget_bytes:
+                used += sizes[host]
+            else:
+                self._turns[host].is_open = False
+        return True
+
+    def _may_come(self, host: str) -> int:
+        """How many queries may come to ask the host that don't wait for it now."""
+        groups: Iterable[frozenset[str]] = (asks for asks in self._under_way if host in asks)
+        return sum(self._under_way[asks] - self._waiting[asks][host] for asks in groups)
+
+    def _is_coming(self, host: str) -> bool:
+        """Whether one of the queries that are not parked may come to ask the host next."""
+        return any(host in asks and count > self._parked[asks] for asks, count in self._under_way.items())
+
+    def _note_running(self, ticket: TicketT) -> None:
+        self.stale |= bool(ticket.asks) and self._under_way[ticket.asks] == self._parked[ticket.asks]
+
+    def _leave(self, ticket: TicketT) -> None:
+        """Out of every queue and place."""
+        self._release(ticket)
+        self._parked[ticket.asks] -= bool(ticket.wants)
+        for host in ticket.wants:
+            turn = self._turns[host]
+            del turn.parked[ticket]
+            self._waiting[ticket.asks][host] -= 1
+            self.stale |= not turn.is_busy
+        ticket.wants.clear()
+
+    def _release(self, ticket: TicketT) -> None:
+        for host in ticket.reserved:
+            self.give(host)
+        ticket.reserved.clear()
+
+
+def _size(memory: Memory) -> float:
+    return math.inf if memory.size_bytes is None else memory.size_bytes

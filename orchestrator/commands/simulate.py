@@ -1,0 +1,177 @@
+"""`switchyard simulate`: the scheduler on a simulated machine, beside what others do, on the same requests.
+
+    switchyard simulate --policy all --experts 16 --slots 2 --rate 3 --seeds 5
+    switchyard simulate --trace monday.jsonl.gz --slots 4 --policy switchyard,lru
+    switchyard simulate --outcomes O.jsonl --slots 2 --rate 3 --mu 0.01        # the policy chooses the expert, rows have rewards
+
+What runs is the scheduler's own code. Not here: the simulator (`evals/simulation/`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from orchestrator.commands.failing import told
+from orchestrator.commands.options import ConfigOption, JsonOption
+from orchestrator.commands.progress import progress_bar
+from orchestrator.commands.tables import print_table
+from orchestrator.errors import DataError
+
+if TYPE_CHECKING:
+    from evals.simulation.measures import Row
+    from evals.simulation.replay import Replay
+
+
+class Arrivals(StrEnum):
+    """How requests come."""
+
+    POISSON = "poisson"
+    BURSTY = "bursty"
+    DIURNAL = "diurnal"
+
+
+class Batching(StrEnum):
+    """Whether requests join those that run, or start together."""
+
+    TOGETHER = "together"
+    CONTINUOUS = "continuous"
+
+
+_MADE_UP = ("experts", "zipf", "drift_s", "session_calls", "session_experts", "think_s")
+_TIMED = ("rate", "requests", "arrivals", "burst", "burst_s", "period_s", "seeds", "max_rate")
+_ROUTED = ("router", "mu", "config")
+"""What has a meaning without a trace and outcomes, without a trace, and with outcomes only."""
+
+
+def simulate(
+    context: typer.Context,
+    policy: Annotated[str, typer.Option(metavar="a,b", help="Whose rules, or 'all'.")] = "all",
+    experts: Annotated[int, typer.Option(min=1, help="How many.")] = 16,
+    slots: Annotated[int, typer.Option(min=1, help="How many of them fit into memory.")] = 2,
+    swap_s: Annotated[float, typer.Option(min=0.0, help="To load one.")] = 6.0,
+    stop_s: Annotated[float, typer.Option(min=0.0, help="To free its memory.")] = 0.0,
+    batch: Annotated[int, typer.Option(min=1, help="Requests that an expert serves at once.")] = 8,
+    batch_s: Annotated[float, typer.Option(help="What serving a batch takes.")] = 2.0,
+    batching: Annotated[Batching, typer.Option(help="How batches come to be.")] = Batching.TOGETHER,
+    slowing: Annotated[
+        float, typer.Option(min=0.0, help="By what part each running request slows a new one; continuous batching.")
+    ] = 0.0,
+    load_failures: Annotated[float, typer.Option(min=0.0, help="The chance that a load fails.")] = 0.0,
+    rate: Annotated[float, typer.Option(help="Requests per second.")] = 3.0,
+    requests: Annotated[int, typer.Option(min=1, help="How many.")] = 6000,
+    zipf: Annotated[float, typer.Option(min=0.0, help="Exponent of the experts' popularity.")] = 1.0,
+    arrivals: Annotated[Arrivals, typer.Option(help="How they come.")] = Arrivals.POISSON,
+    burst: Annotated[float, typer.Option(min=1.0, help="Rate of bursts, in mean rates.")] = 4.0,
+    burst_s: Annotated[float, typer.Option(help="Mean length of a burst.")] = 20.0,
+    period_s: Annotated[float, typer.Option(help="A day, of diurnal arrivals.")] = 600.0,
+    drift_s: Annotated[float | None, typer.Option(help="After which others are popular. Default: never.")] = None,
+    session_calls: Annotated[float, typer.Option(min=1.0, help="Mean requests of a session, in turn.")] = 1.0,
+    session_experts: Annotated[int, typer.Option(min=1, help="Experts that a session asks.")] = 2,
+    think_s: Annotated[float, typer.Option(min=0.0, help="Mean time from an answer to the next request.")] = 5.0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many draws of the requests.")] = 1,
+    max_rate: Annotated[
+        bool, typer.Option("--max-rate", help="Look for the highest rate with a p99 of at most 120 s, too.")
+    ] = False,
+    trace: Annotated[Path | None, typer.Option(metavar="F", help="Recorded requests, as JSON lines.")] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option(metavar="O.jsonl", help="Real queries, whose expert the policy chooses.")
+    ] = None,
+    router: Annotated[str, typer.Option(help="With --outcomes: fitted on queries that are not replayed.")] = "auto",
+    mu: Annotated[float, typer.Option(min=0.0, help="With --outcomes: reward given up per second.")] = 0.01,
+    plot: Annotated[Path | None, typer.Option(metavar="F.png", help="Where to draw the rows.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the scheduler, and other systems' rules, on a simulated machine.
+
+    Latencies are from arrival to completion, in simulated seconds; memory is empty at first.
+    """
+    if trace is not None:
+        _refuse(context, "with --trace", _MADE_UP + _TIMED + _ROUTED + ("outcomes",))
+    elif outcomes is not None:
+        _refuse(context, "with --outcomes", _MADE_UP)
+    else:
+        _refuse(context, "without --outcomes", _ROUTED)
+    from evals.simulation.base import Setting
+    from evals.simulation.comparing import compare
+    from evals.simulation.entrants import recorded, replayed, synthetic
+    from evals.simulation.registry import policy_names
+    from evals.simulation.traces import read_trace
+    from evals.simulation.workloads import Workload
+
+    with told(), progress_bar(quiet=as_json) as progress:
+        policies = policy_names(policy)
+        workload = Workload(
+            requests=requests,
+            rate=rate,
+            zipf=zipf,
+            arrivals=arrivals.value,
+            burst=burst,
+            burst_s=burst_s,
+            period_s=period_s,
+            drift_s=drift_s,
+            session_calls=session_calls,
+            session_experts=session_experts,
+            think_s=think_s,
+        )
+        names: Sequence[str] | None = None
+        if trace is not None:
+            recording, names = read_trace(trace)
+            entrants = recorded(policies, recording)
+        elif outcomes is not None:
+            found = _replays(outcomes, router, config)
+            names = found[0].experts
+            entrants = replayed(policies, found, workload, mu)
+        else:
+            entrants = synthetic(policies, workload, experts)
+        setting = Setting.even(
+            names or experts, slots, swap_s, batch, batch_s, batching.value, stop_s, slowing, load_failures
+        )
+        num_workers = workers or os.cpu_count() or 1
+        rows = compare(
+            entrants, setting, rate=rate, seeds=seeds, workers=num_workers, limits=max_rate, progress=progress
+        )
+    _print(rows, as_json=as_json)
+    if plot is not None:
+        from evals.simulation.figures import save_plot
+
+        with told():
+            save_plot(rows, plot)
+
+
+def _refuse(context: typer.Context, where: str, parameters: Sequence[str]) -> None:
+    """Raises `DataError` for the first of the parameters that was given."""
+    for parameter in parameters:
+        if context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
+            raise DataError(f"--{parameter.replace('_', '-')}: has no meaning {where}")
+
+
+def _replays(outcomes: Path, router: str, config: Path | None) -> Sequence[Replay]:
+    """Both halves of the outcomes, each with the scores of a router that was fitted on the other."""
+    from evals.simulation.replay import FOLDS, replays
+    from evals.sweeps.datasets import DataSet
+    from orchestrator.fleet.configfile import config_if_any
+    from orchestrator.fleet.encoding import training_encoder
+
+    return replays(
+        DataSet(outcomes.name, (outcomes,), folds=FOLDS), router, training_encoder(None, *config_if_any(config))
+    )
+
+
+def _print(rows: Sequence[Row], *, as_json: bool) -> None:
+    from evals.simulation.measures import as_json as row_json
+    from evals.simulation.measures import table
+
+    if as_json:
+        typer.echo(json.dumps([row_json(row) for row in rows]))
+    else:
+        print_table(*table(rows))

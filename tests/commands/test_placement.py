@@ -1,0 +1,136 @@
+"""`switchyard experts place` and `switchyard experts precision`."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.commands.placement import place, precision
+from orchestrator.errors import ConfigError, DataError
+from orchestrator.fleet.configfile import read_config
+from orchestrator.service import make_ledger
+from orchestrator.types import Attempt, Decision
+from tests.support.cli import switchyard
+
+CLUSTER = """\
+nodes: [{name: left, memory_gb: 4}, {name: right, memory_gb: 4, site: far}]
+links: {near_s: 0.001, far_s: 0.05}
+experts: [{name: a, memory_gb: 2, rate_per_s: 1, service_s: 0.4}, {name: b, memory_gb: 2, rate_per_s: 1, service_s: 0.4}]
+current: {left: [a, b]}
+"""
+VARIANTS = """\
+experts:
+  - {name: a, traffic: 3, without: 0.4, variants: [{name: q4, memory_gb: 4, quality: 0.6}, {name: q8, memory_gb: 8, quality: 0.7}]}
+  - {name: b, traffic: 1, variants: [{name: q4, memory_gb: 4, quality: 0.5}]}
+"""
+FLEET = """\
+version: 1
+experts:
+  - {name: a, backend: command, command: "serve {port}", residency: {memory_gb: 2}, limits: {concurrency: 1}}
+  - {name: b, backend: command, command: "serve {port}", residency: {memory_gb: 2}}
+  - {name: c, backend: persona, base: b, identity: synthesised}
+  - {name: gpt, backend: echo}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWITCHYARD_CONFIG", raising=False)
+    for name, text in (("cluster", CLUSTER), ("variants", VARIANTS), ("experts", FLEET)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def placed(capsys, path="cluster.yaml", **options):
+    place(Path(path), as_json=True, **options)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_experts_are_spread_and_the_moves_are_named(folder, capsys):
+    body = placed(capsys)
+    assert body["staying"]["busiest"] == pytest.approx(0.8)
+    assert body["cost"]["busiest"] == pytest.approx(0.4)
+    assert [(move["node"], move["memory_bytes"]) for move in body["moves"]] == [("right", 2_000_000_000)]
+    assert sorted(node["load"] for node in body["nodes"].values()) == pytest.approx([0.4, 0.4])
+    assert body["gap"] == pytest.approx(0.0, abs=1e-3)
+
+
+async def test_it_is_told_in_words(folder):
+    told = await switchyard("experts", "place", "cluster.yaml", cwd=folder)
+    assert told.code == 0
+    assert "on right: 2.0 GB, 2.0 s" in told.out
+    assert "moving nothing: 0.800" in told.out
+
+
+def test_a_gain_too_small_leaves_all_in_place(folder, capsys):
+    place(Path("cluster.yaml"), min_gain=0.9)
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing to move"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "nodes: [{name: left, memory: 4}]",
+            r"cluster.yaml: Object contains unknown field `memory` - at `\$.nodes\[0\]`",
+        ),
+        ("nodes: [{name: left, memory_gb: a lot}]", "Expected `float`, got `str`"),
+        ("nodes: [", "cluster.yaml: not valid YAML"),
+        ("nodes: [{name: left, memory_gb: 4}]", "expected at least one expert"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_the_place(folder, text, message):
+    (folder / "cluster.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        place(Path("cluster.yaml"))
+
+
+async def fill(folder, *attempts):
+    """A request a second, the last one now: each calls these experts."""
+    ledger = make_ledger(read_config(folder / "experts.yaml"), folder)
+    await ledger.open()
+    for i in range(20):
+        made = [Attempt(expert, "ok", 0.0, 0.5) for expert in attempts]
+        ledger.record(
+            Decision(f"sw-{i}", time.time() - i, "chat", "auto", "auto", "text", "anonymous", status=200, attempts=made)
+        )
+    await ledger.close()
+
+
+def test_traffic_and_sizes_come_from_the_fleet_and_its_ledger(folder, capsys):
+    asyncio.run(fill(folder, "a", "c", "gpt"))
+    body = placed(capsys, from_ledger=True)
+    assert sorted(body["shares"]) == ["a", "b"], "the persona is b's, and the echo has no weights"
+    assert body["nodes"]["left"]["load"] + body["nodes"]["right"]["load"] == pytest.approx(0.5 + 0.5 / 4, rel=0.1)
+    assert body["staying"]["network"] == 0.0, "a and c are asked together, and so stay on one node if they can"
+
+
+def test_a_ledger_without_decisions_says_so(folder):
+    with pytest.raises(DataError, match="no decisions of the last 2 hours"):
+        place(Path("cluster.yaml"), from_ledger=True, hours=2.0)
+
+
+def test_an_expert_without_a_size_can_not_be_placed(folder):
+    (folder / "experts.yaml").write_text(FLEET.replace("residency: {memory_gb: 2}", "residency: {}"))
+    with pytest.raises(ConfigError, match=r"'b' declares no memory: expected residency.memory_gb"):
+        place(Path("cluster.yaml"), from_ledger=True)
+
+
+def test_variants_are_chosen_and_another_gigabyte_is_priced(folder, capsys):
+    precision(Path("variants.yaml"), budget_gb=11.0, as_json=True)
+    body = json.loads(capsys.readouterr().out)
+    assert {name: variant["name"] for name, variant in body["variants"].items()} == {"a": "q4", "b": "q4"}
+    assert body["quality"] == pytest.approx(0.575)
+    assert body["another_gb"] == pytest.approx(0.075)
+    assert body["memory_bytes"] == 8_000_000_000
+
+
+def test_what_is_left_out_is_told(folder, capsys):
+    precision(Path("variants.yaml"), budget_gb=4.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["a", "q4", "4.0", "0.6"]
+    assert lines[2].split() == ["b", "nothing"]
+    assert lines[-1].startswith("one more GB adds 0.0000")

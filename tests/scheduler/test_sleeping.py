@@ -1,0 +1,252 @@
+"""Evicted hosts whose servers can sleep: who falls asleep, who wakes, and what goes wrong (issue 6, point 3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.scheduler.base import Lease
+from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.state import Grant, Host
+from tests.support.places import ENDPOINT, OK, ask, become_ready, happened, local
+
+LOAD_S = 10.0
+
+
+def sleepy(name: str, *, asleep_bytes: int = 20, keep_alive_s: float = 600.0):
+    return local(name, 60, asleep_bytes=asleep_bytes, keep_alive_s=keep_alive_s)
+
+
+def core_of(*places, asleep_budget_bytes: int = 50) -> Core:
+    """Memory for one of them at a time."""
+    return Core(places, 100, 0.0, asleep_budget_bytes=asleep_budget_bytes, uniform=lambda: 0.5)
+
+
+def host(core: Core, name: str) -> Host:
+    return core.expert(name).host
+
+
+def serve(core: Core, name: str, now: float, times: int = 1) -> float:
+    """Have it serve a host's requests, with whatever has to happen first; returns the time when that is done."""
+    for _ in range(times):
+        lease = core.acquire(ask(name), now)
+        if not isinstance(lease, Lease):
+            lease, now = brought(core, name, now)
+        now += 1.0
+        core.release(lease, OK, now)
+    return now
+
+
+def brought(core: Core, name: str, now: float) -> tuple[Lease, float]:
+    """The lease of the only one who waits for the host, once that is in memory."""
+    for other in list(core.hosts.values()):
+        if other.state == "falling_asleep":
+            core.slept(other, 0, now)
+        if other.stopping:
+            core.stopped(other, now)
+    now += 1.0 if host(core, name).waking else LOAD_S
+    become_ready(core, name, now)
+    (lease,) = (action.lease for action in core.take_actions() if isinstance(action, Grant))
+    return lease, now
+
+
+def test_an_evicted_host_falls_asleep_and_its_memory_is_given_away_when_it_does():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    assert happened(core) == ["sleep a"]
+    core.slept(host(core, "a"), 20, now + 1.0)
+    assert happened(core) == ["load b"]
+    assert host(core, "a").state == "asleep"
+
+
+def test_a_host_that_sleeps_is_woken_and_its_wake_is_learned():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "b", serve(core, "a", 0.0))
+    core.acquire(ask("a"), now)
+    assert happened(core) == ["sleep b"]
+    core.slept(host(core, "b"), 20, now)
+    assert happened(core) == ["wake a"]
+    core.loaded(host(core, "a"), ENDPOINT, 0, now + 1.5)
+    assert happened(core) == ["grant r a"]
+    assert host(core, "a").wake_s.value == 1.5
+    assert host(core, "a").load_s.value == LOAD_S
+    assert host(core, "a").memory_bytes == 60
+
+
+def test_waking_is_waited_for_shorter_than_loading():
+    core = core_of(sleepy("a"), local("b", 60), local("c", 60))
+    now = serve(core, "a", serve(core, "b", serve(core, "a", 0.0)))
+    now = serve(core, "c", now)
+    waits = core.waits(["a", "b"], now)
+    assert waits["b"] - waits["a"] == LOAD_S - 1.0
+    core.acquire(ask("a"), now)
+    core.stopped(host(core, "c"), now)
+    assert core.waits(["a"], now + 0.25)["a"] == 0.75 + 1.0  # awake, and the one before has been served
+
+
+def test_what_can_not_sleep_is_stopped_as_ever():
+    core = core_of(local("a", 60), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    assert happened(core) == ["stop a"]
+
+
+def test_without_room_to_sleep_it_is_stopped():
+    core = core_of(sleepy("a"), sleepy("b"), asleep_budget_bytes=19)
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    assert happened(core) == ["stop a"]
+
+
+def test_the_least_regretted_sleeper_goes_for_one_that_is_used_more():
+    core = core_of(sleepy("rare"), sleepy("often"), sleepy("new"), asleep_budget_bytes=20)
+    now = serve(core, "often", serve(core, "rare", 0.0), times=3)
+    core.acquire(ask("new"), now)
+    assert happened(core) == ["stop rare"]
+    assert host(core, "often").state == "draining"
+    core.stopped(host(core, "rare"), now)
+    assert happened(core) == ["sleep often"]
+
+
+def test_one_that_is_used_less_than_those_asleep_is_stopped_itself():
+    core = core_of(sleepy("rare"), sleepy("often"), sleepy("new"), asleep_budget_bytes=20)
+    now = serve(core, "rare", serve(core, "often", 0.0, times=3))
+    core.acquire(ask("new"), now)
+    assert happened(core) == ["stop rare"]
+    assert host(core, "often").state == "asleep"
+
+
+def test_a_server_that_keeps_more_than_it_said_is_stopped_when_that_is_too_much():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    happened(core)
+    core.slept(host(core, "a"), 51, now)
+    assert happened(core) == ["stop a", "load b"]
+
+
+def test_what_it_kept_is_remembered():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    core.slept(host(core, "a"), 33, now)
+    assert host(core, "a").asleep_bytes == 33
+
+
+def test_idle_hosts_fall_asleep_first_and_are_stopped_after_another_keep_alive():
+    core = core_of(sleepy("a", keep_alive_s=30.0))
+    now = serve(core, "a", 0.0)
+    core.tick(now + 30.0)
+    assert happened(core) == ["sleep a"]
+    core.slept(host(core, "a"), 20, now + 31.0)
+    assert core.next_wake == now + 61.0
+    core.tick(now + 61.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_what_is_not_kept_alive_does_not_sleep_either():
+    core = core_of(sleepy("a", keep_alive_s=0.0))
+    core.acquire(ask("a"), 0.0)
+    happened(core)
+    become_ready(core, "a", 1.0)
+    (grant,) = core.take_actions()
+    core.release(grant.lease, OK, 2.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_whoever_wants_a_host_that_is_falling_asleep_has_it_woken():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    waiter = core.acquire(ask("b"), now)
+    core.acquire(ask("a", request_id="again"), now)
+    core.cancel(waiter, now)
+    assert happened(core) == ["sleep a"]
+    core.slept(host(core, "a"), 20, now + 1.0)
+    assert happened(core) == ["wake a"]
+
+
+@pytest.mark.parametrize("state", ["falling_asleep", "asleep", "waking"])
+def test_a_death_asleep_makes_it_cold_and_who_waits_has_it_launched(state):
+    core = core_of(sleepy("a"), sleepy("b", asleep_bytes=0))
+    now = serve(core, "a", 0.0)
+    bound = core.acquire(ask("b"), now)
+    if state != "falling_asleep":
+        core.slept(host(core, "a"), 20, now)
+    core.cancel(bound, now)
+    if state != "falling_asleep":
+        become_ready(core, "b", now)
+    if state == "waking":
+        core.acquire(ask("a", request_id="w"), now)
+        core.slept(host(core, "b"), 0, now)
+        assert host(core, "a").waking
+    happened(core)
+    core.died(host(core, "a"), "its server exited with code -11", now)
+    assert host(core, "a").state == ("loading" if state == "waking" else "cold")
+    assert happened(core) == (["load a"] if state == "waking" else [])
+
+
+def test_a_server_that_woke_up_wrong_is_launched_anew_for_the_same_waiter_and_sleeps_no_more():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "b", serve(core, "a", 0.0))
+    core.acquire(ask("a"), now)
+    core.slept(host(core, "b"), 20, now)
+    happened(core)
+    core.died(host(core, "a"), "its server woke up wrong", now)
+    assert happened(core) == ["load a"]
+    become_ready(core, "a", now + LOAD_S)
+    (grant,) = core.take_actions()
+    core.release(grant.lease, OK, now + LOAD_S + 1.0)
+    core.acquire(ask("b"), now + LOAD_S + 1.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_an_operator_who_unloads_a_sleeper_has_its_server_ended():
+    core = core_of(sleepy("a"), sleepy("b"))
+    serve(core, "b", serve(core, "a", 0.0))
+    assert core.unload("a", 50.0) is host(core, "a")
+    assert happened(core) == ["stop a"]
+    core.stopped(host(core, "a"), 51.0)
+    assert core.unload("a", 52.0) is None
+
+
+def test_unloading_overrides_an_eviction_into_sleep():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    assert happened(core) == ["sleep a"]
+    core.unload("a", now)
+    assert happened(core) == ["stop a"]
+    core.slept(host(core, "a"), 20, now)  # it was on its way already
+    assert happened(core) == []
+    core.stopped(host(core, "a"), now)
+    assert happened(core) == ["load b"]
+
+
+def test_a_reload_that_removes_a_sleeper_ends_its_server():
+    core = core_of(sleepy("a"), sleepy("b"))
+    serve(core, "b", serve(core, "a", 0.0))
+    core.reconfigure([sleepy("b")], 100, frozenset(), 50.0, asleep_budget_bytes=50)
+    assert happened(core) == ["stop a"]
+
+
+def test_less_room_to_sleep_ends_who_is_regretted_least():
+    core = core_of(sleepy("a"), sleepy("b"), sleepy("c"))
+    now = serve(core, "c", serve(core, "b", serve(core, "a", 0.0)))
+    assert [host(core, name).state for name in "abc"] == ["asleep", "asleep", "ready"]
+    core.reconfigure([sleepy("a"), sleepy("b"), sleepy("c")], 100, frozenset(), now, asleep_budget_bytes=20)
+    assert happened(core) == ["stop a"]
+
+
+def test_closing_ends_sleepers_too():
+    core = core_of(sleepy("a"), sleepy("b"))
+    serve(core, "b", serve(core, "a", 0.0))
+    core.close(50.0)
+    assert sorted(happened(core)) == ["stop a", "stop b"]
+
+
+def test_hosts_without_a_server_that_somebody_waits_for_are_known():
+    core = core_of(sleepy("a"), sleepy("b"), local("c", 60))
+    now = serve(core, "b", serve(core, "a", 0.0))
+    core.acquire(ask("a"), now)
+    core.acquire(ask("c"), now)
+    assert [awaited.name for awaited in core.awaited] == ["c"]
