@@ -210,11 +210,25 @@ def placement(
 ) -> None:
     """Experts placed again as traffic drifts, beside placements that stay: load of the busiest node, and what was moved."""
     from evals.placement import bench_placement
+    from orchestrator.commands.quiet import c_output_to_stderr
 
-    rows = bench_placement(
-        experts=experts, nodes=nodes, memory=memory, windows=windows, seeds=seeds, time_limit_s=time_limit_s
-    )
+    with c_output_to_stderr():
+        rows = list(bench_placement(experts, nodes, memory, windows, seeds=seeds, time_limit_s=time_limit_s))
     _show(rows, as_json)
+
+
+@app.command()
+def bound(
+    experts: Annotated[list[int] | None, typer.Option(min=1, help="Of an instance. Default: 6 and 16.")] = None,
+    requests: Annotated[int, typer.Option(min=1, help="Of an instance.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="Instances of each number of experts.")] = 3,
+    time_limit_s: Annotated[float, typer.Option("--time-limit-s", min=0, help="Of the solver, for an instance.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """What every policy's waiting and swapping cost above a proved lower bound, on small instances."""
+    from evals.bench_bound import bench_bound
+
+    _show(bench_bound(experts=experts or (6, 16), requests=requests, seeds=seeds, time_limit_s=time_limit_s), as_json)
 
 
 @app.command()

@@ -72,7 +72,7 @@ class _World:
 
 
 def bench_placement(
-    *, experts: int, nodes: int, memory: float, windows: int, seeds: int, time_limit_s: float
+    experts: int, nodes: int, memory: float, windows: int, *, seeds: int, time_limit_s: float
 ) -> Iterator[Row]:
     """One row for each policy. memory: of all nodes, as a multiple of that of all experts."""
     policies: dict[str, Policy] = {

@@ -22,7 +22,9 @@ import psutil
 import uvloop
 from watchfiles import awatch
 
+from orchestrator.bulk.batches import Batches
 from orchestrator.bulk.desk import make_bulk
+from orchestrator.bulk.store import Store
 from orchestrator.config import Config
 from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
@@ -42,7 +44,7 @@ from orchestrator.pipeline import make_pipeline
 from orchestrator.prompts import read_prompts
 from orchestrator.routing.learning import Learner
 from orchestrator.scheduler.driver import LocalScheduler
-from orchestrator.scheduler.rules import Rules
+from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.types import Decision
 
 DEFAULT_MEMORY_SHARE = 0.8
@@ -69,6 +71,7 @@ class Service:
         scheduler: LocalScheduler,
         ledger: SQLLedger,
         file_state: FileState,
+        batch_store: Store,
     ) -> None:
         self.config_path = config_path
         self.fleet = fleet
@@ -94,6 +97,7 @@ class Service:
             record=self._record,
             budget_bytes=lambda: budget_bytes(self.fleet.config),
         )
+        self.batches = Batches(self.bulk, batch_store, lambda: self.fleet.config.batches)
         self.metrics = Metrics(
             scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: self.reload_error is not None
         )
@@ -109,6 +113,7 @@ class Service:
             config=lambda: self.fleet.config,
             metrics=self.metrics,
             scored=self.learner.wake,
+            batches=self.batches,
         )
 
     def _record(self, decision: Decision) -> None:
@@ -195,6 +200,7 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
         listener = bind(host or gateway.host, gateway.port if port is None else port)
         watcher = asyncio.create_task(service.watch(), name="config-watcher")
         service.warm_pinned()
+        await _resume_batches(service)
         _collect_garbage_less_often()
         logger.info("listening on http://%s/v1", authority(*listener.getsockname()[:2]))
         try:
@@ -202,6 +208,14 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _resume_batches(service: Service) -> None:
+    """Go on with what was under way when the gateway ended. Where that can't be, everything else is served."""
+    try:
+        await service.batches.open()
+    except SwitchyardError as error:
+        logger.warning("no batches are run: %s", error.message)
 
 
 def _collect_garbage_less_often() -> None:
@@ -233,13 +247,14 @@ async def running(
             make_places(fleet),
             servers,
             budget_bytes=budget_bytes(config),
-            rules=rules,
+            rules=rules or SwitchyardRules(prefetches=config.memory.prefetch),
             asleep_budget_bytes=asleep_budget_bytes(config),
         )
         stack.push_async_callback(scheduler.close)
-        service = Service(config_path, fleet, build, scheduler, ledger, file_state)
+        service = Service(config_path, fleet, build, scheduler, ledger, file_state, make_store(config, base_dir))
         stack.push_async_callback(lambda: service.fleet.close())
         stack.callback(service.stop_warming)
+        stack.push_async_callback(service.batches.close)
         await ledger.open()
         await service.learner.catch_up(fleet)
         learning = asyncio.create_task(service.learner.run(), name="learner")
@@ -273,9 +288,22 @@ def asleep_budget_bytes(config: Config) -> int:
 
 
 def make_ledger(config: Config, base_dir: Path) -> SQLLedger:
-    """The ledger of a configuration, not yet open: by default in `.switchyard/ledger.db` beside the YAML."""
-    url = config.ledger.url or f"sqlite:///{base_dir / '.switchyard' / 'ledger.db'}"
-    return SQLLedger(url, keep_text=config.ledger.keep_text)
+    """The ledger of a configuration, not yet open."""
+    return SQLLedger(_ledger_url(config, base_dir), keep_text=config.ledger.keep_text)
+
+
+def make_store(config: Config, base_dir: Path) -> Store:
+    """Where files and batches of a configuration are kept, not yet open."""
+    return Store(_ledger_url(config, base_dir), _own_folder(base_dir))
+
+
+def _ledger_url(config: Config, base_dir: Path) -> str:
+    return config.ledger.url or f"sqlite:///{_own_folder(base_dir) / 'ledger.db'}"
+
+
+def _own_folder(base_dir: Path) -> Path:
+    """What is kept beside the YAML."""
+    return base_dir / ".switchyard"
 
 
 def _read_at_start(config: Config) -> dict[str, object]:
@@ -286,6 +314,7 @@ def _read_at_start(config: Config) -> dict[str, object]:
         "gateway.port": gateway.port,
         "gateway.keys_file": gateway.keys_file,
         "engine": config.engine,
+        "memory.prefetch": config.memory.prefetch,
         "ledger": config.ledger,
     }
 

@@ -45,19 +45,21 @@ def assign(scores: FloatArray, capacities: NDArray[np.intp]) -> Assignment:
     num_queries, num_experts = scores.shape
     if not num_queries:
         return Assignment(np.zeros(0, dtype=np.intp), np.zeros(num_experts, dtype=np.float32))
-    for method in ("highs-ipm", "highs-ds"):  # interior points may end beside a corner, which the simplex never does
+    for method in (
+        "highs-ipm",
+        "highs-ds",
+    ):  # interior points may end beside a corner or not at all, the simplex doesn't
         found = _solve(scores, capacities, method)
-        if found.status == _INFEASIBLE:
-            raise ValueError(
-                f"{int(capacities.sum())} places don't do for {num_queries} queries and the experts they may have"
-            )
-        if found.status != 0:
-            raise RuntimeError(f"HiGHS: {found.message}")
-        shares = found.x.reshape(scores.shape)
-        if (shares.max(axis=1) > 1 - 1e-6).all():
+        if found.status == 0 and (found.x.reshape(scores.shape).max(axis=1) > 1 - 1e-6).all():
             break
+    if found.status == _INFEASIBLE:
+        raise ValueError(
+            f"{int(capacities.sum())} places don't do for {num_queries} queries and the experts they may have"
+        )
+    if found.status != 0:
+        raise RuntimeError(f"HiGHS: {found.message}")
     worth = np.maximum(-found.ineqlin.marginals, 0.0).astype(np.float32)
-    return Assignment(shares.argmax(axis=1).astype(np.intp), worth)
+    return Assignment(found.x.reshape(scores.shape).argmax(axis=1).astype(np.intp), worth)
 
 
 def _solve(scores: FloatArray, capacities: NDArray[np.intp], method: str) -> OptimizeResult:

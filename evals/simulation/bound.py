@@ -15,7 +15,7 @@ memory. Why every run of a policy is such a walk, or can be made one that costs 
 - the requests of one expert differ only in their arrival, so serving them in order, and filling a batch with whoever waits when it
   starts, never adds waiting. A load that nobody uses can be left out, one that is early can begin later, and an expert idles only
   until the last of its next batch has arrived, so not at all while a full batch waits;
-- arrivals and durations are rounded down to whole periods. Then every load and batch can begin as early as what it waits for allows,
+- arrivals and durations are rounded down to whole periods. Then a load or a batch can begin as soon as what it waits for is over,
   which is at the start of a period, and no later than it really did. Waiting is counted from the true arrivals;
 - a request that isn't served by the horizon waits until then, needs its expert loaded, and costs no memory.
 So the bound is exact where arrivals and durations are whole periods and nothing is left over at the horizon (`Bound.exact`); else
@@ -64,8 +64,8 @@ def lower_bound(
 ) -> Bound:
     """No policy serves the trace at a lower cost, with nothing in memory at first and one server per expert.
 
-    grid_s: the length of a period. horizon_s: what comes later is not planned; None is long enough for most instances. Whatever they
-    and time_limit_s are, the bound is valid. Raises ValueError for a trace or a setting that it is not about.
+    grid_s: the length of a period. horizon_s: what comes later is not planned; None is long enough for most instances. The bound is
+    valid whatever they and time_limit_s are. Raises ValueError for a trace or a setting that it is not about.
     """
     if setting.batching != "together" or trace.after is not None or trace.utilities is not None:
         raise ValueError("the bound is for batches that start together, independent requests and one expert for each")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SECONDS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+"""Where a logarithmic axis has its ticks."""
+
 
 def save_plot(rows: Sequence[Row], path: Path) -> None:
     """Panels for the p99 of latency, the served rate, and the reward where there is one; ours stands out."""
@@ -57,6 +60,10 @@ def save_frontier(rows: Sequence[JointRow], path: Path) -> None:
         for workload, ink in inks.items():
             _frontier(axes, [row for row in rows if (row.workload, row.rate) == (workload, rate)], workload, ink)
         axes.set_xscale("log")
+        ends = axes.get_xlim()
+        axes.set_xticks(SECONDS, [f"{tick:g}" for tick in SECONDS])
+        axes.minorticks_off()
+        axes.set_xlim(ends)
         axes.set_title(f"{rate:g} requests/s", loc="left", fontsize=11)
         axes.set_xlabel("p99 latency, s")
     panels[0].set_ylabel("Reward × 100 over routing first")

@@ -95,7 +95,7 @@ def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[object, ...]
         "reward": [row.reward for row in rows],
     }
     shown = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
-    lines = [
+    lines: list[tuple[object, ...]] = [
         (row.policy, *("" if cells[number] is None else f"{cells[number]:.3f}" for cells in shown.values()))
         for number, row in enumerate(rows)
     ]

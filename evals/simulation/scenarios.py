@@ -40,14 +40,14 @@ def _uneven_swaps() -> Setting:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "bursty": Scenario(Setting.even(), Workload(rate=1.5, arrivals="bursty")),
-    "drifting": Scenario(Setting.even(), Workload(rate=2.8, drift_s=300.0)),
-    "agentic": Scenario(Setting.even(), Workload(rate=2.8, session_calls=8.0)),
-    "diurnal": Scenario(Setting.even(), Workload(rate=2.0, arrivals="diurnal")),
-    "uneven_sizes": Scenario(_uneven_sizes(), Workload(rate=2.8)),
-    "uneven_swaps": Scenario(_uneven_swaps(), Workload(rate=2.8)),
-    "many_experts": Scenario(Setting.even(experts=200, slots=16), Workload(rate=10.0)),
-    "continuous": Scenario(replace(Setting.even(batching="continuous"), slowing=0.1), Workload(rate=2.8)),
+    "bursty": Scenario(Setting.even(), Workload(rate=1.4, arrivals="bursty")),
+    "drifting": Scenario(Setting.even(), Workload(rate=2.9, drift_s=300.0)),
+    "agentic": Scenario(Setting.even(), Workload(rate=1.9, session_calls=8.0)),
+    "diurnal": Scenario(Setting.even(), Workload(rate=1.9, arrivals="diurnal")),
+    "uneven_sizes": Scenario(_uneven_sizes(), Workload(rate=2.9)),
+    "uneven_swaps": Scenario(_uneven_swaps(), Workload(rate=2.0)),
+    "many_experts": Scenario(Setting.even(experts=100, slots=8), Workload(rate=7.7)),
+    "continuous": Scenario(replace(Setting.even(batching="continuous"), slowing=0.1), Workload(rate=1.8)),
     "light": Scenario(Setting.even(), Workload(rate=0.75)),
     "overload": Scenario(Setting.even(), Workload(rate=4.6)),
 }

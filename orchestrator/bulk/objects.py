@@ -27,6 +27,8 @@ KEPT_S = 30 * DAY_S
 """How long files are kept where nobody says."""
 WINDOW_S = {"24h": DAY_S}
 
+Output = Literal["output", "error"]
+OUTPUTS: tuple[Output, Output] = ("output", "error")
 Status = Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
 ENDS: frozenset[Status] = frozenset({"completed", "failed", "expired", "cancelled"})
 
@@ -143,11 +145,15 @@ def new_file(filename: str, size: int, *, now: float, expiry: Expiry | None = No
     )
 
 
-def output_file(batch: Batch, what: Literal["output", "error"], size: int, *, now: float, kept_s: int) -> FileObject:
-    """Its id follows from the batch's, so that one that is written again takes the place of the first."""
+def output_id(batch: Batch, what: Output) -> str:
+    """It follows from the batch's, so that a file that is written again takes the place of the first."""
+    return f"file-{batch.id.removeprefix('batch_')}-{what}"
+
+
+def output_file(batch: Batch, what: Output, size: int, *, now: float, kept_s: int) -> FileObject:
     created_at = int(now)
     return FileObject(
-        id=f"file-{batch.id.removeprefix('batch_')}-{what}",
+        id=output_id(batch, what),
         bytes=size,
         created_at=created_at,
         filename=f"{batch.id}_{what}.jsonl",

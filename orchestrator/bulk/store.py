@@ -1,6 +1,6 @@
 """Where files and batches are kept: what is known of them in the ledger's database, what files hold in a folder beside it.
 
-    store = Store("sqlite:///.switchyard/ledger.db", Path(".switchyard/batches"))
+    store = Store("sqlite:///.switchyard/ledger.db", Path(".switchyard"))
     store.open()
     store.save_file(file, key_id)
     with replaced(store.path(file.id)) as blob: ...
@@ -25,7 +25,9 @@ from sqlalchemy.dialects import sqlite
 from orchestrator.bulk.objects import FileObject, Owned
 from orchestrator.errors import NoCapacity, NotFound
 from orchestrator.ledger import schema
-from orchestrator.ledger.sql import connect
+from orchestrator.ledger.sql import connect, is_file
+
+FOLDER = "batches"
 
 T = TypeVar("T")
 
@@ -40,13 +42,17 @@ class Page:
 
 
 class Store:
+    """url: of the database, beside which `batches` is made. folder: where that is made beside a database that is no file."""
+
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
-        self._folder = folder
+        self._folder = folder / FOLDER
         self._lock: int | None = None
 
     def open(self) -> None:
         """Raises `NoCapacity` while another process has it open: batches are run by one. And OSError, `SQLAlchemyError`."""
+        if is_file(database := sa.make_url(self._url).database):
+            self._folder = Path(database).parent / FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -20,6 +20,7 @@ import typer
 
 from orchestrator.commands.failing import told
 from orchestrator.commands.options import ConfigOption, JsonOption
+from orchestrator.commands.quiet import c_output_to_stderr
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import ConfigError, DataError
 
@@ -56,7 +57,8 @@ def place(
         from orchestrator.scheduler.placement.placing import replan
     asked = read_plan_file(cluster, Cluster)
     problem = asked.problem(*_measured(config, hours)) if from_ledger else asked.problem()
-    plan = replan(problem, min_gain=min_gain, time_limit_s=time_limit_s)
+    with c_output_to_stderr():
+        plan = replan(problem, min_gain=min_gain, time_limit_s=time_limit_s)
     if as_json:
         typer.echo(json.dumps(placement_json(problem, plan), ensure_ascii=False))
     else:
@@ -72,7 +74,9 @@ def precision(
     with told("precision"):
         from orchestrator.fleet.planfiles import Quantised, read_plan_file
         from orchestrator.scheduler.precision import choose_variants
-    chosen = choose_variants(read_plan_file(variants, Quantised).fleet(), int(budget_gb * 1e9))
+    fleet = read_plan_file(variants, Quantised).fleet()
+    with c_output_to_stderr():
+        chosen = choose_variants(fleet, int(budget_gb * 1e9))
     if as_json:
         typer.echo(json.dumps(asdict(chosen), ensure_ascii=False))
     else:

@@ -16,7 +16,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from orchestrator.commands.failing import told
@@ -151,7 +150,8 @@ def simulate(
 def _refuse(context: typer.Context, where: str, parameters: Sequence[str]) -> None:
     """Raises `DataError` for the first of the parameters that was given."""
     for parameter in parameters:
-        if context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
             raise DataError(f"--{parameter.replace('_', '-')}: has no meaning {where}")
 
 

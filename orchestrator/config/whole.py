@@ -50,10 +50,12 @@ class MemorySpec(Section):
     """What resident experts may use together on this machine; by default 80% of what is there.
 
     asleep_gb: what sleeping ones may keep of the host's memory besides; by default half of what `budget_gb` leaves of it.
+    prefetch: whether memory that nobody needs is given to experts that will be asked soon; it is read at start.
     """
 
     budget_gb: Positive | None = None
     asleep_gb: NonNegative | None = None
+    prefetch: bool = True
 
 
 class LedgerSpec(Section):

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.gateway import admin, decisions, dialects, health, models
+from orchestrator.bulk.objects import Batch, BatchRequest, FileObject
+from orchestrator.gateway import admin, batches, decisions, dialects, files, health, models
 from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.endpoint import Endpoint, RouteSpec
 from orchestrator.gateway.http import Request
@@ -28,6 +29,7 @@ from orchestrator.scheduler.base import ExpertStatus
 from orchestrator.types import Decision, Kind
 
 JSONObject = dict[str, Any]
+PAGED = {400: "The page is wrong; `param` says where", 404: "There is nothing that it could come after"}
 ANY_REQUEST = tuple(reader.struct for reader in READERS.values())
 
 
@@ -80,6 +82,45 @@ ROUTES: tuple[RouteSpec, ...] = (
         (decisions.FeedbackBody,),
         decisions.FeedbackReceipt,
         statuses={404: "There is no such decision"},
+    ),
+    RouteSpec("POST", "/v1/files", files.upload, "Upload a file of requests", form=files.UPLOAD, answer=FileObject),
+    RouteSpec("GET", "/v1/files", files.list_files, "The key's files", answer=files.FileList, statuses=PAGED),
+    RouteSpec("GET", "/v1/files/{file}", files.get_file, "A file, without its contents", answer=FileObject),
+    RouteSpec(
+        "GET",
+        "/v1/files/{file}/content",
+        files.get_content,
+        "What is in a file",
+        media_type="application/octet-stream",
+    ),
+    RouteSpec(
+        "DELETE",
+        "/v1/files/{file}",
+        files.delete_file,
+        "Delete a file",
+        answer=files.FileDeleted,
+        statuses={400: "A batch needs it"},
+    ),
+    RouteSpec(
+        "POST",
+        "/v1/batches",
+        batches.create,
+        "Have a file of requests answered",
+        (BatchRequest,),
+        Batch,
+        statuses={404: "There is no such file", 429: "Too many batches are not over"},
+    ),
+    RouteSpec(
+        "GET", "/v1/batches", batches.list_batches, "The key's batches", answer=batches.BatchList, statuses=PAGED
+    ),
+    RouteSpec("GET", "/v1/batches/{batch}", batches.get_batch, "A batch, and how much of it is done", answer=Batch),
+    RouteSpec(
+        "POST",
+        "/v1/batches/{batch}/cancel",
+        batches.cancel,
+        "End a batch early",
+        answer=Batch,
+        statuses={400: "It is over"},
     ),
     RouteSpec("GET", "/admin/experts", admin.list_experts, "The experts' states", answer=admin.ExpertList),
     RouteSpec("POST", "/admin/experts/{expert}/warm", admin.warm, "Load an expert", answer=ExpertStatus),

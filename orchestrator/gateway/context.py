@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.config import Config
 from orchestrator.gateway.auth import KeyRing
@@ -22,6 +22,9 @@ from orchestrator.gateway.surface import EventStream
 from orchestrator.ledger.base import Ledger
 from orchestrator.scheduler.base import Scheduler
 from orchestrator.types import Decision, Query
+
+if TYPE_CHECKING:
+    from orchestrator.bulk.batches import Batches
 
 
 class Reply(Protocol):
@@ -56,7 +59,7 @@ class GatewayContext:
     """Everything a request may need.
 
     config: the current snapshot; live reload swaps it.
-    scored: called when a decision has got a score.
+    scored: called when a decision has got a score. batches: None where there are none.
     hold_s: how long a streaming request waits silently before it is told its position, and then every `comment_s`.
     """
 
@@ -69,5 +72,6 @@ class GatewayContext:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     readiness: Readiness = field(default_factory=Readiness)
     scored: Callable[[], None] = lambda: None
+    batches: Batches | None = None
     hold_s: float = 2.0
     comment_s: float = 3.0

@@ -29,7 +29,7 @@ class RouteSpec:
 
     body: the types of what may go in. answer: the type of what comes out. public: needs no key, and works while shutting
     down. inference: counted in the metrics (here only what never became a decision); may answer with SSE. statuses: errors it
-    answers with besides the usual ones. surface: the shape of its errors.
+    answers with besides the usual ones. surface: the shape of its errors. form: the JSON schema of a form, where one goes in.
     """
 
     method: str
@@ -43,6 +43,7 @@ class RouteSpec:
     media_type: str = "application/json"
     statuses: Mapping[int, str] = field(default_factory=dict)
     surface: Surface = OPENAI
+    form: Mapping[str, Any] | None = None
 
 
 class Endpoint:
@@ -82,7 +83,7 @@ class Endpoint:
             lifecycle.leave(task)
 
     def _deadline(self, request: Request) -> float:
-        """Loading by hand, which has no body, takes the time it takes."""
+        """Loading by hand, which has no body, takes the time it takes, and so does an upload while it goes on."""
         if not self._spec.body:
             return math.inf
         return request.received_at + self._context.config().gateway.request_timeout_s

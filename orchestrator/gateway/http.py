@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -28,7 +28,10 @@ Header = tuple[bytes, bytes]
 MAX_DEPTH = 200
 FAREWELL_S = 1.0
 """How long a stream that broke may take to say so: its client may have stopped reading."""
+SILENCE_S = 60.0
+"""How long a large body may be on its way without a byte."""
 _JSON = (b"content-type", b"application/json")
+_BYTES = (b"content-type", b"application/octet-stream")
 _EVENT_STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -113,6 +116,22 @@ class Request:
             raise _too_large(limit)
         return body
 
+    async def pieces(self, limit: int) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, at most `limit` bytes of it. Raises `BodyTooLarge`, and `RequestError` when it stops coming."""
+        if self._declared_length() > limit:
+            raise _too_large(limit)
+        size, more = 0, True
+        while more:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    piece, more = await self._receive_piece()
+            except TimeoutError as exc:
+                raise RequestError(f"Nothing more of the request's body came for {SILENCE_S:g} s.") from exc
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            yield piece
+
     def _declared_length(self) -> int:
         try:
             return int(self.header(b"content-length") or 0)
@@ -143,6 +162,13 @@ class Request:
         """Send a whole response."""
         await self._start(status, (content_type, (b"content-length", b"%d" % len(body)), *headers))
         await self._send({"type": "http.response.body", "body": body})
+
+    async def respond_pieces(self, pieces: AsyncIterable[bytes], size: int, content_type: Header = _BYTES) -> None:
+        """Send a response of `size` bytes as its pieces are there."""
+        await self._start(200, (content_type, (b"content-length", b"%d" % size)))
+        async for piece in pieces:
+            await self.send_block(piece)
+        await self.send_block(b"", more=False)
 
     async def start_stream(self, headers: tuple[Header, ...]) -> None:
         """Send the headers of an SSE response."""

@@ -153,6 +153,8 @@ class _StateCollector(Collector):
                 ("expected_wait_s", "Seconds a request that arrives now would wait"),
                 ("memory_bytes", "Memory of its server"),
                 ("loads", "Times its weights were loaded"),
+                ("prefetch_hits", "Loads ahead of demand that somebody came for"),
+                ("prefetch_misses", "Loads ahead of demand that nobody came for"),
             )
         }
         breaker = GaugeMetricFamily(

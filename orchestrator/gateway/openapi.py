@@ -110,6 +110,8 @@ def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
     if spec.body:
         schema = {"anyOf": [known[id(kind)] for kind in spec.body]} if len(spec.body) > 1 else known[id(spec.body[0])]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if spec.form is not None:
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": spec.form}}}
     if spec.public:
         operation["security"] = []
     return operation
@@ -118,7 +120,7 @@ def _operation(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
 def _responses(spec: RouteSpec, known: dict[int, Any]) -> dict[str, Any]:
     errors = (
         ({} if spec.public else KEYED)
-        | (WITH_BODY if spec.body else {})
+        | (WITH_BODY if spec.body or spec.form else {})
         | (NAMED if "{" in spec.path else {})
         | (INFERENCE if spec.inference else {})
         | dict(spec.statuses)

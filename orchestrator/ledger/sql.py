@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -274,8 +274,13 @@ def _make_private(database: str) -> None:
     """What people asked is for the owner's eyes: a new folder is 0700, a new file 0600, as SQLite makes those beside it then."""
     path = Path(database)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if database != ":memory:" and not database.startswith("file:"):
+    if is_file(database):
         path.touch(mode=0o600)
+
+
+def is_file(database: str | None) -> TypeGuard[str]:
+    """Whether the database of a SQLite URL is a path."""
+    return bool(database) and database != ":memory:" and not str(database).startswith("file:")
 
 
 def _durable(connection: Any, _: object) -> None:

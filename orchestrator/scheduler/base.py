@@ -106,7 +106,7 @@ class LeaseOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
-    """One expert as the scheduler sees it now."""
+    """One expert as the scheduler sees it now. prefetch_hits, _misses: loads ahead of demand that somebody came for, or nobody."""
 
     expert: str
     state: State
@@ -117,6 +117,8 @@ class ExpertStatus:
     memory_bytes: int
     loads: int
     last_error: str | None = None
+    prefetch_hits: int = 0
+    prefetch_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

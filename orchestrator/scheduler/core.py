@@ -24,6 +24,7 @@ from itertools import count
 
 from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
+from orchestrator.scheduler.prefetch import Prefetcher
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.roster import Roster, make_roster
@@ -53,6 +54,7 @@ class Core:
         self._outbox = Outbox()
         self._rules = rules or SwitchyardRules()
         self._residency = Residency(budget_bytes, asleep_budget_bytes, self._outbox, self._rules)
+        self._prefetcher = Prefetcher()
         self._queues = Queues(self._residency, self._outbox, max_waiting)
         self._roster = Roster({}, {})
         self._leases: dict[str, tuple[Expert, Host, int, bool]] = {}
@@ -78,7 +80,10 @@ class Core:
             and expert.breaker.admits(now)
             and self._may_serve(expert, None, now)
         ):
-            return self._lease(expert, request.id, now, now, waits)
+            lease = self._lease(expert, request.id, request.session, now, now, waits)
+            if request.session is not None:
+                self._prefetch(now)
+            return lease
         waiter = self._queues.add(request, expert, now)
         self._dispatch(expert.host, now)
         self._settle(now)
@@ -166,6 +171,7 @@ class Core:
         host = self.expert(name).host
         if host.state in {"cold", "remote"}:
             return None
+        host.dismissed = True
         self._residency.drain(host, now)
         self._rebind_all(host, now)
         self._settle(now)
@@ -218,6 +224,10 @@ class Core:
         """When `tick` has something to do; infinity when never."""
         return min(self._outbox.wake, self._queues.next_deadline)
 
+    @property
+    def has_actions(self) -> bool:
+        return bool(self._outbox.actions)
+
     def take_actions(self) -> list[Action]:
         """What is to be done, once."""
         actions, self._outbox.actions = self._outbox.actions, []
@@ -250,16 +260,26 @@ class Core:
 
     # Transitions
 
-    def _lease(self, expert: Expert, request_id: str, arrived: float, now: float, waits: dict[str, float]) -> Lease:
+    def _lease(
+        self,
+        expert: Expert,
+        request_id: str,
+        session: str | None,
+        arrived: float,
+        now: float,
+        waits: dict[str, float],
+    ) -> Lease:
         host = expert.host
         if not host.leases:
             host.batch_at = now
         host.leases += 1
+        host.served += 1
         expert.leases += 1
         for window in expert.windows:
             window.add(now)
         if host.place.holds_weights:
             host.note_use(now)
+            self._prefetcher.used(host, session, now)
         lease = Lease(f"{request_id}/{next(self._lease_numbers)}", expert.name, host.endpoint, now - arrived, waits)
         self._leases[lease.id] = (expert, host, host.generation, expert.breaker.begin())
         return lease
@@ -275,7 +295,7 @@ class Core:
                 self._move(waiter, best, now)
                 continue
             self._queues.remove(waiter, served=True)
-            lease = self._lease(expert, waiter.request_id, waiter.arrived, now, waits)
+            lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, waits)
             self._outbox.actions.append(Grant(waiter, lease))
 
     def _may_serve(self, expert: Expert, waiter: Waiter | None, now: float) -> bool:
@@ -306,6 +326,11 @@ class Core:
                 self._give_up(host, reason, reason, now)
         if self._rules.keeps_order:  # who was blocked until a load began
             self._serve_in_order(now)
+        self._prefetch(now)
+
+    def _prefetch(self, now: float) -> None:
+        if self._rules.prefetches and now >= self._prefetcher.look_at and not self._closed:
+            self._residency.prefetch(self._roster.hosts.values(), self._prefetcher, now)
 
     def _rebind(self, expert: Expert, now: float) -> None:
         """Something happened to the expert: whoever is bound to it and better off elsewhere moves."""

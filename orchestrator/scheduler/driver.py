@@ -68,6 +68,8 @@ class LocalScheduler:
     async def acquire(self, request: LeaseRequest) -> Lease:
         admitted = self._core.acquire(request, self._clock())
         if isinstance(admitted, Lease):
+            if self._core.has_actions:  # another host is loaded ahead of demand
+                self._carry_out()
             return admitted
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._futures[admitted] = future

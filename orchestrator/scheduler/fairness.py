@@ -13,6 +13,7 @@ gateway's key), and whether an expert has room.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain, zip_longest
@@ -26,6 +27,7 @@ class Queued(Protocol):
     """What is queued. Tickets are in order of arrival."""
 
     ticket: int
+    arrived: float
     tenant: str
     bulk: bool
 
@@ -56,6 +58,11 @@ class FairQueue(Generic[Q]):
             for line in lines.values():
                 return line[0]
         return None
+
+    @property
+    def oldest_at(self) -> float:
+        """When the one came who has waited longest; infinity when nobody waits."""
+        return min((line[0].arrived for lines in (self._interactive, self._bulk) for line in lines.values()), default=math.inf)
 
     @property
     def interactive(self) -> int:

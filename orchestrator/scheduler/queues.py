@@ -172,6 +172,7 @@ class Queues:
             bound=expert,
             tenant=request.tenant,
             bulk=request.priority == "bulk",
+            session=request.session,
         )
         self.waiters[waiter.ticket] = self._by_request[request.id] = waiter
         if request.deadline < math.inf:
@@ -239,6 +240,8 @@ class Queues:
             memory_bytes=host.memory_bytes if in_memory else 0,
             loads=host.loads,
             last_error=host.last_error,
+            prefetch_hits=host.prefetch_hits if expert.name == host.name else 0,
+            prefetch_misses=host.prefetch_misses if expert.name == host.name else 0,
         )
 
     # Who is next

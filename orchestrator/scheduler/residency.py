@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
-from orchestrator.scheduler.rules import STOP_S, Rules, backoff_s, does_not_fit, pick_victims, quantum_s
+from orchestrator.scheduler.prefetch import Prefetcher
+from orchestrator.scheduler.rules import MAX_STAY, STOP_S, Rules, backoff_s, does_not_fit, pick_victims, quantum_s
 from orchestrator.scheduler.sleeping import Sleepers
 from orchestrator.scheduler.state import Host, Load, Outbox, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
@@ -64,9 +66,20 @@ class Residency:
         return tuple(host for host in self._wanted if host.state == "cold" and host.queued)
 
     def want(self, host: Host, now: float) -> None:
-        """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded."""
-        if host not in self._wanted:
-            self._wanted[host] = host.wanted_since = now
+        """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded.
+
+        Who was left behind when it was last evicted counts from its arrival, but for the longest stay of a resident at most: so
+        nobody is overtaken for ever by one that always leaves somebody behind.
+        """
+        host.dismissed = False
+        if host in self._wanted:
+            return
+        arrived = min((expert.queue.oldest_at for expert in host.experts), default=now)
+        since = host.wanted_since = min(now, max(arrived, now - MAX_STAY * host.reload_s))
+        out_of_order = bool(self._wanted) and since < next(reversed(self._wanted.values()))
+        self._wanted[host] = since
+        if out_of_order:
+            self._wanted = dict(sorted(self._wanted.items(), key=itemgetter(1)))
 
     def wait_s(self, host: Host, now: float) -> float:
         """Expected seconds until a host that isn't ready will be."""
@@ -163,6 +176,9 @@ class Residency:
             return ()
         leaving = []
         for host in self.resident:
+            if host.state == "loading" and host.prefetched and not host.queued:
+                leaving.append(host)
+                continue
             if host.state != "ready" or host.pinned:
                 continue
             if (at := self._rules.leaves_at(host, wanted, now)) <= now:
@@ -173,6 +189,15 @@ class Residency:
 
     def _by_key(self, hosts: Iterable[Host], now: float) -> list[Host]:
         return sorted(hosts, key=lambda host: self._rules.eviction_key(host, now))
+
+    def prefetch(self, hosts: Iterable[Host], prefetcher: Prefetcher, now: float) -> None:
+        """Load who will be asked soon, if there is memory to spare and nobody waits for a load."""
+        if self._wanted or any(host.state == "loading" for host in self.resident):
+            return
+        host = prefetcher.pick(hosts, self.budget_bytes - self.used_bytes, now)
+        if host is not None:
+            self._load(host, now)
+            host.prefetched = True
 
     def _load(self, host: Host, now: float) -> None:
         asleep = host.state == "asleep"
@@ -239,6 +264,7 @@ class Residency:
         host.enter("ready")
         host.endpoint = endpoint
         host.since = host.idle_since = now
+        host.served = 0
         host.last_error = None
         return self.shrink(now, newcomer=host)
 
@@ -249,6 +275,9 @@ class Residency:
         host.enter("asleep")
         host.since = now
         del self.resident[host]
+        if host.prefetched:
+            host.prefetched = False
+            host.prefetch_misses += 1
         if host.queued:
             self.want(host, now)
         self.trim(now)
@@ -292,6 +321,9 @@ class Residency:
     def _cold(self, host: Host, now: float) -> None:
         host.enter("cold")
         host.endpoint = None
+        if host.prefetched:
+            host.prefetched = False
+            host.prefetch_misses += 1
         self.resident.pop(host, None)
         if host.queued:
             self.want(host, now)

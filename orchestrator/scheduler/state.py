@@ -71,12 +71,12 @@ class Host:
     memory_bytes: what it takes while it is not cold: the larger of declared and measured, else assumed. generation: changes
     with every load, so that leases of a server that died don't occupy its successor. since: when its load began, or, once it
     is loaded, ended. wanted_since: when somebody last began to wait for it to be loaded. batch_at: when its last batch began.
-    stopping: its server was told to end.
-    draining_for: whom it makes room for; None when its draining can't be called off. to_sleep: its draining ends in sleep, if
-    there is room. waking: its load is no launch. sleepless: it is not put to sleep again, because that or waking it went wrong.
-    kept_bytes: what it kept of the machine's memory when it slept last, as measured. learned: the
-    limit where none is declared. predecessor: a server of the same name that
-    must be gone first. uses: grants, halved over and over; see `use_rate`.
+    stopping: its server was told to end. draining_for: whom it makes room for; None when its draining can't be called off.
+    to_sleep: its draining ends in sleep, if there is room. waking: its load is no launch. sleepless: it is not put to sleep again,
+    because that or waking it went wrong. kept_bytes: what it kept of the machine's memory when it slept last, as measured.
+    learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
+    prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
+    gone first. uses: grants, halved over and over; see `use_rate`.
     """
 
     place: Place
@@ -94,6 +94,7 @@ class Host:
     experts: list[Expert] = field(default_factory=list)
     service_s: Average = field(default_factory=lambda: Average(1.0))
     leases: int = 0
+    served: int = 0
     queued: int = 0
     queued_bulk: int = 0
     generation: int = 0
@@ -112,6 +113,10 @@ class Host:
     loads: int = 0
     last_error: str | None = None
     learned: ConcurrencyLimit | None = None
+    dismissed: bool = False
+    prefetched: bool = False
+    prefetch_hits: int = 0
+    prefetch_misses: int = 0
     uses: float = 0.0
     used_at: float = 0.0
 
@@ -247,6 +252,7 @@ class Waiter:
     bound: Expert
     tenant: str = ""
     bulk: bool = False
+    session: str | None = None
 
     def ahead(self, host: Host) -> int:
         """How many others this host will serve before it."""

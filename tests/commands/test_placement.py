@@ -29,7 +29,7 @@ FLEET = """\
 version: 1
 experts:
   - {name: a, backend: command, command: "serve {port}", residency: {memory_gb: 2}, limits: {concurrency: 1}}
-  - {name: b, backend: command, command: "serve {port}", residency: {memory_gb: 2}}
+  - {name: b, backend: command, command: "serve {port}", residency: {memory_gb: 2.0}}
   - {name: c, backend: persona, base: b, identity: synthesised}
   - {name: gpt, backend: echo}
 """
@@ -114,7 +114,7 @@ def test_a_ledger_without_decisions_says_so(folder):
 
 
 def test_an_expert_without_a_size_can_not_be_placed(folder):
-    (folder / "experts.yaml").write_text(FLEET.replace("residency: {memory_gb: 2}", "residency: {}"))
+    (folder / "experts.yaml").write_text(FLEET.replace("residency: {memory_gb: 2.0}", "residency: {}"))
     with pytest.raises(ConfigError, match=r"'b' declares no memory: expected residency.memory_gb"):
         place(Path("cluster.yaml"), from_ledger=True)
 

@@ -45,6 +45,7 @@ OUTCOMES = [
     LeaseOutcome(ok=False, duration_s=0.1, retry_after_s=7.0),
     LeaseOutcome(ok=None, duration_s=0.1),
 ]
+MOSTLY = st.sampled_from([True, True, True, True, False])
 
 
 @cache
@@ -116,7 +117,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.carry_out()
 
     @precondition(lambda self: self.loading)
-    @rule(data=st.data(), works=st.booleans())
+    @rule(data=st.data(), works=MOSTLY)
     def finish_load(self, data, works):
         host = self.loading.pop(data.draw(st.integers(0, len(self.loading) - 1)))
         self.asleep.discard(host)
@@ -130,7 +131,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.carry_out()
 
     @precondition(lambda self: self.falling_asleep)
-    @rule(data=st.data(), works=st.booleans())
+    @rule(data=st.data(), works=MOSTLY)
     def finish_falling_asleep(self, data, works):
         host = self.falling_asleep.pop(data.draw(st.integers(0, len(self.falling_asleep) - 1)))
         self.in_memory.remove(host)

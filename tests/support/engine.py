@@ -18,12 +18,20 @@ from orchestrator.types import Endpoint
 
 
 class FakeServer:
-    """A `RunningServer`. `stopping` is set when somebody asked it to stop; held ones are gone after `finish()`."""
+    """A `RunningServer`. `stopping` is set when somebody asked it to stop; held ones are gone after `finish()`.
+
+    calls: `sleep` and `wake`, as they came. They end once `may_change` is set, as it is at first, with `change_error` if there is
+    one.
+    """
 
     def __init__(self, name: str, memory_bytes: int, hold: bool) -> None:
         self.endpoint = Endpoint(f"http://127.0.0.1:1/{name}/v1", token="t")
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stopping = asyncio.Event()
+        self.calls: list[str] = []
+        self.may_change = asyncio.Event()
+        self.may_change.set()
+        self.change_error: Exception | None = None
         self._memory_bytes = memory_bytes
         self._finished = asyncio.Event()
         if not hold:
@@ -31,6 +39,18 @@ class FakeServer:
 
     def memory_bytes(self) -> int:
         return 0 if self.exited.done() else self._memory_bytes
+
+    async def sleep(self) -> None:
+        await self._change("sleep")
+
+    async def wake(self) -> None:
+        await self._change("wake")
+
+    async def _change(self, name: str) -> None:
+        self.calls.append(name)
+        await self.may_change.wait()
+        if self.change_error is not None:
+            raise self.change_error
 
     async def stop(self) -> None:
         self.stopping.set()

@@ -1,7 +1,6 @@
 """A server with vLLM's sleep endpoints and command line, that notes every request it gets. Started as a process of its own.
 
-    vllm = executable(tmp_path)                   # for `executable` of a vllm expert
-    with sleepy(fault="wakes_wrong"): ...
+    python sleepy_vllm.py serve MODEL --port 8000 --enable-sleep-mode      # see tests/support/sleepers.py
 
 Its weights are real memory. Like vLLM's, they come back as noise when they are woken without being read again, and it refuses what
 comes in an impossible order. Environment: WEIGHTS_MB, NOTES (the file of notes), FAULT: `wakes_wrong`, `dies_waking`, `stays_awake`,
@@ -110,20 +109,6 @@ def serve(port: int) -> None:
             """Quiet."""
 
     HTTPServer(("127.0.0.1", port), Handler).serve_forever()
-
-
-def executable(folder: Path) -> Path:
-    """A program in `folder` that is started like `vllm`."""
-    program = folder / "vllm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
-    program.chmod(0o755)
-    return program
-
-
-def notes(folder: Path) -> list[str]:
-    """What was asked of it, in order: `/wake_up?tags=weights`, `/collective_rpc reload_weights`, ..."""
-    file = folder / "notes"
-    return file.read_text().splitlines() if file.exists() else []
 
 
 if __name__ == "__main__":

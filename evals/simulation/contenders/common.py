@@ -19,6 +19,7 @@ class Contender:
     """On demand: who has been wanted longest is loaded first; idle residents give way, the least recently used first."""
 
     keeps_order = False
+    prefetches = False
 
     def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
         return list(wanted)

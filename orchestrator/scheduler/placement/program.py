@@ -25,6 +25,9 @@ _TIME_LIMIT = 1
 """scipy's status when the time ran out."""
 _INFEASIBLE = 2
 
+TOLERANCE_GB = 1e-6
+"""Of sums of whole MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
@@ -77,7 +80,9 @@ def solve(problem: Problem, copies: Copies | None = None, *, time_limit_s: float
         raise RuntimeError(f"HiGHS: {found.message}")
     bound = np.inf if found.status == _INFEASIBLE else found.mip_dual_bound or 0.0
     placement = None if found.x is None else program.placement(found.x)
-    return Solution(placement, max(float(bound), program.least_busiest()))
+    if placement is not None and (problem.used_gb(placement) > problem.room_gb + TOLERANCE_GB).any():
+        placement = None  # HiGHS has been seen to call solutions optimal that break a row
+    return Solution(placement, max(float(bound), _least(problem)))
 
 
 def relaxed_bound(problem: Problem, *, time_limit_s: float = 10.0) -> float:
@@ -98,7 +103,15 @@ def relaxed_bound(problem: Problem, *, time_limit_s: float = 10.0) -> float:
         method="highs-ipm",
         options={"time_limit": time_limit_s},
     )
-    return max(float(found.fun) if found.status == 0 else 0.0, program.least_busiest())
+    return max(float(found.fun) if found.status == 0 else 0.0, _least(problem))
+
+
+def _least(problem: Problem) -> float:
+    """A bound at once: the work could be cut at will, and memory were enough to load or swap every expert where that is cheapest."""
+    speeds = np.array([node.speed for node in problem.nodes])
+    busiest = sum(demand.rate_per_s * demand.service_s for demand in problem.experts) / speeds.sum()
+    cheapest = np.where(problem.fits, np.minimum(problem.moving, problem.swapping), np.inf).min(axis=1)
+    return float(busiest + cheapest.sum())
 
 
 class _Program:
@@ -181,8 +194,3 @@ class _Program:
         copies = (resident > 0.5, (visiting > 0.5) & (shares > 1e-9))
         kept = np.where(copies[0] | copies[1], shares.clip(0.0), 0.0)
         return Placement(*copies, kept / kept.sum(axis=1, keepdims=True))
-
-    def least_busiest(self) -> float:
-        """Of the busiest node if the work could be cut at will."""
-        speeds = np.array([node.speed for node in self._problem.nodes])
-        return float(sum(d.rate_per_s * d.service_s for d in self._problem.experts) / speeds.sum())

@@ -1,0 +1,43 @@
+"""Commands for servers that look like vLLM and can sleep (`sleepy_vllm.py`), made by the real backend.
+
+command = sleepy_command(tmp_path, level=2, fault="wakes_wrong")
+notes(tmp_path)                               # ["/v1/completions", "/sleep?level=2", ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from orchestrator.experts.base import ServerCommand
+from orchestrator.experts.registry import launch_command
+from tests.support import sleepy_vllm
+from tests.support.experts import services, spec_of
+
+WEIGHTS_MB = 64
+
+
+def sleepy_command(folder: Path, *, level: int = 1, fault: str = "", **keys: Any) -> ServerCommand:
+    """How to launch one that notes in `folder` what it is asked. fault: see `sleepy_vllm.py`."""
+    program = folder / "vllm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {sleepy_vllm.__file__} "$@"\n')
+    program.chmod(0o755)
+    spec = spec_of(
+        name="qwen",
+        backend="vllm",
+        model="m",
+        executable=str(program),
+        env={"NOTES": str(folder / "notes"), "FAULT": fault, "WEIGHTS_MB": str(WEIGHTS_MB)},
+        residency={"memory_gb": 1, "sleep": level},
+        **keys,
+    )
+    command = launch_command(spec, services(folder))
+    assert command is not None
+    return command
+
+
+def notes(folder: Path) -> list[str]:
+    """What it was asked, in order."""
+    file = folder / "notes"
+    return file.read_text().splitlines() if file.exists() else []
