@@ -232,6 +232,24 @@ def bound(
 
 
 @app.command()
+def scenarios(
+    only: Annotated[list[str] | None, typer.Option(help="Only these scenarios. Default: all ten.")] = None,
+    requests: Annotated[int, typer.Option(min=100, help="Of each seed.")] = 3000,
+    seeds: Annotated[int, typer.Option(min=2, help="Draws of the requests, the same for every policy.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to simulate in.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Our scheduler beside the best of the others on ten simulated machines: requests served, and their p99."""
+    from evals.simulation.comparison import compare_scenarios, summary
+    from evals.simulation.scenarios import SCENARIOS
+
+    rows = list(compare_scenarios(only or SCENARIOS, requests=requests, seeds=seeds, workers=workers))
+    _show(rows, as_json)
+    if not as_json:
+        sys.stdout.write(summary(rows) + "\n")
+
+
+@app.command()
 def llmrouter(
     data: Data = None,
     features: Annotated[

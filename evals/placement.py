@@ -16,7 +16,7 @@ from statistics import fmean
 
 import numpy as np
 
-from orchestrator.scheduler.placement.base import Demand, Links, Node, Placement, Problem, Together
+from orchestrator.scheduler.placement.base import Demand, Floats, Links, Node, Placement, Problem, Together
 from orchestrator.scheduler.placement.greedy import greedy
 from orchestrator.scheduler.placement.placing import moves, place, replan
 from orchestrator.scheduler.placement.program import Copies, solve
@@ -150,12 +150,22 @@ def _shared(problem: Problem, placement: Placement) -> Placement:
 
 
 def _random(problem: Problem, random: np.random.Generator) -> Placement:
-    """Experts in random order, each on a random node that has room; those left over visit the node with most room."""
-    free_gb, shares = problem.room_gb.copy(), np.zeros(problem.shape)
+    """Experts in random order, each on a random node that has room; if not all have, one node keeps room for visitors."""
+    room_gb = np.zeros(problem.shape[1])
+    placement = _filled(problem, room_gb, random)
+    if placement.visiting.any():
+        room_gb[problem.room_gb.argmax()] = problem.memory_gb.max()
+        placement = _filled(problem, room_gb, random)
+    return placement
+
+
+def _filled(problem: Problem, room_gb: Floats, random: np.random.Generator) -> Placement:
+    """room_gb: for visitors, `(n_nodes,)`; what fits nowhere else visits where there is most."""
+    free_gb, shares = problem.room_gb - room_gb, np.zeros(problem.shape)
     visiting = np.zeros(problem.shape, dtype=np.bool_)
     for expert in random.permutation(problem.shape[0]):
         open_nodes = np.flatnonzero(free_gb >= problem.memory_gb[expert])
-        node = int(random.choice(open_nodes)) if len(open_nodes) else int(problem.room_gb.argmax())
+        node = int(random.choice(open_nodes)) if len(open_nodes) else int(room_gb.argmax())
         visiting[expert, node] = not len(open_nodes)
         free_gb[node] -= 0.0 if visiting[expert, node] else problem.memory_gb[expert]
         shares[expert, node] = 1.0

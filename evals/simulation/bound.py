@@ -11,15 +11,16 @@ Programming", 2006).
 
 Each expert walks through its own network of (in memory or not, requests served, period). It waits outside, is loaded and at once
 serves a batch, serves another, idles in memory until its next arrival, or leaves; together the experts never occupy more than the
-memory. Why every run of a policy is such a walk, or can be made one that costs no more:
+memory. Why what any policy does can be made such walks that cost no more:
+- its times and durations are rounded down to whole periods. What came after something else still does, for the sum of two rounded
+  numbers is at most their rounded sum, and what was not in memory together still isn't. Waiting is counted from the true arrivals;
 - the requests of one expert differ only in their arrival, so serving them in order, and filling a batch with whoever waits when it
   starts, never adds waiting. A load that nobody uses can be left out, one that is early can begin later, and an expert idles only
   until the last of its next batch has arrived, so not at all while a full batch waits;
-- arrivals and durations are rounded down to whole periods. Then a load or a batch can begin as soon as what it waits for is over,
-  which is at the start of a period, and no later than it really did. Waiting is counted from the true arrivals;
 - a request that isn't served by the horizon waits until then, needs its expert loaded, and costs no memory.
-So the bound is exact where arrivals and durations are whole periods and nothing is left over at the horizon (`Bound.exact`); else
-the optimum is dearer by at most a period per request where only arrivals were rounded.
+Where arrivals and durations are whole periods, rounding loses nothing, for at best all begins when something arrives or is over; if
+nothing is left over at the horizon either, the bound is what the best schedule costs (`Bound.exact`). Where only arrivals are
+rounded, the best schedule costs at most a period per request more.
 
 Not here: continuous batching, conversations whose requests wait for each other, and the choice of expert.
 """
@@ -33,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import LinearConstraint, OptimizeResult, milp
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 
 from evals.simulation.base import Floats, Ints, Run, Setting, Trace
 
@@ -119,8 +120,8 @@ class _Step(NamedTuple):
 class _Expert:
     """One expert of the instance; times are periods unless they end in _s.
 
-    available: (horizon + 1,) how many of its requests have arrived by the start of each period. arrived_sum_s: (N + 1,) arrivals,
-    summed from the first on.
+    available: (horizon + 1,) how many of its requests have arrived by the start of each period. next_arrival: (horizon + 1,) in
+    which period the next one does, if any. arrived_sum_s: (total + 1,) arrivals, summed from the first on.
     """
 
     size_bytes: int
@@ -157,17 +158,21 @@ class _Expert:
             arrived_sum_s=np.concatenate([[0.0], np.cumsum(at_s)]),
         )
 
+    @property
+    def total(self) -> int:
+        """How many requests there are."""
+        return len(self.arrived_sum_s) - 1
+
     def steps(self, node: _Node) -> Iterator[_Step]:
         resident, served, period = node
-        total = len(self.arrived_sum_s) - 1
-        if served == total:
+        if served == self.total:
             yield _Step(None, 0.0, period + self.stop)
         elif period == self.horizon:
             later_s = 0.0 if resident else self.load_cost_s
-            yield _Step(None, later_s + self._waited_s(served, total, period), period)
+            yield _Step(None, later_s + self._waited_s(served, self.total, period), period)
         elif resident:
-            if self.available[period] < served + self.batch and self.next_arrival[period] < self.horizon:
-                idle_until = int(self.next_arrival[period])
+            if self.available[period] < min(served + self.batch, self.total):
+                idle_until = min(int(self.next_arrival[period]), self.horizon)
                 yield _Step(_Node(True, served, idle_until), 0.0, idle_until)
             yield _Step(_Node(False, served, min(period + self.stop, self.horizon)), 0.0, period + self.stop)
             yield from self._batch(served, period, 0.0)
@@ -190,24 +195,29 @@ class _Expert:
         return (end - first) * start * self.grid_s - float(self.arrived_sum_s[end] - self.arrived_sum_s[first])
 
 
-class _Network:
-    """All walks of all experts: an arc a step. Arrays are (arcs,); a head of -1 is a walk's end.
+class _Arc(NamedTuple):
+    """A step from node `tail` to node `head`, which is -1 at a walk's end; `left_over` says that it ended too early."""
 
-    left_over: whether the walk ends with requests that aren't served.
-    """
+    tail: int
+    head: int
+    cost_s: float
+    size_bytes: int
+    start: int
+    free_at: int
+    left_over: bool
+
+
+class _Network:
+    """All walks of all experts, as arrays (arcs,) of what `_Arc` names. sources: the node where each expert begins."""
 
     def __init__(self, experts: list[_Expert]) -> None:
         self.sources: list[int] = []
         self.num_nodes = 0
-        rows: list[tuple[int, int, float, int, int, int, bool]] = []
-        for expert in experts:
-            rows.extend(self._walks(expert))
-        tail, head, cost_s, size_bytes, start, free_at, left_over = zip(*rows, strict=True)
-        self.tail, self.head, self.cost_s = np.array(tail), np.array(head), np.array(cost_s)
-        self.size_bytes, self.start, self.free_at = np.array(size_bytes), np.array(start), np.array(free_at)
-        self.left_over = np.array(left_over)
+        arcs = [arc for expert in experts for arc in self._walks(expert)]
+        columns = (np.array(column) for column in zip(*arcs, strict=True))
+        self.tail, self.head, self.cost_s, self.size_bytes, self.start, self.free_at, self.left_over = columns
 
-    def _walks(self, expert: _Expert) -> Iterator[tuple[int, int, float, int, int, int, bool]]:
+    def _walks(self, expert: _Expert) -> Iterator[_Arc]:
         source = _Node(False, 0, 0)
         numbers = {source: self.num_nodes}
         self.sources.append(self.num_nodes)
@@ -219,37 +229,42 @@ class _Network:
                     numbers[to] = self.num_nodes + len(numbers)
                     open_nodes.append(to)
                 head = -1 if to is None else numbers[to]
-                left_over = to is None and node.served < len(expert.arrived_sum_s) - 1
-                yield numbers[node], head, cost_s, expert.size_bytes, node.period, free_at, left_over
+                left_over = to is None and node.served < expert.total
+                yield _Arc(numbers[node], head, cost_s, expert.size_bytes, node.period, free_at, left_over)
         self.num_nodes += len(numbers)
 
 
 def _solve(network: _Network, setting: Setting, horizon: int, time_limit_s: float) -> OptimizeResult:
     """The cheapest walks, one for each expert, that together never occupy more than the memory."""
-    num_arcs = len(network.cost_s)
-    arcs = np.arange(num_arcs)
-    inner = network.head >= 0
-    flow = coo_array(
-        (
-            np.concatenate([np.ones(num_arcs), -np.ones(int(inner.sum()))]),
-            (np.concatenate([network.tail, network.head[inner]]), np.concatenate([arcs, arcs[inner]])),
-        ),
-        shape=(network.num_nodes, num_arcs),
-    )
     leaving = np.zeros(network.num_nodes)
     leaving[network.sources] = 1.0
+    flow, occupied_bytes = _flow(network), _occupied_bytes(network, horizon)
     unit_bytes = np.gcd.reduce([*network.size_bytes, setting.budget_bytes])
-    lengths = np.minimum(network.free_at, horizon) - network.start
-    occupying = np.repeat(arcs, lengths)
-    period = np.arange(len(occupying)) - np.repeat(np.cumsum(lengths) - lengths - network.start, lengths)
-    memory = coo_array((network.size_bytes[occupying] / unit_bytes, (period, occupying)), shape=(horizon, num_arcs))
     return milp(
         network.cost_s,
-        integrality=np.ones(num_arcs),
+        integrality=np.ones(len(network.cost_s)),
         bounds=(0, 1),
         constraints=[
-            LinearConstraint(flow.tocsr(), leaving, leaving),
-            LinearConstraint(memory.tocsr(), -np.inf, setting.budget_bytes / unit_bytes),
+            LinearConstraint(flow, leaving, leaving),
+            LinearConstraint(occupied_bytes / unit_bytes, -np.inf, setting.budget_bytes / unit_bytes),
         ],
         options={"time_limit": time_limit_s},
     )
+
+
+def _flow(network: _Network) -> csr_array:
+    """(nodes, arcs): 1 where an arc leaves a node, -1 where it arrives."""
+    arcs = np.arange(len(network.cost_s))
+    inner = network.head >= 0
+    signs = np.concatenate([np.ones(len(arcs)), -np.ones(int(inner.sum()))])
+    nodes = np.concatenate([network.tail, network.head[inner]])
+    at = (nodes, np.concatenate([arcs, arcs[inner]]))
+    return csr_array((signs, at), shape=(network.num_nodes, len(arcs)))
+
+
+def _occupied_bytes(network: _Network, horizon: int) -> csr_array:
+    """(periods, arcs): what an arc occupies in each period."""
+    lengths = np.minimum(network.free_at, horizon) - network.start
+    arcs = np.repeat(np.arange(len(lengths)), lengths)
+    periods = np.arange(len(arcs)) - np.repeat(np.cumsum(lengths) - lengths - network.start, lengths)
+    return csr_array((network.size_bytes[arcs].astype(float), (periods, arcs)), shape=(horizon, len(lengths)))

@@ -4,7 +4,7 @@
     trace = scenario.workload.trace(len(scenario.setting.experts), seed=0)
 
 Rates are at three quarters of what exhaustive service bears there (the highest rate with a p99 of 120 s, by `limits.py`), where
-policies differ and most keep up; `light` and `overload` are at a fifth and at five quarters. None was chosen for what ours makes of it.
+policies differ and most keep up; `light` is at a fifth and `overload` at five quarters. None was chosen for what ours makes of it.
 """
 
 from __future__ import annotations

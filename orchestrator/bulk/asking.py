@@ -27,7 +27,7 @@ from orchestrator.bulk.leasing import Unleased
 from orchestrator.bulk.reach import Reach
 from orchestrator.bulk.reading import model_of, read_request
 from orchestrator.config import ExpertBase
-from orchestrator.errors import ExpertError, ExpertRejected, NoCapacity, RateLimited
+from orchestrator.errors import ExpertError, ExpertRejected, FailureKind, NoCapacity, RateLimited
 from orchestrator.experts.base import Expert
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.labelling.journal import Entry, Journal
@@ -40,13 +40,11 @@ from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Leases
 from orchestrator.types import Answer, Call, Caller, Decision, Usage
 from routers.policy import Choice
 
-PATIENCE = 5
-"""How often an expert that has no room, or could not be loaded, is asked before the line goes to another or fails."""
+TRIES: dict[FailureKind, int] = {"not_loaded": 2, "rate_limited": 5, "overloaded": 5}
+"""How often an expert is asked, where that may pass, before the line goes to another or fails; others are asked once."""
 LONGEST_PAUSE_S = 60.0
 GIVEN_UP_S = 60.0
-"""How long nobody asks an expert again that could not be loaded `PATIENCE` times."""
-
-_MAY_PASS = frozenset({"not_loaded", "rate_limited", "overloaded"})
+"""How long nobody asks an expert again that could not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class Answerer:
         self._record = record
         self._prompts = read_prompts("policy")
         self._seen: Fleet | None = None
-        self._given_up: dict[str, tuple[float, ExpertError]] = {}
+        self._given_up: dict[str, tuple[float, str]] = {}
 
     def asks(self, body: bytes) -> frozenset[str]:
         """The hosts that a line may ask one after the other."""
@@ -113,21 +111,22 @@ class Answerer:
         """One expert, under a lease that waits behind interactive requests. Patient with what may pass."""
         host = self._unhurried.specs[spec.host]
         async with self._floor.seat(line.job, host.name, holds_weights=host.holds_weights):
-            until, lost = self._given_up.get(host.name, (0.0, None))
-            if lost is not None and until > time.monotonic():
-                raise ExpertError(spec.name, "not_loaded", lost.message)
-            for attempt in range(PATIENCE):
+            until, lost = self._given_up.get(host.name, (0.0, ""))
+            if until > time.monotonic():
+                raise ExpertError(spec.name, "not_loaded", lost)
+            tries = 1
+            while True:
                 try:
                     return await self._leased(expert, spec, call, line)
                 except ExpertError as error:
-                    last = error
-                    if error.kind not in _MAY_PASS or error.lasting:
+                    if error.lasting or tries >= TRIES.get(error.kind, 1):
+                        if error.kind == "not_loaded":
+                            self._given_up[host.name] = time.monotonic() + GIVEN_UP_S, error.message
                         raise
-                if attempt < PATIENCE - 1:
-                    await asyncio.sleep(min(last.retry_after_s or 2.0**attempt, LONGEST_PAUSE_S))
-            if last.kind == "not_loaded":
-                self._given_up[host.name] = (time.monotonic() + GIVEN_UP_S, last)
-            raise last
+                    pause_s = min(error.retry_after_s or 2.0 ** (tries - 1), LONGEST_PAUSE_S)
+                    may_be_asked = error.kind == "not_loaded"  # the scheduler itself waits before it loads again
+                tries += 1
+                await asyncio.sleep(0.0 if may_be_asked else pause_s)
 
     async def _leased(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
         wanted = LeaseRequest(

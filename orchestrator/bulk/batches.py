@@ -237,8 +237,9 @@ class Batches:
             output, error = (file.id if file.bytes else None for file in files)
             batch = entered(live.batch, end, now=time.time())
             batch = msgspec.structs.replace(batch, output_file_id=output, error_file_id=error)
-            live.owned, live.run = msgspec.structs.replace(live.owned, batch=batch), None
-            await in_thread(self._store.save_batch, live.owned, [file for file in files if file.bytes])
+            owned = msgspec.structs.replace(live.owned, batch=batch)
+            await in_thread(self._store.save_batch, owned, [file for file in files if file.bytes])
+            live.owned, live.run = owned, None
 
     def _write(self, live: _Live, run: Run, not_done: dict[str, str] | None) -> tuple[FileObject, FileObject]:
         """The output and the error file; one that would be empty is not there."""
@@ -267,8 +268,9 @@ class Batches:
             elif now in ENDS or now == "finalizing" or (now == "cancelling" and status != now):
                 return False
             batch = entered(live.owned.batch, status, now=time.time())
-            live.owned = msgspec.structs.replace(live.owned, batch=batch)
-            await in_thread(self._store.save_batch, live.owned)
+            owned = msgspec.structs.replace(live.owned, batch=batch)
+            await in_thread(self._store.save_batch, owned)
+            live.owned = owned  # nobody is told before it is kept
             return True
 
 

@@ -42,12 +42,13 @@ class Job(Ticket):
 
 @dataclass(slots=True)
 class _Work:
-    """One call of `Floor.work`. left: the jobs that are not done."""
+    """One call of `Floor.work`. left: the jobs that are not done. is_over: they won't be."""
 
     left: set[Job] = field(default_factory=set)
     routing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ROUTED_AT_ONCE))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
+    is_over: bool = False
 
 
 class Floor:
@@ -69,7 +70,7 @@ class Floor:
                 work.changed.clear()
                 await work.changed.wait()
         finally:
-            await self._drop(work.left)
+            await self._drop(work)
         if work.failure is not None:
             raise work.failure
 
@@ -90,12 +91,17 @@ class Floor:
             self._waves.stale = True
             self._move_on()
 
-    async def _drop(self, left: set[Job]) -> None:
-        tasks = [job.task for job in left if job.task is not None]
+    async def _drop(self, work: _Work) -> None:
+        """End what is left: first those that stand still, lest they go on where the others make room."""
+        work.is_over = True
+        running = [job for job in work.left if job.task is not None]
+        for job in work.left.difference(running):
+            self._waves.end(job)
+        tasks = [job.task for job in running if job.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for job in left:
+        for job in work.left.intersection(running):  # one may have ended well at the last moment
             self._settle(job)
             self._waves.end(job)
         self._move_on()
@@ -137,7 +143,7 @@ class Floor:
         try:
             await job.run(job)
         except asyncio.CancelledError:
-            if not job.is_parking:
+            if not job.is_parking or work.is_over:
                 raise
             is_parked = True
         except Exception as failure:  # noqa: BLE001 (whatever it is, whoever waits for the work gets it)

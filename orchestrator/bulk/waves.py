@@ -160,12 +160,17 @@ class Waves(Generic[TicketT]):
                 return
             self._open(host)
 
+    @property
+    def opened(self) -> list[str]:
+        """Those who hold weights and may be asked now."""
+        return [host for host, turn in self._turns.items() if turn.holds_weights and turn.is_open]
+
     def _open(self, host: str) -> None:
         self._turns[host].is_open, self._turns[host].measured = True, False
 
     def _make_room(self, size: float, sizes: Mapping[str, float], budget_bytes: int) -> bool:
         """Whether a host of that size fits beside those that are busy; it closes idle ones, the least likely first."""
-        opened = [host for host in sizes if self._turns[host].is_open]
+        opened = self.opened
         busy = [host for host in opened if self._turns[host].is_busy or self._is_coming(host)]
         used = size + sum(sizes[host] for host in busy)
         if busy and used > budget_bytes:

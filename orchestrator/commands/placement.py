@@ -26,7 +26,7 @@ from orchestrator.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from orchestrator.config import Config
-    from orchestrator.scheduler.placement.base import Problem
+    from orchestrator.scheduler.placement.base import Bools, Demand, Problem, Together
     from orchestrator.scheduler.placement.measuring import Home, Traffic
     from orchestrator.scheduler.placement.placing import Plan
     from orchestrator.scheduler.precision import Precision
@@ -56,6 +56,8 @@ def place(
         from orchestrator.fleet.planfiles import Cluster, read_plan_file
         from orchestrator.scheduler.placement.placing import replan
     asked = read_plan_file(cluster, Cluster)
+    if from_ledger and (asked.experts or asked.together):
+        raise ConfigError(f"{cluster}: expected no experts and no together beside --from-ledger, which counts them")
     problem = asked.problem(*_measured(config, hours)) if from_ledger else asked.problem()
     with c_output_to_stderr():
         plan = replan(problem, min_gain=min_gain, time_limit_s=time_limit_s)
@@ -76,7 +78,7 @@ def precision(
         from orchestrator.scheduler.precision import choose_variants
     fleet = read_plan_file(variants, Quantised).fleet()
     with c_output_to_stderr():
-        chosen = choose_variants(fleet, int(budget_gb * 1e9))
+        chosen = choose_variants(fleet, round(budget_gb * 1e9))
     if as_json:
         typer.echo(json.dumps(asdict(chosen), ensure_ascii=False))
     else:
@@ -110,7 +112,7 @@ def _rows(problem: Problem, plan: Plan) -> list[tuple[str, list[str], list[str],
     placement, names = plan.placed.placement, [expert.expert for expert in problem.experts]
     used, loads = problem.used_gb(placement), problem.loads(placement)
 
-    def copies(column: Any) -> list[str]:
+    def copies(column: Bools) -> list[str]:
         return [name for name, here in zip(names, column, strict=True) if here]
 
     return [
@@ -155,7 +157,7 @@ def _print_precision(chosen: Precision) -> None:
     typer.echo(f"one more GB adds {chosen.another_gb:.4f}; at the margin, {chosen.price_per_gb:.4f} a GB")
 
 
-def _measured(config_path: Path | None, hours: float) -> tuple[Any, Any]:
+def _measured(config_path: Path | None, hours: float) -> tuple[tuple[Demand, ...], tuple[Together, ...]]:
     """Demands and pairs of the last so many hours. Raises `DataError` when nothing was asked in them."""
     from orchestrator.fleet.configfile import find_config, read_config
     from orchestrator.scheduler.placement.measuring import Traffic
@@ -199,5 +201,5 @@ def _homes(config: Config) -> dict[str, Home]:
         if host.residency.memory_gb is None:
             raise ConfigError(f"'{host.name}' declares no memory: expected residency.memory_gb in experts.yaml")
         limit = host.limits.concurrency or SERVED_CONCURRENCY
-        homes[spec.name] = Home(host.name, int(host.residency.memory_gb * 1e9), limit)
+        homes[spec.name] = Home(host.name, round(host.residency.memory_gb * 1e9), limit)
     return homes

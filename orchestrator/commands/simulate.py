@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,7 @@ from orchestrator.commands.tables import print_table
 from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
-    from evals.simulation.measures import Row
+    from evals.simulation.base import Setting, Trace
     from evals.simulation.replay import Replay
 
 
@@ -47,12 +48,14 @@ class Batching(StrEnum):
 _MADE_UP = ("experts", "zipf", "drift_s", "session_calls", "session_experts", "think_s")
 _TIMED = ("rate", "requests", "arrivals", "burst", "burst_s", "period_s", "seeds", "max_rate")
 _ROUTED = ("router", "mu", "config")
-"""What has a meaning without a trace and outcomes, without a trace, and with outcomes only."""
 
 
 def simulate(
     context: typer.Context,
-    policy: Annotated[str, typer.Option(metavar="a,b", help="Whose rules, or 'all'.")] = "all",
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="a,b", help="Whose rules, or 'all'. Default: all; switchyard with --residency."),
+    ] = None,
     experts: Annotated[int, typer.Option(min=1, help="How many.")] = 16,
     slots: Annotated[int, typer.Option(min=1, help="How many of them fit into memory.")] = 2,
     swap_s: Annotated[float, typer.Option(min=0.0, help="To load one.")] = 6.0,
@@ -85,6 +88,9 @@ def simulate(
     ] = None,
     router: Annotated[str, typer.Option(help="With --outcomes: fitted on queries that are not replayed.")] = "auto",
     mu: Annotated[float, typer.Option(min=0.0, help="With --outcomes: reward given up per second.")] = 0.01,
+    residency: Annotated[
+        bool, typer.Option("--residency", help="Say how well the requests suit the memory, and what more would buy.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="F.png", help="Where to draw the rows.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
     config: ConfigOption = None,
@@ -94,21 +100,29 @@ def simulate(
 
     Latencies are from arrival to completion, in simulated seconds; memory is empty at first.
     """
-    if trace is not None:
-        _refuse(context, "with --trace", _MADE_UP + _TIMED + _ROUTED + ("outcomes",))
-    elif outcomes is not None:
-        _refuse(context, "with --outcomes", _MADE_UP)
-    else:
-        _refuse(context, "without --outcomes", _ROUTED)
+    for meaningless, where, parameters in (
+        (trace is not None, "with --trace", (*_MADE_UP, *_TIMED, *_ROUTED, "outcomes")),
+        (outcomes is not None, "with --outcomes", _MADE_UP),
+        (outcomes is None, "without --outcomes", _ROUTED),
+        (residency, "with --residency", ("seeds", "max_rate", "plot", "workers")),
+        (arrivals is not Arrivals.BURSTY, "without --arrivals bursty", ("burst", "burst_s")),
+        (arrivals is not Arrivals.DIURNAL, "without --arrivals diurnal", ("period_s",)),
+        (session_calls == 1, "without --session-calls", ("session_experts", "think_s")),
+        (batching is not Batching.CONTINUOUS, "without --batching continuous", ("slowing",)),
+    ):
+        if meaningless:
+            _refuse(context, where, parameters)
     from evals.simulation.base import Setting
     from evals.simulation.comparing import compare
     from evals.simulation.entrants import recorded, replayed, synthetic
-    from evals.simulation.registry import policy_names
+    from evals.simulation.measures import as_json as row_json
+    from evals.simulation.measures import table
+    from evals.simulation.registry import OURS, policy_names
     from evals.simulation.traces import read_trace
     from evals.simulation.workloads import Workload
 
     with told(), progress_bar(quiet=as_json) as progress:
-        policies = policy_names(policy)
+        policies = policy_names(policy or (OURS if residency else "all"))
         workload = Workload(
             requests=requests,
             rate=rate,
@@ -135,11 +149,17 @@ def simulate(
         setting = Setting.even(
             names or experts, slots, swap_s, batch, batch_s, batching.value, stop_s, slowing, load_failures
         )
+        if residency:
+            _print_residency(entrants[0].requests(rate, 0), setting, policies, slots, as_json=as_json)
+            return
         num_workers = workers or os.cpu_count() or 1
         rows = compare(
             entrants, setting, rate=rate, seeds=seeds, workers=num_workers, limits=max_rate, progress=progress
         )
-    _print(rows, as_json=as_json)
+    if as_json:
+        typer.echo(json.dumps([row_json(row) for row in rows]))
+    else:
+        print_table(*table(rows))
     if plot is not None:
         from evals.simulation.figures import save_plot
 
@@ -167,11 +187,30 @@ def _replays(outcomes: Path, router: str, config: Path | None) -> Sequence[Repla
     )
 
 
-def _print(rows: Sequence[Row], *, as_json: bool) -> None:
-    from evals.simulation.measures import as_json as row_json
-    from evals.simulation.measures import table
+def _print_residency(trace: Trace, setting: Setting, policies: Sequence[str], slots: int, *, as_json: bool) -> None:
+    """The metrics of one trace: near requests, then a line a policy and a gigabyte."""
+    from evals.simulation.residency import residency_report
 
+    report = residency_report(trace, setting, policies=policies)
     if as_json:
-        typer.echo(json.dumps([row_json(row) for row in rows]))
-    else:
-        print_table(*table(rows))
+        typer.echo(json.dumps(asdict(report)))
+        return
+    best = min(slots, len(setting.experts))
+    print_table(
+        ("requests in a row", "predictability", "experts", f"served by the best {best}"),
+        [
+            (near.length, round(near.performance, 3), round(near.set_size, 2), round(near.shares[best - 1], 3))
+            for near in report.segments
+        ],
+    )
+    print_table(
+        ("memory, GB", "policy", "in memory", "swaps/100", "p99 s"),
+        [
+            (row.budget_gb, row.policy, round(row.hit_rate, 3), round(row.swaps_per_100, 2), _seconds(row.p99_s))
+            for row in report.memory
+        ],
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

@@ -74,12 +74,14 @@ class Cluster(_Section, frozen=True):
     def problem(
         self, demands: tuple[Demand, ...] | None = None, together: tuple[Together, ...] | None = None
     ) -> Problem:
-        """demands, together: measured ones, in place of the file's. Raises `ConfigError` for what makes no sense."""
+        """demands, together: measured ones, where the file states none. Raises `ConfigError` for what makes no sense."""
         entries = self.experts
-        stated = tuple(Demand(e.name, int(e.memory_gb * GB), e.rate_per_s, e.service_s) for e in entries)
+        stated = tuple(Demand(e.name, round(e.memory_gb * GB), e.rate_per_s, e.service_s) for e in entries)
         pairs = tuple(Together(pair.experts, pair.rate_per_s) for pair in self.together)
         return Problem(
-            nodes=tuple(Node(n.name, int(n.memory_gb * GB), n.speed, n.load_gb_per_s * GB, n.site) for n in self.nodes),
+            nodes=tuple(
+                Node(n.name, round(n.memory_gb * GB), n.speed, n.load_gb_per_s * GB, n.site) for n in self.nodes
+            ),
             experts=stated if demands is None else demands,
             together=pairs if together is None else together,
             links=Links(self.links.near_s, self.links.far_s),
@@ -117,7 +119,7 @@ class Quantised(_Section, frozen=True):
             Variants(
                 expert.name,
                 expert.traffic,
-                tuple(Variant(v.name, int(v.memory_gb * GB), v.quality) for v in expert.variants),
+                tuple(Variant(v.name, round(v.memory_gb * GB), v.quality) for v in expert.variants),
                 expert.without,
             )
             for expert in self.experts

@@ -133,13 +133,28 @@ ROUTES: tuple[RouteSpec, ...] = (
 )
 
 
+class _ByMethod:
+    """The endpoints of one path. Which methods there are, the router has looked at."""
+
+    def __init__(self, endpoints: dict[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._endpoints[method](scope, receive, send)
+
+
 def create_app(context: GatewayContext) -> ASGIApp:
     """Every request is answered, unknown paths and wrong methods too, in OpenAI's shapes."""
     context.metrics.watch(lambda: context.lifecycle.in_flight)
     specs = (*ROUTES, openapi_route(ROUTES, keyed=bool(context.keys)))
     endpoints = [(spec, Endpoint(context, spec)) for spec in specs]
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for spec, endpoint in endpoints:
+        by_path.setdefault(spec.path, {})[spec.method] = endpoint
     router = Router(
-        [Route(spec.path, endpoint, methods=[spec.method]) for spec, endpoint in endpoints], redirect_slashes=False
+        [Route(path, _ByMethod(methods), methods=list(methods)) for path, methods in by_path.items()],
+        redirect_slashes=False,
     )
     # The busiest paths don't wait for the router to try one pattern after the other.
     direct = {(spec.method, spec.path): endpoint for spec, endpoint in endpoints if spec.inference}

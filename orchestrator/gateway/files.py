@@ -32,12 +32,11 @@ PIECE_BYTES = 1 << 20
 MOST_FILES = 10_000
 UPLOAD: dict[str, Any] = {
     "type": "object",
+    "description": "`expires_after[anchor]` (created_at) and `expires_after[seconds]` (3600 to 2592000) say when it is deleted.",
     "required": ["file", "purpose"],
     "properties": {
         "file": {"type": "string", "format": "binary"},
         "purpose": {"type": "string", "enum": ["batch"]},
-        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
     },
 }
 """The form of an upload, for the OpenAPI document."""

@@ -234,11 +234,6 @@ class Core:
         return actions
 
     @property
-    def awaited(self) -> tuple[Host, ...]:
-        """Hosts without a server that somebody waits for."""
-        return self._residency.awaited
-
-    @property
     def hosts(self) -> dict[str, Host]:
         return self._roster.hosts
 

@@ -59,7 +59,7 @@ class LocalScheduler:
         self._commands: dict[Host, ServerCommand] = {}
         self._changes: dict[Host, asyncio.Task[None]] = {}
         self._ended_because: dict[Host, str] = {}
-        self._read_ahead: frozenset[Host] = frozenset()
+        self._read_ahead: set[str] = set()
         self._gone: dict[Host, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,6 +74,7 @@ class LocalScheduler:
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._futures[admitted] = future
         self._carry_out()
+        self._prepare(admitted.bound.host)
         try:
             return await future
         except asyncio.CancelledError:
@@ -139,10 +140,6 @@ class LocalScheduler:
         """Do what the core asks for, and be there again when it wants to be woken."""
         for action in self._core.take_actions():
             self._do(action)
-        awaited = frozenset(self._core.awaited)
-        for host in awaited - self._read_ahead:
-            self._start(self._read(host))
-        self._read_ahead = awaited
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 
@@ -161,9 +158,9 @@ class LocalScheduler:
             case Load(host):
                 self._changes[host] = self._start(self._load(host))
             case Sleep(host):
-                self._changes[host] = self._start(self._sleep(host))
+                self._changes[host] = self._start(self._sleep(host, self._servers[host]))
             case Wake(host):
-                self._changes[host] = self._start(self._wake(host))
+                self._changes[host] = self._start(self._wake(host, self._servers[host]))
             case Stop(host):
                 self._start(self._stop(host))
 
@@ -199,19 +196,22 @@ class LocalScheduler:
             server.exited.add_done_callback(partial(self._exited, host))
             self._core.loaded(host, server.endpoint, server.memory_bytes(), self._clock())
         finally:
-            self._changes.pop(host, None)
+            self._changed(host)
         self._carry_out()
 
-    async def _sleep(self, host: Host) -> None:
+    def _changed(self, host: Host) -> None:
+        """This task is through with the host, unless another has taken over."""
+        if self._changes.get(host) is asyncio.current_task():
+            del self._changes[host]
+
+    async def _sleep(self, host: Host, server: RunningServer) -> None:
         """Put the host's server to sleep; one that can't is ended, which is reported like a death."""
-        server = self._servers[host]
         if await self._managed(host, server, server.sleep()):
             self._core.slept(host, server.memory_bytes(), self._clock())
             self._carry_out()
 
-    async def _wake(self, host: Host) -> None:
+    async def _wake(self, host: Host, server: RunningServer) -> None:
         """Wake the host's server; one that can't, or is not what it was, is ended, which is reported like a death."""
-        server = self._servers[host]
         if await self._managed(host, server, server.wake()):
             self._core.loaded(host, server.endpoint, 0, self._clock())
             self._carry_out()
@@ -226,18 +226,20 @@ class LocalScheduler:
                 await server.stop()
             return False
         finally:
-            self._changes.pop(host, None)
+            self._changed(host)
         return True
 
-    async def _read(self, host: Host) -> None:
-        """Bring the weights of a host that waits for memory into the system's file cache."""
-        with suppress(SwitchyardError):  # a command that can't be made is reported when it is launched
-            if host.place.command is not None:
-                await asyncio.to_thread(warm, host.place.command().files)
+    def _prepare(self, host: Host) -> None:
+        """Have the weights of a host that must wait for memory read into the system's file cache, once for each load."""
+        if host.state == "cold" and host.place.command is not None and host.name not in self._read_ahead:
+            self._read_ahead.add(host.name)
+            with suppress(SwitchyardError):  # a command that can't be made is reported when it is launched
+                self._start(asyncio.to_thread(warm, host.place.command().files))
 
     async def _launch(self, host: Host) -> RunningServer:
         if host.place.command is None:
             raise ExpertError(host.name, "not_loaded", f"'{host.name}' has no launch command")
+        self._read_ahead.discard(host.name)
         await self._until_memory_is_free(host)
         command = self._commands[host] = host.place.command()
         return await self._engine.launch(host.name, command)

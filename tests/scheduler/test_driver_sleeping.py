@@ -55,24 +55,15 @@ async def test_an_evicted_server_sleeps_and_is_woken_for_the_next_request() -> N
         scheduler.release(lease, OK)
 
 
-async def test_what_wakes_up_wrong_is_ended_and_launched_anew_for_who_waits() -> None:
+async def test_what_wakes_up_wrong_is_ended_and_launched_anew_for_who_waits(caplog: pytest.LogCaptureFixture) -> None:
     async with over_fakes() as (scheduler, engine, server):
         server.change_error = WRONG
         lease = await scheduler.acquire(ask("a"))
         assert server.exited.done()
-        assert lease.endpoint is not None
+        assert "a: its server woke up wrong" in caplog.text
+        assert lease.endpoint is engine.launches[2].result.result().endpoint
         assert [launch.name for launch in engine.launches] == ["a", "b", "a"]
         scheduler.release(lease, OK)
-
-
-async def test_why_a_server_was_ended_is_told() -> None:
-    async with over_fakes() as (scheduler, engine, server):
-        server.change_error = WRONG
-        waking = asyncio.create_task(scheduler.warm("a"))
-        await server.exited
-        await asyncio.sleep(0)  # for those that were told before this test was
-        assert scheduler.status()[0].last_error == "its server woke up wrong"
-        await waking
 
 
 async def test_what_does_not_fall_asleep_is_ended_and_its_memory_given_away() -> None:
@@ -96,15 +87,31 @@ async def test_a_death_asleep_is_launched_anew_when_it_is_wanted() -> None:
 async def test_a_death_while_waking_is_not_told_twice() -> None:
     async with over_fakes() as (scheduler, engine, server):
         server.may_change.clear()
+        server.called.clear()
         server.change_error = WRONG
         waking = asyncio.create_task(scheduler.warm("a"))
-        while server.calls != ["sleep", "wake"]:
-            await asyncio.sleep(0)
+        await server.called.wait()
         server.crash()
         server.may_change.set()
         await waking
         assert states(scheduler)["a"] == "ready"
         assert [launch.name for launch in engine.launches] == ["a", "b", "a"]
+
+
+async def test_a_launch_after_a_death_while_waking_can_still_be_broken_off() -> None:
+    async with over_fakes() as (scheduler, engine, server):
+        server.may_change.clear()
+        server.called.clear()
+        waking = asyncio.create_task(scheduler.warm("a"))
+        await server.called.wait()
+        engine.hold = True
+        server.crash()
+        launch = await engine.launched("a", times=2)
+        server.may_change.set()
+        await asyncio.sleep(0)  # for the wake to end, after the launch has begun
+        waking.cancel()
+        await scheduler.unload("a")
+        assert launch.result.cancelled()
 
 
 async def test_unloading_ends_a_server_that_sleeps() -> None:
@@ -117,9 +124,9 @@ async def test_unloading_ends_a_server_that_sleeps() -> None:
 async def test_unloading_ends_a_server_that_is_waking_up() -> None:
     async with over_fakes() as (scheduler, _, server):
         server.may_change.clear()
+        server.called.clear()
         waking = asyncio.create_task(scheduler.warm("a"))
-        while server.calls != ["sleep", "wake"]:
-            await asyncio.sleep(0)
+        await server.called.wait()
         waking.cancel()
         await scheduler.unload("a")
         assert server.exited.done()

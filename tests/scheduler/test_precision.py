@@ -61,7 +61,7 @@ def greedy(experts, budget_bytes):
     return quality_of(experts, [kept.get(expert.expert) for expert in experts])
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(fleets(), st.integers(0, 240).map(lambda n: n * GB // 10))
 def test_no_combination_that_fits_is_better(experts, budget_bytes):
     chosen = choose_variants(experts, budget_bytes)

@@ -242,11 +242,3 @@ def test_closing_ends_sleepers_too():
     serve(core, "b", serve(core, "a", 0.0))
     core.close(50.0)
     assert sorted(happened(core)) == ["stop a", "stop b"]
-
-
-def test_hosts_without_a_server_that_somebody_waits_for_are_known():
-    core = core_of(sleepy("a"), sleepy("b"), local("c", 60))
-    now = serve(core, "b", serve(core, "a", 0.0))
-    core.acquire(ask("a"), now)
-    core.acquire(ask("c"), now)
-    assert [awaited.name for awaited in core.awaited] == ["c"]

@@ -20,8 +20,8 @@ from orchestrator.types import Endpoint
 class FakeServer:
     """A `RunningServer`. `stopping` is set when somebody asked it to stop; held ones are gone after `finish()`.
 
-    calls: `sleep` and `wake`, as they came. They end once `may_change` is set, as it is at first, with `change_error` if there is
-    one.
+    calls: `sleep` and `wake`, as they came, at which `called` is set. They end once `may_change` is set, as it is at first, with
+    `change_error` if there is one.
     """
 
     def __init__(self, name: str, memory_bytes: int, hold: bool) -> None:
@@ -29,6 +29,7 @@ class FakeServer:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stopping = asyncio.Event()
         self.calls: list[str] = []
+        self.called = asyncio.Event()
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.change_error: Exception | None = None
@@ -48,6 +49,7 @@ class FakeServer:
 
     async def _change(self, name: str) -> None:
         self.calls.append(name)
+        self.called.set()
         await self.may_change.wait()
         if self.change_error is not None:
             raise self.change_error
@@ -91,16 +93,16 @@ class FakeEngine:
 
     def __init__(self, *, hold: bool = True, available_bytes: Callable[[], int] = lambda: 1 << 40) -> None:
         self.launches: list[Launch] = []
-        self._hold = hold
+        self.hold = hold
         self._available_bytes = available_bytes
         self._changed = asyncio.Condition()
 
     async def launch(self, name: str, command: ServerCommand) -> FakeServer:
-        launch = Launch(name, command, self._hold)
+        launch = Launch(name, command, self.hold)
         self.launches.append(launch)
         async with self._changed:
             self._changed.notify_all()
-        if not self._hold:
+        if not self.hold:
             launch.succeed()
         return await launch.result
 

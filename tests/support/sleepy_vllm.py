@@ -3,8 +3,8 @@
     python sleepy_vllm.py serve MODEL --port 8000 --enable-sleep-mode      # see tests/support/sleepers.py
 
 Its weights are real memory. Like vLLM's, they come back as noise when they are woken without being read again, and it refuses what
-comes in an impossible order. Environment: WEIGHTS_MB, NOTES (the file of notes), FAULT: `wakes_wrong`, `dies_waking`, `stays_awake`,
-`refuses_sleep`, `starts_mute`.
+comes in an impossible order. Environment: WEIGHTS_MB, NOTES (the file of notes), and FAULT: `wakes_wrong`, `dies_waking`,
+`stays_awake`, `refuses_sleep` or `starts_mute`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Contender:
 
 def first_waiter(host: Host) -> Waiter | None:
     """Who has waited longest for it."""
-    heads = [expert.queue.head for expert in host.experts if expert.queue]
+    heads = [head for expert in host.experts if (head := expert.queue.head) is not None]
     return min(heads, key=lambda waiter: waiter.ticket, default=None)
 
 

@@ -1,7 +1,7 @@
 """llama-swap's matrix router with its default scheduler: whoever runs is served, a swap waits until its victim has nobody left.
 
 Source: `internal/router/scheduler/fifo.go` and `matrix.go`. Requests for what runs go through at once. The others queue in order
-of arrival; each names its victim, the set of running models that is cheapest to evict, where the cost is the measured load time,
+of arrival; each names its victim, the set of running models that is cheapest to evict, by the measured load time in milliseconds,
 and waits until that one has no request in flight, even when another is idle. There is no bound on that. The sets are all that fit
 into memory. Among equally cheap victims, llama-swap takes the one that the order of its configuration says; here any that is idle.
 
@@ -46,8 +46,9 @@ class LlamaSwap(Contender):
         return (_cost(host), host.used_at)
 
 
-def _cost(host: Host) -> float:
-    return host.load_s.value
+def _cost(host: Host) -> int:
+    """Its load time in milliseconds."""
+    return round(1000 * host.load_s.value)
 
 
 def make(setting: Setting, trace: Trace) -> Rules:

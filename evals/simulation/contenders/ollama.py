@@ -21,15 +21,17 @@ from orchestrator.scheduler.state import Expert, Host, Waiter
 
 
 class Ollama(Contender):
-    """Blocks behind unloads."""
+    """Blocks behind unloads. ranks: the order of names."""
 
     keeps_order = True
 
     def __init__(self, ranks: Mapping[str, float]) -> None:
         self._ranks = ranks
+        self._line: list[Host] = []
 
     def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterator[Host]:
-        for host in by_arrival(wanted):
+        self._line = by_arrival(wanted)
+        for host in self._line:
             yield host
             if host.state == "cold":
                 return  # it blocks those behind it
@@ -41,7 +43,8 @@ class Ollama(Contender):
         return (not host.idle, self._ranks[host.name])
 
     def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
-        return oldest.bound.host.state not in {"cold", "draining"}
+        blocked = min((first_ticket(host) for host in self._line if host.state == "cold"), default=math.inf)
+        return blocked == math.inf or first_ticket(expert.host) < blocked
 
 
 def make(setting: Setting, trace: Trace) -> Rules:

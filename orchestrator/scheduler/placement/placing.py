@@ -6,12 +6,14 @@
     planned = replan(problem, min_gain=0.05)                 # problem.current: where experts are now
     planned.moves                                            # () when staying is about as good
 
-Pure: nothing is loaded here, and no clock is read but the solver's own.
+Nothing is loaded here, and the clock is only read to end in time. Not here: what a placement costs (`base.py`), how one is found
+(`program.py`, `greedy.py`, `improving.py`).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,12 +72,10 @@ def place(problem: Problem, *, time_limit_s: float = 10.0, start: Placement | No
     until = time.monotonic() + time_limit_s
     found = _first(problem, time_limit_s / 2)
     candidates = [candidate for candidate in (found.placement, start) if candidate is not None]
-    best = min(candidates, key=lambda candidate: problem.cost(candidate).total, default=None)
-    if best is None or problem.cost(best).total > found.bound * (1 + PROVED) + PROVED**2:
-        candidates.append(with_copies(problem, greedy(problem)))
-        best = min(candidates, key=lambda candidate: problem.cost(candidate).total)
-        best = improved(problem, best, bound=found.bound * (1 + PROVED), until=until)
-    return Placed(best, problem.cost(best), found.bound)
+    if not candidates or _cheapest(problem, candidates, found.bound).gap > PROVED:
+        best = _cheapest(problem, [*candidates, with_copies(problem, greedy(problem))], found.bound).placement
+        candidates = [improved(problem, best, bound=found.bound * (1 + PROVED), until=until)]
+    return _cheapest(problem, candidates, found.bound)
 
 
 def replan(problem: Problem, *, min_gain: float = 0.05, time_limit_s: float = 10.0) -> Plan:
@@ -101,3 +101,9 @@ def _first(problem: Problem, time_limit_s: float) -> Solution:
     if problem.shape[0] * problem.shape[1] <= MAX_CELLS:
         return solve(problem, time_limit_s=time_limit_s)
     return Solution(None, relaxed_bound(problem, time_limit_s=time_limit_s))
+
+
+def _cheapest(problem: Problem, candidates: Sequence[Placement], bound: float) -> Placed:
+    costs = [problem.cost(candidate) for candidate in candidates]
+    best = min(range(len(costs)), key=lambda i: costs[i].total)
+    return Placed(candidates[best], costs[best], bound)

@@ -31,7 +31,7 @@ TOLERANCE_GB = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """placement: None when there was none in time, or is none at all. bound: the least that any placement can cost."""
+    """placement: None when there was none in time, or is none at all. bound: no placement that was allowed costs less."""
 
     placement: Placement | None
     bound: float
@@ -107,7 +107,7 @@ def relaxed_bound(problem: Problem, *, time_limit_s: float = 10.0) -> float:
 
 
 def _least(problem: Problem) -> float:
-    """A bound at once: the work could be cut at will, and memory were enough to load or swap every expert where that is cheapest."""
+    """A bound at once: as if work could be cut at will, and memory were enough for every expert where it is cheapest."""
     speeds = np.array([node.speed for node in problem.nodes])
     busiest = sum(demand.rate_per_s * demand.service_s for demand in problem.experts) / speeds.sum()
     cheapest = np.where(problem.fits, np.minimum(problem.moving, problem.swapping), np.inf).min(axis=1)
@@ -160,18 +160,15 @@ class _Program:
             yield from self._apart()
 
     def _apart(self) -> Iterator[LinearConstraint]:
-        places, leaving = self._problem.places
-        signs = sparse.csr_array(
-            (np.tile([1.0, -1.0], len(self._problem.pairs)), self._problem.pairs.ravel(), self._starts()),
-            shape=(len(self._problem.pairs), self._experts),
+        pairs, (places, leaving) = self._problem.pairs, self._problem.places
+        starts = np.arange(0, pairs.size + 1, 2)
+        first_less_second = sparse.csr_array(
+            (np.tile([1.0, -1.0], len(pairs)), pairs.ravel(), starts), shape=(len(pairs), self._experts)
         )
-        inside = sparse.kron(signs, places.astype(np.float64))
-        each = sparse.eye_array(len(self._problem.pairs) * len(leaving))
+        inside = sparse.kron(first_less_second, places.astype(np.float64))
+        each = sparse.eye_array(len(pairs) * len(leaving))
         yield self._rows({2: inside, 5: -each})
         yield self._rows({2: -inside, 5: -each})
-
-    def _starts(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        return np.arange(0, 2 * len(self._problem.pairs) + 1, 2)
 
     def _by_node(self, values: Floats) -> sparse.coo_array:
         """`(n_nodes, n_experts * n_nodes)`: sums over experts."""

@@ -49,6 +49,17 @@ def test_every_request_is_answered_and_again_at_the_same_times(policy, requests,
     np.testing.assert_array_equal(runs[0].load_s, runs[1].load_s)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=25, deadline=None)
+@given(requests=traces, seed=st.integers(0, 99), load_failures=st.sampled_from([0.0, 0.4]))
+def test_nobody_waits_for_ever_where_there_is_a_choice_or_loads_fail(policy, requests, seed, load_failures):
+    utilities = np.random.default_rng(seed).random((len(requests), 4))
+    trace = replace(asked(*requests), utilities=utilities, mu=0.02)
+    setting = replace(Setting.even(experts=4), load_failures=load_failures)
+    came = simulate(trace, setting, make_rules(policy, setting, trace))  # raises where somebody does
+    assert load_failures or (came.expert >= 0).all()
+
+
 class Watched(World):
     """Notes how much memory is taken whenever a load begins, the one that begins included."""
 

@@ -98,7 +98,7 @@ def test_loads_stops_and_answers_take_their_time():
     world.run()
     assert world.loads == [("a", 1.0), ("b", 10.5)]
     assert [(s.expert, s.at) for s in world.served] == [("a", 4.0), ("b", 13.5)]
-    assert world.now == 15.5
+    assert world.now == 13.5 + 2.0 + 600.0 + 0.5  # served, idle for its keep_alive_s, stopped
 
 
 def test_a_run_until_then_can_go_on():

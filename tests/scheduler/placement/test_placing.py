@@ -1,7 +1,7 @@
 """Experts on nodes: never more than fits, never dearer than without a solver, and as cheap as trying everything."""
 
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,38 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
-from orchestrator.scheduler.placement.base import Demand, Links, Node, Placement, Problem, Together
+from orchestrator.scheduler.placement.base import Links, Placement, Problem, Together
 from orchestrator.scheduler.placement.greedy import greedy
 from orchestrator.scheduler.placement.placing import place
 from orchestrator.scheduler.placement.program import Copies, relaxed_bound, solve
-
-GB = 1_000_000_000
-
-
-def nodes(*memory_gb, sites="", **fields):
-    sites = sites or "a" * len(memory_gb)
-    return tuple(Node(f"n{i}", int(gb * GB), site=sites[i], **fields) for i, gb in enumerate(memory_gb))
-
-
-def demand(name, gb=1.0, load=0.1, service_s=0.1):
-    return Demand(name, int(gb * GB), rate_per_s=load / service_s, service_s=service_s)
-
-
-@st.composite
-def problems(draw, max_nodes=3, max_experts=5):
-    """Every expert fits on the first node; memory for all, some or one of them."""
-    count = draw(st.integers(1, max_experts))
-    sizes = st.integers(1, 4)
-    experts = tuple(
-        demand(f"e{i}", draw(sizes), draw(st.sampled_from([0.0, 0.1, 0.25, 0.7])), draw(st.sampled_from([0.05, 1.0])))
-        for i in range(count)
-    )
-    memory_gb = [4, *draw(st.lists(st.integers(0, 9), max_size=max_nodes - 1))]
-    pairs = [(a.expert, b.expert) for a, b in pairwise(experts)]
-    together = tuple(Together(pair, 0.3) for pair in pairs if draw(st.booleans()))
-    current = {e.expert: {f"n{draw(st.integers(0, len(memory_gb) - 1))}"} for e in experts if draw(st.booleans())}
-    links = Links(near_s=0.02, far_s=draw(st.sampled_from([0.02, 0.5])))
-    return Problem(nodes(*memory_gb, sites="aab"), experts, together, links, current, horizon_s=60.0)
+from tests.support.clusters import check, demand, nodes, problems
 
 
 def every_placement(problem):
@@ -55,17 +28,7 @@ def every_placement(problem):
             yield placement
 
 
-def check(problem, placement):
-    copies = placement.resident | placement.visiting
-    np.testing.assert_allclose(placement.shares.sum(axis=1), 1.0)
-    assert not placement.shares[~copies].any()
-    assert not (placement.resident & placement.visiting).any()
-    residents = placement.resident.T @ np.array([e.memory_bytes for e in problem.experts])
-    visitors = np.max(placement.visiting * np.array([[e.memory_bytes] for e in problem.experts]), axis=0)
-    assert (residents + visitors <= [node.memory_bytes for node in problem.nodes]).all()
-
-
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(problems())
 def test_a_placement_fits_and_costs_no_more_than_a_greedy_one_and_no_less_than_its_bound(problem):
     placed, quick = place(problem, time_limit_s=5.0), greedy(problem)
@@ -160,7 +123,7 @@ def test_a_thousand_experts_have_a_placement_and_a_bound_within_seconds():
     sizes = random.uniform(1, 8, 1000)
     experts = tuple(demand(f"e{i}", gb, 4.0 / (i + 1) / 7.5) for i, gb in enumerate(sizes))
     problem = Problem(nodes(*[sizes.sum() / 8 * 1.2] * 8), experts)
-    placed = place(problem, time_limit_s=4.0)
+    placed = place(problem, time_limit_s=2.0)
     check(problem, placed.placement)
     assert placed.gap < 0.05
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from orchestrator.scheduler.placement.base import Problem
 from orchestrator.scheduler.placement.placing import place, replan
-from tests.scheduler.placement.test_placing import check, demand, nodes, problems
+from tests.support.clusters import check, demand, nodes, problems
 
 
 def placed_on(problem, placed):

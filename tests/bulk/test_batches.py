@@ -1,0 +1,228 @@
+"""Batches of a gateway: they go on after a restart, end when they are told to or their time is over, and what is done is kept."""
+
+import asyncio
+import io
+import json
+from collections import deque
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from orchestrator.bulk.objects import BatchRequest, Expiry, Owned, entered, new_batch, new_file
+from orchestrator.bulk.store import Page, Store
+from orchestrator.errors import BodyTooLarge, NoCapacity, NotFound, RateLimited, RequestError
+from orchestrator.service import make_store
+from orchestrator.types import ANONYMOUS, Caller
+from tests.support.batches import URL, line
+from tests.support.service import openai_expert, service_of
+from tests.support.upstream import running_upstream
+
+SLOW = {"name": "a", "backend": "echo", "latency_s": 30}
+ECHO = {"name": "a", "backend": "echo"}
+ALICE, BOB = Caller("alice", admin=False), Caller("bob", admin=False)
+
+
+def contents(lines):
+    return "".join(json.dumps(each) + "\n" for each in lines).encode()
+
+
+async def upload(batches, lines, caller=ALICE, expiry=None):
+    data = contents(lines)
+    await batches.open()
+    return await batches.uploads.add(caller, "in.jsonl", io.BytesIO(data), len(data), expiry)
+
+
+async def made(batches, lines, caller=ALICE):
+    file = await upload(batches, lines, caller)
+    return await batches.create(caller, BatchRequest(file.id, URL, "24h"))
+
+
+async def when(batches, batch, *statuses, caller=ALICE):
+    """The batch, once it is so: looked at again and again, as clients do."""
+    async with asyncio.timeout(20):
+        while (found := await batches.batch(caller, batch.id)).status not in statuses:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def rows(batches, file_id, caller=ALICE):
+    _, file = await batches.uploads.contents(caller, file_id)
+    with file:
+        return [json.loads(row) for row in file]
+
+
+@asynccontextmanager
+async def batches_of(folder, *experts, **sections):
+    async with service_of(folder, *experts, **sections) as service:
+        yield service.batches
+
+
+async def test_answers_and_errors_come_in_files_of_their_own(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        batch = await made(batches, [line("good"), line("bad", "nobody")])
+        assert batch.status == "validating"
+        batch = await when(batches, batch, "completed")
+        assert [row["custom_id"] for row in await rows(batches, batch.output_file_id)] == ["good"]
+        (failed,) = await rows(batches, batch.error_file_id)
+        assert (failed["custom_id"], failed["response"]["status_code"], failed["error"]) == ("bad", 404, None)
+        assert (batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed) == (2, 1, 1)
+        assert batch.created_at <= batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
+
+
+async def test_a_file_that_is_wrong_fails_the_batch_with_its_lines(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        batch = await when(batches, await made(batches, [line("a"), line("a"), line("b", method="PUT")]), "failed")
+        told = [(fault.line, fault.code) for fault in batch.errors.data]
+        assert told == [(2, "duplicate_custom_id"), (3, "invalid_method")]
+        assert batch.output_file_id is None
+
+
+async def test_it_goes_on_after_a_restart_and_asks_nobody_twice(tmp_path):
+    async with running_upstream(script=deque(["ok"] * 3 + ["hang"])) as upstream:
+        expert = openai_expert("a", upstream.base_url, limits={"concurrency": 1})
+        async with batches_of(tmp_path, expert) as batches:
+            batch = await made(batches, [line(f"r{i}", text=f"q{i}") for i in range(6)])
+            while len(upstream.requests) < 4:
+                upstream.arrived.clear()
+                await upstream.arrived.wait()
+            batch = await batches.batch(ALICE, batch.id)
+            assert (batch.status, batch.request_counts.completed) == ("in_progress", 3)
+        async with batches_of(tmp_path, expert) as batches:
+            await batches.open()
+            batch = await when(batches, batch, "completed")
+            assert batch.request_counts.completed == len(await rows(batches, batch.output_file_id)) == 6
+    said = [exchange.body["messages"][0]["content"] for exchange in upstream.requests]
+    assert len(said) == 7, "only the one that was never answered was asked twice"
+
+
+@pytest.mark.parametrize(("left_in", "ends"), [("finalizing", "completed"), ("cancelling", "cancelled")])
+async def test_what_was_interrupted_at_its_end_is_brought_to_it(tmp_path, left_in, ends):
+    async with batches_of(tmp_path, ECHO) as batches:
+        file = await upload(batches, [line("a")])
+        batch = entered(new_batch(BatchRequest(file.id, URL, "24h"), now=file.created_at), left_in, now=0.0)
+    left(tmp_path, Owned(batch, ALICE))
+    async with batches_of(tmp_path, ECHO) as batches:
+        await batches.open()
+        batch = await when(batches, batch, ends)
+        assert batch.output_file_id if ends == "completed" else batch.error_file_id
+
+
+def left(folder, owned):
+    """As a gateway that was killed left it."""
+    store = Store(f"sqlite:///{folder / '.switchyard' / 'ledger.db'}", folder)
+    store.open()
+    store.save_batch(owned)
+    store.close()
+
+
+async def test_one_whose_time_is_over_expires_and_says_so_line_by_line(tmp_path):
+    async with batches_of(tmp_path, SLOW) as batches:
+        file = await upload(batches, [line("a")])
+    batch = msgspec.structs.replace(new_batch(BatchRequest(file.id, URL, "24h"), now=0.0), expires_at=1)
+    left(tmp_path, Owned(batch, ALICE))
+    async with batches_of(tmp_path, SLOW) as batches:
+        await batches.open()
+        batch = await when(batches, batch, "expired")
+        (row,) = await rows(batches, batch.error_file_id)
+        assert (row["response"], row["error"]["code"]) == (None, "batch_expired")
+
+
+async def test_a_batch_is_cancelled_and_keeps_what_was_answered(tmp_path):
+    async with running_upstream(script=deque(["ok", "hang"])) as upstream:
+        expert = openai_expert("a", upstream.base_url, limits={"concurrency": 1})
+        async with batches_of(tmp_path, expert) as batches:
+            batch = await made(batches, [line(f"r{i}") for i in range(3)])
+            while len(upstream.requests) < 2:
+                upstream.arrived.clear()
+                await upstream.arrived.wait()
+            assert (await batches.cancel(ALICE, batch.id)).status == "cancelling"
+            batch = await when(batches, batch, "cancelled")
+            assert len(await rows(batches, batch.output_file_id)) == 1
+            codes = [row["error"]["code"] for row in await rows(batches, batch.error_file_id)]
+            assert codes == ["batch_cancelled"] * 2
+            with pytest.raises(RequestError, match="that is cancelled can't be cancelled"):
+                await batches.cancel(ALICE, batch.id)
+            assert batches.in_progress == 0
+
+
+async def test_keys_see_their_own_and_operators_everybodys(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        batch = await when(batches, await made(batches, [line("a")]), "completed")
+        for look in (batches.batch, batches.cancel):
+            with pytest.raises(NotFound):
+                await look(BOB, batch.id)
+        for look in (batches.uploads.get, batches.uploads.contents, batches.uploads.delete):
+            with pytest.raises(NotFound):
+                await look(BOB, batch.output_file_id)
+        with pytest.raises(NotFound):
+            await batches.create(BOB, BatchRequest(batch.input_file_id, URL, "24h"))
+        assert await batches.batches(BOB, Page(10)) == []
+        assert (await batches.batch(ANONYMOUS, batch.id)).id == batch.id
+
+
+async def test_a_batch_runs_with_the_rights_of_its_key(tmp_path):
+    limited = Caller("limited", experts=frozenset({"b"}), admin=False)
+    async with batches_of(tmp_path, ECHO, {"name": "b", "backend": "echo"}) as batches:
+        batch = await made(batches, [line("own", "b"), line("others", "a")], limited)
+        batch = await when(batches, batch, "completed", caller=limited)
+        (failed,) = await rows(batches, batch.error_file_id, limited)
+        assert (failed["custom_id"], failed["response"]["status_code"]) == ("others", 403)
+
+
+async def test_what_a_batch_needs_cannot_be_deleted_and_the_rest_can(tmp_path):
+    async with batches_of(tmp_path, SLOW) as batches:
+        batch = await made(batches, [line("a")])
+        with pytest.raises(RequestError, match="needs the file"):
+            await batches.uploads.delete(ALICE, batch.input_file_id)
+        await batches.cancel(ALICE, batch.id)
+        await when(batches, batch, "cancelled")
+        await batches.uploads.delete(ALICE, batch.input_file_id)
+        with pytest.raises(NotFound):
+            await batches.uploads.get(ALICE, batch.input_file_id)
+
+
+async def test_files_and_batches_are_bounded(tmp_path):
+    limits = {"max_stored_gb": 1e-6, "max_unfinished": 1, "max_requests": 2}
+    async with batches_of(tmp_path, SLOW, batches=limits) as batches:
+        batch = await made(batches, [line("a")])
+        with pytest.raises(RateLimited, match="not over yet"):
+            await batches.create(ALICE, BatchRequest(batch.input_file_id, URL, "24h"))
+        with pytest.raises(BodyTooLarge, match="delete some"):
+            await upload(batches, [line("a", text="x" * 2000)])
+        await batches.cancel(ALICE, batch.id)
+        await when(batches, batch, "cancelled")
+        many = await made(batches, [line(f"r{i}") for i in range(3)])
+        assert (await when(batches, many, "failed")).errors.data[0].code == "too_many_tasks"
+
+
+async def test_files_go_when_they_expire(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        kept = await upload(batches, [line("a")], expiry=Expiry("created_at", 3600))
+        assert kept.expires_at == kept.created_at + 3600
+    store = Store(f"sqlite:///{tmp_path / '.switchyard' / 'ledger.db'}", tmp_path)
+    store.open()
+    old = new_file("old.jsonl", 1, now=0.0)
+    store.save_file(old, "alice")
+    store.path(old.id).write_text("x")
+    store.close()
+    async with batches_of(tmp_path, ECHO) as batches:
+        await batches.open()
+        assert [file.id for file in await batches.uploads.page(ALICE, Page(10))] == [kept.id]
+        assert not (tmp_path / ".switchyard" / "batches" / f"{old.id}.jsonl").exists()
+
+
+async def test_one_gateway_at_a_time_runs_batches(tmp_path):
+    async with service_of(tmp_path, ECHO) as service:
+        await service.batches.open()
+        other = make_store(service.fleet.config, tmp_path)
+        with pytest.raises(NoCapacity, match="another gateway"):
+            other.open()
+
+
+async def test_nothing_stays_behind_of_a_batch_but_its_files(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        batch = await when(batches, await made(batches, [line("a")]), "completed")
+        await batches.close()
+    kept = {path.name for path in (tmp_path / ".switchyard" / "batches").iterdir()}
+    assert kept == {"lock", f"{batch.input_file_id}.jsonl", f"{batch.output_file_id}.jsonl"}

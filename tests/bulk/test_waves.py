@@ -1,0 +1,130 @@
+"""Whose turn it is: what is open when, that every expert is opened once, and that everybody gets on."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.bulk.waves import Memory, Ticket, Waves
+
+
+def look(sizes, resident=()):
+    return lambda: {host: Memory(host in resident, size) for host, size in sizes.items()}
+
+
+def parked(waves, *hosts, asks=()):
+    """A query that could ask none of these."""
+    ticket = Ticket(frozenset(asks))
+    waves.begin(ticket)
+    assert not any(waves.take(ticket, host) for host in hosts)
+    waves.park(ticket, hosts)
+    return ticket
+
+
+def test_who_is_in_memory_is_asked_before_everything_is_routed():
+    waves = Waves()
+    warm, cold = parked(waves, "warm"), parked(waves, "cold")
+    waves.open(look({"warm": 1, "cold": 1}, resident={"warm"}), 2, settled=False)
+    assert waves.due() == [warm]
+    waves.open(look({"warm": 1, "cold": 1}, resident={"warm"}), 2, settled=True)
+    assert waves.due() == [cold]
+
+
+def test_as_many_are_open_as_fit_those_first_that_most_want():
+    waves = Waves()
+    for host, count in {"a": 1, "b": 3, "c": 2}.items():
+        for _ in range(count):
+            parked(waves, host)
+    waves.open(look({"a": 1, "b": 1, "c": 1}), 2, settled=True)
+    assert Counter(host for ticket in waves.due() for host in ticket.reserved) == {"b": 3, "c": 2}
+
+
+def test_who_may_be_asked_later_by_others_comes_last():
+    waves = Waves()
+    judge_too = parked(waves, "judge")
+    member = parked(waves, "member", asks={"member", "judge"})
+    waves.open(look({"judge": 1, "member": 1}), 1, settled=True)
+    assert waves.due() == [member]
+    assert waves.take(member, "member")
+    waves.give("member")
+    waves.park(member, ["judge"])
+    waves.open(look({"judge": 1, "member": 1}), 1, settled=True)
+    assert set(waves.due()) == {judge_too, member}
+
+
+def test_one_whose_size_is_not_known_is_opened_alone():
+    waves = Waves()
+    first, second = parked(waves, "first"), parked(waves, "second")
+    waves.open(look({"first": None, "second": 1}), 10, settled=True)
+    assert waves.due() == [first]
+    waves.end(first)
+    waves.open(look({"first": None, "second": 1}), 10, settled=True)
+    assert waves.due() == [second]
+
+
+def test_places_are_limited_and_given_on():
+    waves = Waves(at_once=1)
+    first, second = Ticket(), Ticket()
+    for ticket in (first, second):
+        waves.begin(ticket)
+    assert waves.take(first, "api", holds_weights=False)
+    assert not waves.take(second, "api", holds_weights=False)
+    waves.park(second, ["api"])
+    assert waves.due() == []
+    waves.give("api")
+    assert waves.due() == [second]
+    assert waves.take(second, "api", holds_weights=False), "its place was kept"
+
+
+def test_a_query_that_ends_early_leaves_every_queue():
+    waves = Waves(at_once=1)
+    gone, other = parked(waves, "a", "b"), parked(waves, "a")
+    waves.end(gone)
+    waves.open(look({"a": 1, "b": 1}), 1, settled=True)
+    assert waves.due() == [other]
+
+
+HOSTS = "abcdef"
+
+
+@given(
+    stages=st.lists(st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True), min_size=1, max_size=30),
+    judge=st.sampled_from("xyz"),
+    sizes=st.lists(st.integers(1, 4), min_size=9, max_size=9),
+    places=st.integers(1, 3),
+)
+def test_members_then_judges_are_opened_once_each_and_all_get_through(stages, judge, sizes, places):
+    """Queries that ask their members in any order and then a judge who is nobody's member."""
+    waves = Waves(at_once=places)
+    memory = dict(zip(HOSTS + "xyz", sizes, strict=True))
+    left = {}
+    for members in stages:
+        ticket = Ticket(frozenset({*members, judge}) if len(members) > 1 else frozenset())
+        waves.begin(ticket)
+        left[ticket] = [set(members), {judge}] if len(members) > 1 else [set(members)]
+        go_on(waves, ticket, left)
+    opened, was_open = Counter(), set()
+    while left:
+        waves.open(look(memory), 4, settled=True)
+        opened.update(set(waves.opened) - was_open)
+        was_open = set(waves.opened)
+        due = waves.due()
+        assert due, "somebody gets on"
+        for ticket in due:
+            go_on(waves, ticket, left)
+    assert set(opened.values()) == {1}
+
+
+def go_on(waves, ticket, left):
+    """Ask whoever can be asked, members before the judge."""
+    while stages := left[ticket]:
+        taken = [host for host in sorted(stages[0]) if waves.take(ticket, host)]
+        for host in taken:
+            waves.give(host)
+        stages[0].difference_update(taken)
+        if stages[0]:
+            waves.park(ticket, stages[0])
+            return
+        stages.pop(0)
+    waves.end(ticket)
+    del left[ticket]

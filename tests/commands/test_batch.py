@@ -1,0 +1,72 @@
+"""`switchyard batch` as a user runs it: killed, interrupted, on files that can't be used."""
+
+import asyncio
+import json
+import signal
+from collections import deque
+
+import pytest
+
+from tests.support.batches import line, responses, write_lines, write_requests
+from tests.support.cli import start_switchyard, switchyard
+from tests.support.service import openai_expert, write_config
+from tests.support.upstream import running_upstream
+
+COMMAND = ("batch", "in.jsonl", "-o", "out.jsonl")
+ECHO = {"name": "parrot", "backend": "echo"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_a_run_that_was_ended_is_resumed_and_nobody_is_asked_twice(tmp_path, number):
+    write_requests(tmp_path / "in.jsonl", [("a", f"q{i}") for i in range(8)])
+    async with running_upstream(script=deque(["ok"] * 4 + ["hang"])) as upstream:
+        write_config(tmp_path, openai_expert("a", upstream.base_url, limits={"concurrency": 1}))
+        process = await start_switchyard(*COMMAND, cwd=tmp_path)
+        async with asyncio.timeout(30):
+            while len(upstream.requests) < 5:
+                upstream.arrived.clear()
+                await upstream.arrived.wait()
+        process.send_signal(number)
+        _, err = await process.communicate()
+        assert not (tmp_path / "out.jsonl").exists()
+        if number == signal.SIGINT:
+            assert process.returncode == 130
+            assert err.decode().startswith("stopped; what was answered is kept in out.jsonl.journal")
+        result = await switchyard(*COMMAND, "--json", cwd=tmp_path)
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert (report["total"], report["completed"], report["asked"]) == (8, 8, 4)
+    asked = [exchange.body["messages"][0]["content"] for exchange in upstream.requests]
+    assert sorted(asked) == sorted([*(f"q{i}" for i in range(8)), asked[4]]), "but for the one that was never answered"
+    assert list(responses(tmp_path / "out.jsonl")) == [f"r{i}" for i in range(8)]
+
+
+async def test_the_report_is_a_line_and_failures_are_told_by_the_exit_code(tmp_path):
+    write_lines(tmp_path / "in.jsonl", [line("good", "parrot"), line("bad", "nobody")])
+    write_config(tmp_path, ECHO)
+    result = await switchyard(*COMMAND, cwd=tmp_path)
+    assert result.code == 1
+    assert result.out.startswith("wrote 2 lines to out.jsonl: 1 answered, 1 failed; 2 asked now, in ")
+    assert result.out.endswith("0.0000 USD in all; loads: none\n")
+    assert result.err == "note: run again, the lines that failed are tried again\n"
+    assert responses(tmp_path / "out.jsonl")["bad"]["status_code"] == 404
+
+
+async def test_what_is_wrong_with_a_file_is_told_line_by_line(tmp_path):
+    write_lines(tmp_path / "in.jsonl", [line("a", "parrot"), "no json", line("a", "parrot")])
+    write_config(tmp_path, ECHO)
+    result = await switchyard(*COMMAND, cwd=tmp_path)
+    assert result.code == 1
+    assert result.err.splitlines() == [
+        "in.jsonl:2: This line is not parseable as valid JSON.",
+        "in.jsonl:3: The custom_id 'a' was used in an earlier line.",
+    ]
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+async def test_an_engine_that_is_not_there_is_refused(tmp_path):
+    write_lines(tmp_path / "in.jsonl", [line("a", "parrot")])
+    write_config(tmp_path, ECHO)
+    result = await switchyard(*COMMAND, "--engine", "ray", cwd=tmp_path)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "local" in result.err

@@ -1,0 +1,128 @@
+"""`switchyard simulate` as a user runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.errors import DataError
+from routers.data.outcomes import write_outcomes
+from tests.support.cli import start_switchyard
+from tests.support.outcomes import specialists
+
+MACHINE = ("--experts", "16", "--slots", "2", "--swap-s", "6", "--batch", "8", "--batch-s", "2")
+REQUESTS = ("--rate", "3", "--zipf", "1.0", "--requests", "200")
+QUICK = ("--requests", "200", "--workers", "1")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWITCHYARD_CONFIG", raising=False)
+    return tmp_path
+
+
+def simulate(*args):
+    """What it prints on stdout."""
+    result = CliRunner().invoke(app, ["simulate", *args], catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_json_has_a_row_for_every_policy():
+    rows = json.loads(simulate("--policy", "all", *MACHINE, *REQUESTS, "--seeds", "2", "--workers", "1", "--json"))
+    assert {"switchyard", "fifo", "lru", "llama_swap", "ollama", "ray_serve", "coserve", "qlm"} <= {
+        row["policy"] for row in rows
+    }
+    for row in rows:
+        assert set(row) == {
+            *("policy", "served_per_s", "swaps_per_100", "latency_s", "cold_p99_s", "max_rate_p99_120"),
+        }
+        assert set(row["latency_s"]) == {"mean", "p50", "p99", "max"}
+        assert row["max_rate_p99_120"] is None
+
+
+def test_a_table_with_the_highest_rate():
+    header, line = simulate(
+        "--policy", "switchyard", "--batch", "1", "--rate", "0.5", *QUICK, "--max-rate"
+    ).splitlines()
+    assert header.split()[:2] == ["policy", "served/s"]
+    assert header.rstrip().endswith("highest rate/s")
+    assert line.split()[0] == "switchyard"
+
+
+def test_requests_may_be_recorded(folder):
+    rows = [{"at": i * 0.5, "expert": "ab"[i % 2]} for i in range(20)]
+    (folder / "trace.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (row,) = json.loads(simulate("--trace", "trace.jsonl", "--policy", "fifo", "--slots", "1", "--json"))
+    assert row["swaps_per_100"] == 100.0
+
+
+def test_outcomes_add_rewards_and_the_router_alone(folder):
+    write_outcomes(folder / "mine.jsonl", specialists())
+    options = ("--router", "linear", "--mu", "0.001", "--slots", "1", "--policy", "switchyard,lru", *QUICK, "--json")
+    rows = json.loads(simulate("--outcomes", "mine.jsonl", *options))
+    assert [row["policy"] for row in rows] == ["switchyard", "route_then_schedule", "lru"]
+    assert [row["reward"] for row in rows] == pytest.approx([0.9, 0.9, 0.9], abs=0.02)
+
+
+def test_what_more_memory_would_buy():
+    report = json.loads(simulate("--residency", "--experts", "4", "--requests", "200", "--json"))
+    assert [near["length"] for near in report["segments"]] == [10, 100]
+    assert {row["policy"] for row in report["memory"]} == {"in_order", "switchyard"}
+    assert "served by the best 2" in simulate("--residency", "--experts", "4", "--requests", "200")
+
+
+def test_a_plot_is_drawn_on_request(folder):
+    simulate("--policy", "switchyard,lru", *QUICK, "--plot", "rows.png")
+    assert (folder / "rows.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--policy", "fiffo"), "unknown policy 'fiffo', expected one of switchyard, "),
+        (("--rate", "0"), "rate: expected more than 0, got 0.0"),
+        (("--batch-s", "-1"), "service_s: expected more than 0 for every expert"),
+        (("--load-failures", "1"), "load_failures: expected at least 0 and less than 1"),
+        (("--trace", "none.jsonl"), "none.jsonl: can't be read: No such file or directory"),
+        (("--outcomes", "none.jsonl"), "none.jsonl: No such file or directory"),
+        (("--trace", "t.jsonl", "--rate", "3"), "--rate: has no meaning with --trace"),
+        (("--trace", "t.jsonl", "--outcomes", "o.jsonl"), "--outcomes: has no meaning with --trace"),
+        (("--outcomes", "o.jsonl", "--zipf", "1"), "--zipf: has no meaning with --outcomes"),
+        (("--mu", "0.1"), "--mu: has no meaning without --outcomes"),
+        (("--burst", "9"), "--burst: has no meaning without --arrivals bursty"),
+        (("--period-s", "9"), "--period-s: has no meaning without --arrivals diurnal"),
+        (("--think-s", "9"), "--think-s: has no meaning without --session-calls"),
+        (("--slowing", "0.1"), "--slowing: has no meaning without --batching continuous"),
+        (("--residency", "--plot", "a.png"), "--plot: has no meaning with --residency"),
+    ],
+)
+def test_bad_values_are_one_line(folder, args, message):
+    with pytest.raises(DataError) as caught:
+        CliRunner().invoke(app, ["simulate", *args], catch_exceptions=False)
+    assert caught.value.message.startswith(message)
+    assert len(caught.value.message.splitlines()) == 1
+
+
+async def test_ctrl_c_ends_it_without_a_traceback(folder):
+    os.mkfifo(folder / "trace.jsonl")
+    command = ("--trace", "trace.jsonl", "--policy", "fifo", "--slots", "1", "--workers", "1")
+    process = await start_switchyard("simulate", *command, cwd=folder)
+    await asyncio.to_thread(write_much, folder / "trace.jsonl")  # returns when nearly all was read
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+def write_much(path):
+    """Far more requests than can be simulated before the signal arrives."""
+    with path.open("w") as file:
+        file.writelines(f'{{"at": {i / 100}, "expert": "expert-{i % 50}"}}\n' for i in range(100_000))
