@@ -193,6 +193,24 @@ async def test_the_scheduler_is_told_who_can_sleep_and_what_to_read_ahead(tmp_pa
         assert places["light"].command().files == (tmp_path / "w",)
 
 
+async def test_an_evicted_server_sleeps_while_the_file_leaves_it_memory_to_do_so(tmp_path, monkeypatch):
+    engine = FakeEngine(hold=False)
+    monkeypatch.setitem(ENGINES, "fake", lambda: engine)
+    experts = [
+        {"name": name, "backend": "vllm", "model": "m", "residency": {"memory_gb": 0.6, "asleep_gb": 0.1, "sleep": 1}}
+        for name in ("x", "y")
+    ]
+    config = write_config(tmp_path, *experts, memory={"budget_gb": 1, "asleep_gb": 1})
+    async with running(config, engine="fake") as service:
+        for name in ("x", "y"):
+            await service.scheduler.warm(name)
+        assert [status.state for status in service.scheduler.status()] == ["asleep", "ready"]
+        write_config(tmp_path, *experts, memory={"budget_gb": 1, "asleep_gb": 0})
+        await service.reload()
+        await service.scheduler.warm("x")
+        assert [launch.name for launch in engine.launches] == ["x", "y", "x"]
+
+
 @pytest.mark.parametrize(("memory", "bytes_"), [({"asleep_gb": 0}, 0), ({"asleep_gb": 3}, 3e9)])
 def test_memory_for_sleepers_is_as_declared(memory, bytes_):
     assert asleep_budget_bytes(Config.model_validate({"version": 1, "experts": [A], "memory": memory})) == bytes_

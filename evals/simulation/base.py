@@ -145,7 +145,7 @@ class Run:
 
     arrived_s: later than the trace says where the request waited for another's answer. started_s, done_s: NaN for a request that
     was refused. expert: who answered, `NOBODY` if it was refused. cold: whether that expert was not in memory when the request
-    arrived. load_expert, load_s: (loads,) which expert was loaded, and when that began.
+    arrived, or there was none. load_expert, load_s: (loads,) which expert was loaded, and when that began.
     """
 
     arrived_s: Floats

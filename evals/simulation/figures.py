@@ -42,6 +42,7 @@ def save_plot(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlabel(title)
         if max(values) > 20 * min(values) > 0:
             axes.set_xscale("log")
+            axes.set_xlim(left=min(values) / 2)
         if title.startswith("reward"):
             axes.set_xlim(min(values) - 1.0, max(values) + 0.5)
     figure.axes[0].invert_yaxis()

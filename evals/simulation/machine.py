@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Expert, Grant, Host, Load, Refuse, Stop
+from orchestrator.scheduler.state import Expert, Grant, Host, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
 
 _ENDPOINT = Endpoint("http://127.0.0.1:1/v1", "t")
@@ -137,6 +137,9 @@ class Machine:
                 case Stop(host):
                     self._witness.unloaded(host.name, self.now)
                     self._at(self.now + self._timing.stop_s, self._stopped, host)
+
+                case Sleep() | Wake():
+                    raise ValueError("simulated servers can't sleep: expected places without asleep_bytes")
 
     def _loaded(self, launch: tuple[Host, int]) -> None:
         host, generation = launch

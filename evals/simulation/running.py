@@ -40,8 +40,10 @@ class Patience:
 
 
 def simulate(trace: Trace, setting: Setting, rules: Rules, patience: Patience | None = None) -> Run:
-    """Raises `TooSlow` when `patience` is at an end, ValueError when the trace is about other experts than the setting, and
-    RuntimeError when the policy leaves requests waiting for ever."""
+    """Raises `TooSlow` when `patience` is at an end, and ValueError when the trace is about other experts than the setting.
+
+    A policy that leaves requests waiting for ever is a RuntimeError.
+    """
     known = len(setting.experts)
     if len(trace) and trace.expert.max() >= known:
         raise ValueError(f"the trace asks for expert {trace.expert.max()}, and there are {known}, numbered from 0")

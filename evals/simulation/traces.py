@@ -11,6 +11,7 @@ left alone. Not here: outcome files, which don't say when anybody came (`replay.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,25 +31,21 @@ class RecordedRequest(msgspec.Struct):
 
 
 def read_trace(path: Path) -> tuple[Trace, tuple[str, ...]]:
-    """The requests, and the names of the experts that they ask, in alphabetical order. A request without a session has none.
-
-    Raises `DataError` that names file, line and what was expected.
-    """
+    """The requests of a file, as `make_trace` has them. Raises `DataError` that names file, line and what was expected."""
     rows = []
     for number, row in read_rows(path, RecordedRequest):
         if not math.isfinite(row.at):
             raise DataError(f"{path}:{number}: at: expected seconds, got {row.at}")
         rows.append(row)
-    rows.sort(key=lambda row: row.at)
+    return make_trace(rows)
+
+
+def make_trace(rows: Iterable[RecordedRequest]) -> tuple[Trace, tuple[str, ...]]:
+    """At least one request, and the names of the experts that are asked, in alphabetical order."""
+    rows = sorted(rows, key=lambda row: row.at)
     experts = tuple(sorted({row.expert for row in rows}))
-    expert_index = {name: index for index, name in enumerate(experts)}
-    sessions = {name: index for index, name in enumerate(sorted({row.session for row in rows if row.session}))}
+    numbers = {name: number for number, name in enumerate(experts)}
+    sessions = {name: number for number, name in enumerate(sorted({row.session for row in rows if row.session}))}
     at_s = np.array([row.at for row in rows])
-    return (
-        Trace(
-            at_s - at_s[0],
-            np.array([expert_index[row.expert] for row in rows]),
-            np.array([NOBODY if row.session is None else sessions[row.session] for row in rows]) if sessions else None,
-        ),
-        experts,
-    )
+    session = np.array([sessions.get(row.session or "", NOBODY) for row in rows]) if sessions else None
+    return Trace(at_s - at_s[0], np.array([numbers[row.expert] for row in rows]), session), experts

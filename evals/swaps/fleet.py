@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 
 from orchestrator.config import PyPIFile
-from orchestrator.fleet.weights import pull
+from orchestrator.errors import ConfigError
+from orchestrator.fleet.weights import pull, weights_path
 
 COPIES = 4
 MEMORY_GB = 0.6
@@ -50,6 +51,14 @@ _EXPERT = f"""  - name: {{name}}
     context: {CONTEXT}
     residency: {{{{memory_gb: {MEMORY_GB}}}}}
 """
+
+
+def is_here() -> bool:
+    """Whether the models were fetched before."""
+    try:
+        return all(weights_path(file).exists() for file in (_SMOLLM2, *_GEMMA))
+    except ConfigError:
+        return False
 
 
 def write_fleet(folder: Path) -> Path:

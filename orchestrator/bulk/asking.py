@@ -84,32 +84,31 @@ class Answerer:
         self._ledger = ledger
         self._record = record
         self._prompts = read_prompts("policy")
-        self._seen: Fleet | None = None
+        self._last: _View | None = None
         self._given_up: dict[str, tuple[float, str]] = {}
 
     def asks(self, body: bytes) -> frozenset[str]:
         """The hosts that a line may ask one after the other."""
-        self._look()
-        return self._reach.asks(model_of(body))
+        return self._view.reach.asks(model_of(body))
 
     async def answer(self, asked: Asked, job: Job, journal: Journal) -> Answered:
         """Raises `SwitchyardError`. Cancelled when the line has to wait for its turn, to be called again then."""
         timeout_s = asked.deadline - time.monotonic()
         query, present = read_request(asked.url, asked.body, caller=asked.caller, timeout_s=timeout_s)
-        self._look()
-        if self._reach.writes_together(query.model):
+        view = self._view
+        if view.reach.writes_together(query.model):
             async with self._floor.seat(job, query.model, holds_weights=True):
-                reply = await self._pipeline(self._unhurried, self._scheduler, asked).answer(query, present)
+                reply = await self._pipeline(view.unhurried, self._scheduler, asked).answer(query, present)
         else:
-            line = _Line(self, asked, job, journal if job.asks else None)
-            fleet = replace(self._unhurried, experts=_Experts(line, self._unhurried))
+            line = _Line(self, view.unhurried, asked, job, journal if job.asks else None)
+            fleet = replace(view.unhurried, experts=_Experts(line))
             reply = await self._pipeline(fleet, Unleased(), asked).answer(query, present)
         assert reply.body is not None, "no line asks for a stream"
         return Answered(reply.decision, reply.body)
 
     async def ask(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
         """One expert, under a lease that waits behind interactive requests. Patient with what may pass."""
-        host = self._unhurried.specs[spec.host]
+        host = line.fleet.specs[spec.host]
         async with self._floor.seat(line.job, host.name, holds_weights=host.holds_weights):
             until, lost = self._given_up.get(host.name, (0.0, ""))
             if until > time.monotonic():
@@ -165,16 +164,30 @@ class Answerer:
         if decision.status != CLIENT_LEFT:
             self._record(decision)
 
-    def _look(self) -> None:
-        """Take over a fleet that was reloaded."""
+    @property
+    def _view(self) -> _View:
+        """Of the fleet now; made anew when that was reloaded."""
         fleet = self._fleet()
-        if fleet is not self._seen:
-            experts = {
-                name: expert.unhurried() if isinstance(expert, Panel) else expert
-                for name, expert in fleet.experts.items()
-            }
-            self._seen, self._reach, self._unhurried = fleet, Reach(fleet), replace(fleet, experts=experts)
+        if self._last is None or self._last.fleet is not fleet:
+            self._last = _View.of(fleet)
             self._given_up.clear()
+        return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A fleet as batches see it. unhurried: with panels that don't look at the clock."""
+
+    fleet: Fleet
+    unhurried: Fleet
+    reach: Reach
+
+    @classmethod
+    def of(cls, fleet: Fleet) -> _View:
+        experts = {
+            name: expert.unhurried() if isinstance(expert, Panel) else expert for name, expert in fleet.experts.items()
+        }
+        return cls(fleet, replace(fleet, experts=experts), Reach(fleet))
 
 
 @dataclass(slots=True)
@@ -182,6 +195,7 @@ class _Line:
     """One run of a line. journal: None where it asks a single expert, whose answer is the line's."""
 
     answerer: Answerer
+    fleet: Fleet
     asked: Asked
     job: Job
     journal: Journal | None
@@ -197,19 +211,19 @@ class _Line:
 class _Experts(Mapping[str, Expert]):
     """The experts of a fleet, as a line asks them."""
 
-    def __init__(self, line: _Line, fleet: Fleet) -> None:
+    def __init__(self, line: _Line) -> None:
         self._line = line
-        self._fleet = fleet
 
     def __getitem__(self, name: str) -> Expert:
-        spec, expert = self._fleet.specs[name], self._fleet.experts[name]
+        fleet = self._line.fleet
+        spec, expert = fleet.specs[name], fleet.experts[name]
         return expert if spec.composite else _InTurn(expert, spec, self._line)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fleet.experts)
+        return iter(self._line.fleet.experts)
 
     def __len__(self) -> int:
-        return len(self._fleet.experts)
+        return len(self._line.fleet.experts)
 
 
 @dataclass(frozen=True, slots=True)

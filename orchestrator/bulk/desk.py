@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.bulk.asking import Answerer
 from orchestrator.bulk.floor import Floor
-from orchestrator.bulk.waves import Memory
+from orchestrator.bulk.waves import Memory, Seen
 from orchestrator.config import ServedBase
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.ledger.base import Ledger
@@ -37,15 +37,16 @@ def make_bulk(
 ) -> Bulk:
     """budget_bytes: what all experts may use together; pinned ones are taken off here."""
 
-    def look() -> dict[str, Memory]:
+    def look() -> Seen:
         specs = fleet().specs
-        return {
+        hosts = {
             each.expert: Memory(each.state in _IN_MEMORY, _size(specs[each.expert], each.memory_bytes))
             for each in scheduler.status()
             if isinstance(specs.get(each.expert), ServedBase)
         }
+        return Seen(hosts, budget_bytes() - _pinned(fleet()))
 
-    floor = Floor(look, lambda: budget_bytes() - _pinned(fleet()))
+    floor = Floor(look)
     return Bulk(floor, Answerer(floor, fleet=fleet, scheduler=scheduler, ledger=ledger, record=record))
 
 

@@ -1,6 +1,6 @@
 """Carries jobs through the experts in waves: starts them, ends those that stand still, starts them again when it is their turn.
 
-    floor = Floor(look, budget_bytes)
+    floor = Floor(look)
     await floor.work(jobs)                                           # until every one is done
     async with floor.seat(job, "llama", holds_weights=True): ...     # in a job: entered when it may ask llama
 
@@ -52,11 +52,10 @@ class _Work:
 
 
 class Floor:
-    """Everybody who works on it at the same time shares its waves. look, budget_bytes: what is in memory, and what may be."""
+    """Everybody who works on it at the same time shares its waves. look: what is in memory, and what may be."""
 
-    def __init__(self, look: Look, budget_bytes: Callable[[], int]) -> None:
+    def __init__(self, look: Look) -> None:
         self._look = look
-        self._budget_bytes = budget_bytes
         self._waves: Waves[Job] = Waves()
         self._feeding = 0
         self._starting = 0
@@ -179,7 +178,6 @@ class Floor:
 
     def _move_on(self) -> None:
         if self._waves.stale:
-            settled = not self._starting and not self._feeding
-            self._waves.open(self._look, self._budget_bytes(), settled=settled)
+            self._waves.open(self._look, settled=not self._starting and not self._feeding)
         for job in self._waves.due():
             self._start(job)

@@ -22,20 +22,28 @@ class Reach:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._asks: dict[str, frozenset[str]] = {}
+        self._together: dict[str, bool] = {}
 
     def asks(self, model: str) -> frozenset[str]:
         """The hosts that a query for `model` may ask one after the other; empty when it asks one expert and no more."""
+        if not self._knows(model):
+            return frozenset()
         if model not in self._asks:
-            if model not in self._fleet.specs and model not in self._fleet.policies:
-                return frozenset()
             self._asks[model] = frozenset(self._hosts(self._several(model)))
         return self._asks[model]
 
     def writes_together(self, model: str) -> bool:
         """Whether it may come to a panel whose members write one text token by token, all in memory at once."""
-        policy = self._fleet.policies.get(model)
-        reached = self._candidates(policy) if policy is not None else [self._fleet.specs.get(model)]
-        return any(spec.panel.aggregator in OF_TOKENS for spec in self._panels(reached))
+        if not self._knows(model):
+            return False
+        if model not in self._together:
+            panels = self._panels(self._several(model))
+            self._together[model] = any(spec.panel.aggregator in OF_TOKENS for spec in panels)
+        return self._together[model]
+
+    def _knows(self, model: str) -> bool:
+        """What clients make up is not remembered."""
+        return model in self._fleet.specs or model in self._fleet.policies
 
     def _several(self, model: str) -> list[ExpertBase]:
         """Experts and panels of which a query for `model` may ask more than one, or which ask others themselves."""
@@ -57,7 +65,7 @@ class Reach:
         members = (self._fleet.specs[name] for panel in panels for name in panel.panel.asks)
         return {spec.host for spec in (*specs, *members) if not spec.composite}
 
-    def _panels(self, specs: Iterable[ExpertBase | None]) -> Iterable[PanelExpert]:
+    def _panels(self, specs: Iterable[ExpertBase]) -> Iterable[PanelExpert]:
         """Those among them, and those within."""
         for spec in specs:
             if isinstance(spec, PanelExpert):

@@ -4,7 +4,7 @@
     waves.begin(ticket)                      # a query is under way
     waves.take(ticket, "llama")              # True: it may ask llama now
     waves.park(ticket, {"llama"})            # it stands still until llama may be asked
-    waves.open(look, budget_bytes, settled=True)
+    waves.open(look, settled=True)
     waves.due()                              # the tickets that go on
 
 An expert is open while queries may ask it. Those that are in memory are opened as soon as somebody wants them, the others when
@@ -50,8 +50,15 @@ class Memory:
     size_bytes: int | None
 
 
-Look = Callable[[], Mapping[str, Memory]]
-"""Every host that holds weights, as it is now."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Every host that holds weights, as it is now, and what they may use together."""
+
+    hosts: Mapping[str, Memory]
+    budget_bytes: int
+
+
+Look = Callable[[], Seen]
 
 
 TicketT = TypeVar("TicketT", bound=Ticket)
@@ -140,7 +147,7 @@ class Waves(Generic[TicketT]):
                 resumed.append(ticket)
         return resumed
 
-    def open(self, look: Look, budget_bytes: int, *, settled: bool) -> None:
+    def open(self, look: Look, *, settled: bool) -> None:
         """Open whom queries may be asked of now. settled: every query that is under way is parked, or is being answered."""
         self.stale = False
         wanted = [host for host, turn in self._turns.items() if turn.parked and not turn.is_open]
@@ -149,14 +156,14 @@ class Waves(Generic[TicketT]):
         seen = look()
         unknown = Memory(resident=False, size_bytes=None)
         for host in wanted:
-            if seen.get(host, unknown).resident:
+            if seen.hosts.get(host, unknown).resident:
                 self._open(host)
         if not settled:
             return
         rest = [host for host in wanted if not self._turns[host].is_open]
-        sizes = {host: _size(seen.get(host, unknown)) for host, turn in self._turns.items() if turn.holds_weights}
+        sizes = {host: _size(seen.hosts.get(host, unknown)) for host, turn in self._turns.items() if turn.holds_weights}
         for host in sorted(rest, key=lambda host: (self._may_come(host), -len(self._turns[host].parked))):
-            if not self._make_room(sizes[host], sizes, budget_bytes):
+            if not self._make_room(sizes[host], sizes, seen.budget_bytes):
                 return
             self._open(host)
 

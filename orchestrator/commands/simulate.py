@@ -2,6 +2,7 @@
 
     switchyard simulate --policy all --experts 16 --slots 2 --rate 3 --seeds 5
     switchyard simulate --trace monday.jsonl.gz --slots 4 --policy switchyard,lru
+    switchyard simulate --from-ledger --hours 168 --residency                 # what more memory would have bought
     switchyard simulate --outcomes O.jsonl --slots 2 --rate 3 --mu 0.01        # the policy chooses the expert, rows have rewards
 
 What runs is the scheduler's own code. Not here: the simulator (`evals/simulation/`).
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.failing import told
+from orchestrator.commands.ledgers import ledger_trace
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.progress import progress_bar
 from orchestrator.commands.tables import print_table
@@ -47,7 +49,6 @@ class Batching(StrEnum):
 
 _MADE_UP = ("experts", "zipf", "drift_s", "session_calls", "session_experts", "think_s")
 _TIMED = ("rate", "requests", "arrivals", "burst", "burst_s", "period_s", "seeds", "max_rate")
-_ROUTED = ("router", "mu", "config")
 
 
 def simulate(
@@ -83,6 +84,10 @@ def simulate(
         bool, typer.Option("--max-rate", help="Look for the highest rate with a p99 of at most 120 s, too.")
     ] = False,
     trace: Annotated[Path | None, typer.Option(metavar="F", help="Recorded requests, as JSON lines.")] = None,
+    from_ledger: Annotated[
+        bool, typer.Option("--from-ledger", help="What the gateway's experts with weights were asked.")
+    ] = False,
+    hours: Annotated[float, typer.Option(min=0.01, help="Of --from-ledger: the last so many.")] = 24.0,
     outcomes: Annotated[
         Path | None, typer.Option(metavar="O.jsonl", help="Real queries, whose expert the policy chooses.")
     ] = None,
@@ -101,9 +106,12 @@ def simulate(
     Latencies are from arrival to completion, in simulated seconds; memory is empty at first.
     """
     for meaningless, where, parameters in (
-        (trace is not None, "with --trace", (*_MADE_UP, *_TIMED, *_ROUTED, "outcomes")),
+        (trace is not None, "with --trace", (*_MADE_UP, *_TIMED, "outcomes", "from_ledger")),
+        (from_ledger, "with --from-ledger", (*_MADE_UP, *_TIMED, "outcomes")),
+        (not from_ledger, "without --from-ledger", ("hours",)),
         (outcomes is not None, "with --outcomes", _MADE_UP),
-        (outcomes is None, "without --outcomes", _ROUTED),
+        (outcomes is None, "without --outcomes", ("router", "mu")),
+        (outcomes is None and not from_ledger, "without --outcomes or --from-ledger", ("config",)),
         (residency, "with --residency", ("seeds", "max_rate", "plot", "workers")),
         (arrivals is not Arrivals.BURSTY, "without --arrivals bursty", ("burst", "burst_s")),
         (arrivals is not Arrivals.DIURNAL, "without --arrivals diurnal", ("period_s",)),
@@ -137,8 +145,8 @@ def simulate(
             think_s=think_s,
         )
         names: Sequence[str] | None = None
-        if trace is not None:
-            recording, names = read_trace(trace)
+        if trace is not None or from_ledger:
+            recording, names = ledger_trace(config, hours) if trace is None else read_trace(trace)
             entrants = recorded(policies, recording)
         elif outcomes is not None:
             found = _replays(outcomes, router, config)

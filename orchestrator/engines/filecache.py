@@ -1,10 +1,11 @@
 """Weights brought into the system's file cache ahead of a load, and how much of them is there.
 
     await asyncio.to_thread(warm, command.files)
-    cached_bytes(command.files)                   # of Linux's page cache, by mincore(2)
+    cached_bytes(command.files)                   # (1_200_000_000, 4_700_000_000): of Linux's page cache, by mincore(2)
 
 What is read while another model still computes, or drains, is not waited for when its place is free. The cache is memory that
-the system takes back as soon as somebody needs it, so nothing is ever dropped from it here.
+the system takes back as soon as somebody needs it, so nothing is ever dropped from it here. What can't be opened is left out: the
+server that needs it will say so with more reason.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CHUNK_BYTES = 1 << 20
 def warm(files: Iterable[Path]) -> None:
     """Ask the system to read the files, and those in folders, in the background. Blocks while its queue is full.
 
-    It may leave out a few percent when it is busy. What can't be opened is left to the server, which says so with more reason.
+    It may leave out a few percent when it is busy.
     """
     for file in _files(files):
         with suppress(OSError), file.open("rb") as opened:
@@ -33,9 +34,14 @@ def warm(files: Iterable[Path]) -> None:
                 os.posix_fadvise(opened.fileno(), start, CHUNK_BYTES, os.POSIX_FADV_WILLNEED)
 
 
-def cached_bytes(files: Iterable[Path]) -> int:
-    """How much of the files is in memory, in bytes, by whole pages. Raises `OSError`."""
-    return sum(_cached_bytes(file) for file in _files(files))
+def cached_bytes(files: Iterable[Path]) -> tuple[int, int]:
+    """How much of the files is in memory, by whole pages, and how much they are, in bytes."""
+    cached = whole = 0
+    for file in _files(files):
+        with suppress(OSError):
+            cached += _cached_bytes(file)
+            whole += file.stat().st_size
+    return cached, whole
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -47,12 +53,11 @@ def _cached_bytes(file: Path) -> int:
     size = file.stat().st_size
     if size == 0:
         return 0
-    # A private copy-on-write mapping, since ctypes asks for a writable buffer; no page of it is touched.
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_COPY) as mapped:
-        pages = np.zeros(-(-size // mmap.PAGESIZE), dtype=np.uint8)
-        first = ctypes.c_char.from_buffer(mapped)
-        failed = _libc().mincore(ctypes.byref(first), ctypes.c_size_t(size), ctypes.c_void_p(pages.ctypes.data))
-        del first  # or the mapping could not be closed
+    pages = np.zeros(-(-size // mmap.PAGESIZE), dtype=np.uint8)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_READ) as mapped:
+        view = np.frombuffer(mapped, dtype=np.uint8)
+        failed = _libc().mincore(*map(ctypes.c_void_p, (view.ctypes.data, size, pages.ctypes.data)))
+        del view  # or the mapping could not be closed
     if failed:
         raise OSError(ctypes.get_errno(), "mincore failed", str(file))
     return min(size, int(np.count_nonzero(pages & 1)) * mmap.PAGESIZE)

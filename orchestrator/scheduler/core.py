@@ -71,6 +71,8 @@ class Core:
             raise NoCapacity("the service is shutting down")
         if now >= request.deadline:
             raise DeadlineExceeded("the request's deadline has passed")
+        if self._residency.worth.note(request.candidates, request.mu, self._roster.experts, now):
+            self._settle(now)
         expert, waits = self._queues.target(request.candidates, request.mu, request.deadline, now)
         if expert is None:
             raise self._queues.refusal(request.candidates, request.deadline, now)
@@ -310,6 +312,8 @@ class Core:
 
     def _settle(self, now: float) -> None:
         """Plan residency until nothing follows from it any more."""
+        if self._closed:  # what stops now makes room for nobody
+            return
         if self._rules.keeps_order:
             self._serve_in_order(now)
         while plan := self._residency.plan(now):
@@ -324,7 +328,7 @@ class Core:
         self._prefetch(now)
 
     def _prefetch(self, now: float) -> None:
-        if self._rules.prefetches and now >= self._prefetcher.look_at and not self._closed:
+        if self._rules.prefetches and now >= self._prefetcher.look_at:
             self._residency.prefetch(self._roster.hosts.values(), self._prefetcher, now)
 
     def _rebind(self, expert: Expert, now: float) -> None:

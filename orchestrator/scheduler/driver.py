@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.engines.base import Engine, RunningServer
-from orchestrator.engines.filecache import warm
+from orchestrator.engines.filecache import cached_bytes, warm
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
@@ -242,6 +242,11 @@ class LocalScheduler:
         self._read_ahead.discard(host.name)
         await self._until_memory_is_free(host)
         command = self._commands[host] = host.place.command()
+        if command.files:
+            cached, whole = await asyncio.to_thread(cached_bytes, command.files)
+            logger.info(
+                "launching %s: %d of %d MB of its files are in memory", host.name, cached // 10**6, whole // 10**6
+            )
         return await self._engine.launch(host.name, command)
 
     async def _until_memory_is_free(self, host: Host) -> None:

@@ -56,12 +56,12 @@ class Queues:
     def wait_s(self, expert: Expert, now: float, ahead: int) -> float:
         """Expected seconds until the expert serves someone with `ahead` others bound to its host before him; health aside."""
         host = expert.host
-        if host.serving:
-            closed = host.full(now)
-            if not closed and host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
+        if host.place.batching == "together":
+            wait = self._batches_wait_s(host, now, ahead)
+        elif host.serving:
+            if host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
                 return 0.0
-            leases = host.limit if closed and host.limit < math.inf else host.leases  # until the batch is done
-            wait = queue_wait_s(int(leases), ahead, host.limit, host.service_s.value)
+            wait = queue_wait_s(host.leases, ahead, host.limit, host.service_s.value)
         else:
             wait = self._residency.wait_s(host, now)
             wait += queue_wait_s(0, ahead, host.limit, host.service_s.value)
@@ -71,6 +71,26 @@ class Queues:
             ahead = min(ahead, len(expert.queue))
             wait = max(wait, queue_wait_s(expert.leases, ahead, expert.limit, host.service_s.value))
         return wait
+
+    def _batches_wait_s(self, host: Host, now: float, ahead: int) -> float:
+        """Until the batch begins that has room for someone behind `ahead` others."""
+        service_s, batch = host.service_s.value, int(host.limit)
+        if not host.serving:
+            return self._residency.wait_s(host, now) + ahead // batch * service_s
+        if not host.leases:
+            return ahead // batch * service_s
+        left_s = max(0.0, host.batch_at + service_s - now)
+        if host.batch_at < now:
+            return left_s + ahead // batch * service_s
+        beyond = ahead - (batch - host.leases)
+        return 0.0 if beyond < 0 else left_s + beyond // batch * service_s
+
+    def _price_s(self, expert: Expert, now: float, ahead: int) -> float:
+        """The wait, and what others would wait for a load that nobody has asked for yet."""
+        host, wait = expert.host, self.wait_s(expert, now, ahead)
+        if host.at_hand or self._residency.is_wanted(host):
+            return wait
+        return wait + 2.0 * self._residency.worth.disruption_s(host, now)
 
     def arrival_wait_s(self, expert: Expert, now: float) -> float:
         """The same for a request that arrives now, health included."""
@@ -91,7 +111,7 @@ class Queues:
         for choice in candidates:
             expert = experts.get(choice.expert)
             if expert is not None and self._takes(expert, deadline, now):
-                waits[choice.expert] = self.wait_s(expert, now, expert.host.queued)
+                waits[choice.expert] = self._price_s(expert, now, expert.host.queued)
         if waits:
             return self._bind(candidates, waits, mu), waits
         closed = (e for e in self.known(candidates) if self._refusal(e, deadline, now) is None)
@@ -110,7 +130,7 @@ class Queues:
             else:
                 possible = expert.allows(now) if expert is room else self._takes(expert, waiter.deadline, now)
             if possible:
-                waits[expert.name] = 0.0 if expert is room else self.wait_s(expert, now, waiter.ahead(expert.host))
+                waits[expert.name] = 0.0 if expert is room else self._price_s(expert, now, waiter.ahead(expert.host))
         if waits:
             return self._bind(waiter.candidates, waits, waiter.mu), waits
         return waiter.bound, {waiter.bound.name: 0.0}

@@ -17,14 +17,16 @@ the residents are, and its oldest waiters are served at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 from orchestrator.scheduler.prefetch import Prefetcher
-from orchestrator.scheduler.rules import MAX_STAY, STOP_S, Rules, backoff_s, does_not_fit, pick_victims, quantum_s
+from orchestrator.scheduler.rules import MAX_STAY, MIN_STAY, STOP_S, Rules, backoff_s, does_not_fit, pick_victims
 from orchestrator.scheduler.sleeping import Sleepers
-from orchestrator.scheduler.state import Host, Load, Outbox, Sleep, Stop, Wake
+from orchestrator.scheduler.state import Average, Host, Load, Outbox, Sleep, Stop, Wake
+from orchestrator.scheduler.worth import Worth
 from orchestrator.types import Endpoint
 
 
@@ -48,6 +50,9 @@ class Residency:
         self.sleepers = Sleepers(asleep_budget_bytes)
         self._rules = rules
         self.resident: dict[Host, None] = {}
+        self.worth = Worth()
+        self._turn_s = Average(MIN_STAY)
+        self._loaded_at = -math.inf
         self._wanted: dict[Host, float] = {}
         self._outbox = outbox
 
@@ -76,6 +81,10 @@ class Residency:
         if out_of_order:
             self._wanted = dict(sorted(self._wanted.items(), key=itemgetter(1)))
 
+    def is_wanted(self, host: Host) -> bool:
+        """Whether it is to be loaded already."""
+        return host in self._wanted
+
     def wait_s(self, host: Host, now: float) -> float:
         """Expected seconds until a host that isn't ready will be."""
         if host.state == "loading":
@@ -85,7 +94,7 @@ class Residency:
         if host.state == "draining":
             gone_s = host.sleep_s.value if host.to_sleep else STOP_S
             leaving_s = gone_s + (host.service_s.value if host.leases else 0.0)
-            taken_s = 0.0 if host.draining_for is None else quantum_s(host.draining_for)
+            taken_s = 0.0 if host.draining_for is None else self._turn_s.value
             return leaving_s + taken_s + host.reload_s
         return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.reload_s
 
@@ -100,7 +109,7 @@ class Residency:
             return 0.0
         idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
         others = len(self._wanted) - (host in self._wanted)
-        return STOP_S if short <= idle_bytes and not others else quantum_s(host) * (1 + others)
+        return STOP_S if short <= idle_bytes and not others else self._turn_s.value * (1 + others)
 
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
@@ -127,11 +136,42 @@ class Residency:
                 free = min(free, 0)
             elif self._is_overdue(host, now):
                 break
+        if not wanted:
+            self._choose(plan, now)
         return plan
+
+    def _choose(self, plan: Plan, now: float) -> None:
+        """Load a cold host where there is room, or where it is worth more than those that must go for it."""
+        if any(host.state != "ready" for host in self.resident) and self.used_bytes >= self.budget_bytes:
+            return
+        for challenger in self.worth.challengers(now):
+            if challenger.dismissed or not self._may_load(challenger, plan, now):
+                continue
+            short = challenger.memory_bytes - (self.budget_bytes - self.used_bytes)
+            if short <= 0:
+                self._load(challenger, now)
+            elif victims := self._beaten(challenger, short, now):
+                challenger.chosen = True
+                self.want(challenger, now)
+                self.worth.exchange(challenger, victims, now)
+                for victim in victims:
+                    self.drain(victim, now, room_for=challenger, to_sleep=True)
+                    plan.drained.append(victim)
+                return
+
+    def _beaten(self, challenger: Host, short: int, now: float) -> tuple[Host, ...]:
+        """Who would make room for it, if that is worth it."""
+        if any(host.state != "ready" for host in self.resident):
+            return ()
+        worth = self.worth
+        lost_s = {host: worth.lost_s(host, challenger, now) for host in self.resident if not host.pinned}
+        victims = pick_victims(sorted(lost_s, key=lambda host: lost_s[host] / max(host.memory_bytes, 1)), short)
+        cost_s = worth.disruption_s(challenger, now) + sum(lost_s[host] for host in victims)
+        return victims if challenger.worth.at(now) > cost_s else ()
 
     def _still_wanted(self) -> dict[Host, float]:
         """Hosts to load that somebody waits for, those first that have been wanted longest."""
-        gone = [h for h in self._wanted if not h.queued or h.state in {"loading", "ready"}]
+        gone = [h for h in self._wanted if not (h.queued or h.chosen) or h.at_hand]
         for host in gone:
             del self._wanted[host]
         return {host: since for host, since in self._wanted.items() if host.loadable}
@@ -160,7 +200,7 @@ class Residency:
         return self.budget_bytes - sum(h.memory_bytes for h in self.resident if h.pinned and h is not host)
 
     def _is_overdue(self, host: Host, now: float) -> bool:
-        due = self._wanted[host] + quantum_s(host)
+        due = self._wanted[host] + MIN_STAY * host.reload_s
         if due > now:
             self._outbox.wake_at(due)
         return due <= now
@@ -202,7 +242,10 @@ class Residency:
         host.generation += 1
         host.loads += 1
         self.resident[host] = None
-        self._wanted.pop(host, None)
+        host.chosen = False
+        if host in self._wanted:
+            self._turn_s.add(now - max(self._loaded_at, self._wanted.pop(host)))
+            self._loaded_at = now
         self._outbox.actions.append(Wake(host) if asleep else Load(host))
 
     def drain(self, host: Host, now: float, *, room_for: Host | None = None, to_sleep: bool = False) -> None:

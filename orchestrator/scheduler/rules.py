@@ -18,6 +18,7 @@ from typing import Protocol
 from orchestrator.errors import ConfigError
 from orchestrator.scheduler.base import Place
 from orchestrator.scheduler.state import Expert, Host, Waiter
+from orchestrator.scheduler.worth import worth_per_byte
 
 SERVED_CONCURRENCY = 4
 """Assumed of hosts with weights that declare none: what llama.cpp's and most small servers take at once."""
@@ -33,6 +34,7 @@ RETURN_LOADS = 2.0
 PATIENCE = 0.4
 """A part of the time for which another host has been wanted. Below a half, so that the stays of two that are always busy don't grow."""
 SHORTEST_STAY_S = 2.0
+"""However fast it is loaded: those that can't serve yet would otherwise take turns in no time."""
 MIN_STAY, MAX_STAY = 4.0, 20.0
 """Reload times that a resident with enough to do may stay at least, and at most, when others are wanted."""
 SHORTLIST = 32
@@ -130,7 +132,7 @@ class SwitchyardRules:
         return min(resident.used_at + request_s, stays_until)
 
     def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
-        return (not host.idle, host.queued, regret_per_byte(host, now))
+        return (not host.idle, host.queued, worth_per_byte(host, now))
 
     def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
         return True
@@ -167,11 +169,8 @@ def _is_dear(host: Host, batch: int, request_s: float) -> bool:
 def _stays_until(resident: Host, wanted: Host) -> float:
     """From when on its stay is as long as its patience, which grows with the time for which the other is wanted."""
     patient_until = (resident.since - PATIENCE * wanted.wanted_since) / (1.0 - PATIENCE)
-    shortest = max(
-        MIN_STAY * resident.reload_s, SHORTEST_STAY_S
-    )  # or those that can't serve yet would take turns in no time
-    longest = max(MAX_STAY * resident.reload_s, shortest)
-    return min(max(patient_until, resident.since + shortest), resident.since + longest)
+    both_since = max(resident.since, wanted.wanted_since)
+    return min(max(patient_until, both_since + MIN_STAY * resident.reload_s), both_since + MAX_STAY * resident.reload_s)
 
 
 def queue_wait_s(leases: int, ahead: int, limit: float, service_s: float) -> float:
@@ -190,19 +189,9 @@ def assumed_wake_s(memory_bytes: int) -> float:
     return assumed_load_s(memory_bytes) / 10
 
 
-def quantum_s(host: Host) -> float:
-    """How long a waiter for this host leaves busy ones alone, and how long it stays once loaded: four loads or 2 s."""
-    return max(MIN_STAY * host.reload_s, SHORTEST_STAY_S)
-
-
 def backoff_s(failures: int) -> float:
     """Before the load that follows the given number of failures in a row."""
     return min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), LAST_BACKOFF_S) if failures > 0 else 0.0
-
-
-def regret_per_byte(host: Host, now: float) -> float:
-    """What evicting it is expected to cost per byte freed: `reload cost x recent use rate / bytes`."""
-    return host.reload_s * host.use_rate(now) / max(host.memory_bytes, 1)
 
 
 def pick_victims(hosts: Sequence[Host], short_bytes: int) -> tuple[Host, ...]:

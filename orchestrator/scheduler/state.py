@@ -23,6 +23,7 @@ from routers.policy import Choice
 
 MINUTE_S = 60.0
 USE_MEMORY_S = 300.0
+WORTH_MEMORY_S = 300.0
 
 
 class Average:
@@ -37,6 +38,23 @@ class Average:
     def add(self, sample: float, weight: float = 0.2) -> None:
         self.value += (weight if self._known else 1.0) * (sample - self.value)
         self._known = True
+
+
+class Fading:
+    """A sum of which a part `1 - 1/e` is forgotten every `WORTH_MEMORY_S`."""
+
+    __slots__ = ("_noted_at", "_value")
+
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._noted_at = 0.0
+
+    def at(self, now: float) -> float:
+        return self._value * math.exp((self._noted_at - now) / WORTH_MEMORY_S)
+
+    def add(self, amount: float, now: float) -> None:
+        self._value = self.at(now) + amount
+        self._noted_at = now
 
 
 class MinuteWindow:
@@ -76,7 +94,8 @@ class Host:
     because that or waking it went wrong. kept_bytes: what it kept of the machine's memory when it slept last, as measured.
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
-    gone first. uses: grants, halved over and over; see `use_rate`.
+    gone first. uses: grants, halved over and over; see `use_rate`. worth: of having it in memory, and
+    reliefs: what cold hosts would take off it, see `worth.py`. chosen: it is to be loaded for what it is worth, whoever waits.
     """
 
     place: Place
@@ -119,6 +138,9 @@ class Host:
     prefetch_misses: int = 0
     uses: float = 0.0
     used_at: float = 0.0
+    worth: Fading = field(default_factory=Fading)
+    reliefs: dict[Host, Fading] = field(default_factory=dict)
+    chosen: bool = False
 
     @property
     def name(self) -> str:
@@ -132,6 +154,11 @@ class Host:
     def idle(self) -> bool:
         """In memory with nobody using it or waiting for it."""
         return self.state == "ready" and not self.leases and not self.queued
+
+    @property
+    def at_hand(self) -> bool:
+        """In memory, or about to be."""
+        return self.serving or self.state == "loading"
 
     def full(self, now: float) -> bool:
         """No lease more: as many as it takes at once, or a batch that began earlier is still running."""

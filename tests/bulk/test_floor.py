@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from orchestrator.bulk.floor import Floor, Job
-from orchestrator.bulk.waves import Memory
+from orchestrator.bulk.waves import Memory, Seen
 
 
 def floor_of(budget_bytes=1, **sizes):
-    return Floor(lambda: {host: Memory(False, size) for host, size in sizes.items()}, lambda: budget_bytes)
+    return Floor(lambda: Seen({host: Memory(False, size) for host, size in sizes.items()}, budget_bytes))
 
 
 def asks(floor, host, log):

@@ -5,11 +5,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bulk.waves import Memory, Ticket, Waves
+from orchestrator.bulk.waves import Memory, Seen, Ticket, Waves
 
 
-def look(sizes, resident=()):
-    return lambda: {host: Memory(host in resident, size) for host, size in sizes.items()}
+def look(budget_bytes, sizes, resident=()):
+    return lambda: Seen({host: Memory(host in resident, size) for host, size in sizes.items()}, budget_bytes)
 
 
 def parked(waves, *hosts, asks=()):
@@ -24,9 +24,9 @@ def parked(waves, *hosts, asks=()):
 def test_who_is_in_memory_is_asked_before_everything_is_routed():
     waves = Waves()
     warm, cold = parked(waves, "warm"), parked(waves, "cold")
-    waves.open(look({"warm": 1, "cold": 1}, resident={"warm"}), 2, settled=False)
+    waves.open(look(2, {"warm": 1, "cold": 1}, resident={"warm"}), settled=False)
     assert waves.due() == [warm]
-    waves.open(look({"warm": 1, "cold": 1}, resident={"warm"}), 2, settled=True)
+    waves.open(look(2, {"warm": 1, "cold": 1}, resident={"warm"}), settled=True)
     assert waves.due() == [cold]
 
 
@@ -35,7 +35,7 @@ def test_as_many_are_open_as_fit_those_first_that_most_want():
     for host, count in {"a": 1, "b": 3, "c": 2}.items():
         for _ in range(count):
             parked(waves, host)
-    waves.open(look({"a": 1, "b": 1, "c": 1}), 2, settled=True)
+    waves.open(look(2, {"a": 1, "b": 1, "c": 1}), settled=True)
     assert Counter(host for ticket in waves.due() for host in ticket.reserved) == {"b": 3, "c": 2}
 
 
@@ -43,22 +43,22 @@ def test_who_may_be_asked_later_by_others_comes_last():
     waves = Waves()
     judge_too = parked(waves, "judge")
     member = parked(waves, "member", asks={"member", "judge"})
-    waves.open(look({"judge": 1, "member": 1}), 1, settled=True)
+    waves.open(look(1, {"judge": 1, "member": 1}), settled=True)
     assert waves.due() == [member]
     assert waves.take(member, "member")
     waves.give("member")
     waves.park(member, ["judge"])
-    waves.open(look({"judge": 1, "member": 1}), 1, settled=True)
+    waves.open(look(1, {"judge": 1, "member": 1}), settled=True)
     assert set(waves.due()) == {judge_too, member}
 
 
 def test_one_whose_size_is_not_known_is_opened_alone():
     waves = Waves()
     first, second = parked(waves, "first"), parked(waves, "second")
-    waves.open(look({"first": None, "second": 1}), 10, settled=True)
+    waves.open(look(10, {"first": None, "second": 1}), settled=True)
     assert waves.due() == [first]
     waves.end(first)
-    waves.open(look({"first": None, "second": 1}), 10, settled=True)
+    waves.open(look(10, {"first": None, "second": 1}), settled=True)
     assert waves.due() == [second]
 
 
@@ -80,7 +80,7 @@ def test_a_query_that_ends_early_leaves_every_queue():
     waves = Waves(at_once=1)
     gone, other = parked(waves, "a", "b"), parked(waves, "a")
     waves.end(gone)
-    waves.open(look({"a": 1, "b": 1}), 1, settled=True)
+    waves.open(look(1, {"a": 1, "b": 1}), settled=True)
     assert waves.due() == [other]
 
 
@@ -105,7 +105,7 @@ def test_members_then_judges_are_opened_once_each_and_all_get_through(stages, ju
         go_on(waves, ticket, left)
     opened, was_open = Counter(), set()
     while left:
-        waves.open(look(memory), 4, settled=True)
+        waves.open(look(4, memory), settled=True)
         opened.update(set(waves.opened) - was_open)
         was_open = set(waves.opened)
         due = waves.due()

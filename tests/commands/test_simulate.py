@@ -6,12 +6,17 @@ import asyncio
 import json
 import os
 import signal
+import time
 
 import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
+from orchestrator.commands.ledgers import ledger_trace
 from orchestrator.errors import DataError
+from orchestrator.fleet.configfile import read_config
+from orchestrator.service import make_ledger
+from orchestrator.types import Attempt, Decision
 from routers.data.outcomes import write_outcomes
 from tests.support.cli import start_switchyard
 from tests.support.outcomes import specialists
@@ -19,6 +24,15 @@ from tests.support.outcomes import specialists
 MACHINE = ("--experts", "16", "--slots", "2", "--swap-s", "6", "--batch", "8", "--batch-s", "2")
 REQUESTS = ("--rate", "3", "--zipf", "1.0", "--requests", "200")
 QUICK = ("--requests", "200", "--workers", "1")
+
+FLEET = """\
+version: 1
+experts:
+  - {name: base, backend: command, command: "serve {port}"}
+  - {name: tiny, backend: command, command: "serve {port}"}
+  - {name: poet, backend: persona, base: base, identity: synthesised}
+  - {name: gpt, backend: echo}
+"""
 
 
 @pytest.fixture
@@ -64,6 +78,37 @@ def test_requests_may_be_recorded(folder):
     assert row["swaps_per_100"] == 100.0
 
 
+async def fill_ledger(folder):
+    """A session of ten requests, a second apart: each asks the persona, and after a second the remote expert."""
+    (folder / "experts.yaml").write_text(FLEET)
+    ledger = make_ledger(read_config(folder / "experts.yaml"), folder)
+    await ledger.open()
+    for i in range(10):
+        made = [Attempt("poet", "ok", 0.0, 0.5), Attempt("gpt", "ok", 0.0, 0.5, began_s=1.0)]
+        made += [Attempt("tiny", "ok", 0.0, 0.5, began_s=2.0)] * (i == 9)
+        asked_at = time.time() - 60 + i
+        ledger.record(
+            Decision(f"sw-{i}", asked_at, "chat", "auto", "auto", "text", "key", session="s", status=200, attempts=made)
+        )
+    await ledger.close()
+
+
+def test_requests_may_come_from_the_ledger(folder):
+    asyncio.run(fill_ledger(folder))
+    trace, experts = ledger_trace(None, hours=1.0)
+    assert experts == ("base", "tiny"), "the persona stands on base, and gpt's weights are elsewhere"
+    assert trace.at_s == pytest.approx([*range(10), 11], abs=0.5)
+    assert trace.session.tolist() == [0] * 11
+    (row,) = json.loads(simulate("--from-ledger", "--hours", "1", "--slots", "1", "--policy", "lru", "--json"))
+    assert row["swaps_per_100"] == pytest.approx(200 / 11)
+
+
+def test_a_ledger_that_saw_nobody_says_so(folder):
+    (folder / "experts.yaml").write_text(FLEET)
+    with pytest.raises(DataError, match=r"nobody who asked an expert with weights in the last 0\.5 hours"):
+        ledger_trace(None, hours=0.5)
+
+
 def test_outcomes_add_rewards_and_the_router_alone(folder):
     write_outcomes(folder / "mine.jsonl", specialists())
     options = ("--router", "linear", "--mu", "0.001", "--slots", "1", "--policy", "switchyard,lru", *QUICK, "--json")
@@ -96,6 +141,8 @@ def test_a_plot_is_drawn_on_request(folder):
         (("--trace", "t.jsonl", "--rate", "3"), "--rate: has no meaning with --trace"),
         (("--trace", "t.jsonl", "--outcomes", "o.jsonl"), "--outcomes: has no meaning with --trace"),
         (("--outcomes", "o.jsonl", "--zipf", "1"), "--zipf: has no meaning with --outcomes"),
+        (("--from-ledger", "--seeds", "2"), "--seeds: has no meaning with --from-ledger"),
+        (("--hours", "2"), "--hours: has no meaning without --from-ledger"),
         (("--mu", "0.1"), "--mu: has no meaning without --outcomes"),
         (("--burst", "9"), "--burst: has no meaning without --arrivals bursty"),
         (("--period-s", "9"), "--period-s: has no meaning without --arrivals diurnal"),

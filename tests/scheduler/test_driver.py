@@ -155,7 +155,7 @@ async def test_a_load_that_this_machine_has_no_memory_for_fails_clearly():
 
 async def test_weights_are_read_while_their_host_waits_for_memory(tmp_path):
     weights = tmp_path / "b.gguf"
-    weights.write_bytes(os.urandom(size := 1 << 22))
+    weights.write_bytes(os.urandom(1 << 22))
     if not drop(weights):
         pytest.skip("this file system keeps what it is told to forget")
     command = ServerCommand(argv=("serve", "b"), files=(weights,))
@@ -164,10 +164,19 @@ async def test_weights_are_read_while_their_host_waits_for_memory(tmp_path):
         (await engine.launched("a")).succeed()
         lease = await waiting
         behind = asyncio.create_task(scheduler.warm("b"))
-        assert await asyncio.to_thread(until_cached, [weights], size)
+        assert await asyncio.to_thread(until_cached, [weights])
         assert len(engine.launches) == 1
         behind.cancel()
         scheduler.release(lease, OK)
+
+
+async def test_a_launch_says_how_much_it_will_have_to_read(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "a.gguf").write_bytes(bytes(3_000_000))
+    command = ServerCommand(argv=("serve", "a"), files=(tmp_path,))
+    async with scheduling(local("a", 60, command=lambda: command), engine=FakeEngine(hold=False)) as (scheduler, _):
+        await scheduler.warm("a")
+    assert "launching a: 3 of 3 MB of its files are in memory" in caplog.text
 
 
 async def test_memory_that_is_not_known_is_not_waited_for():

@@ -14,9 +14,7 @@ from orchestrator.scheduler.rules import (
     backoff_s,
     concurrency,
     pick_victims,
-    quantum_s,
     queue_wait_s,
-    regret_per_byte,
 )
 from orchestrator.scheduler.state import Average, Host, MinuteWindow
 from tests.support.places import local, remote

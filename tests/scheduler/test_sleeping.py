@@ -165,27 +165,20 @@ def test_whoever_wants_a_host_that_is_falling_asleep_has_it_woken():
     assert happened(core) == ["wake a"]
 
 
-@pytest.mark.parametrize("state", ["falling_asleep", "asleep", "waking"])
-def test_a_death_asleep_makes_it_cold_and_who_waits_has_it_launched(state):
-    core = core_of(sleepy("a"), sleepy("b", asleep_bytes=0))
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_death_asleep_or_on_the_way_there_makes_it_cold(asleep):
+    core = core_of(sleepy("a"), sleepy("b"))
     now = serve(core, "a", 0.0)
-    bound = core.acquire(ask("b"), now)
-    if state != "falling_asleep":
+    core.acquire(ask("b"), now)
+    if asleep:
         core.slept(host(core, "a"), 20, now)
-    core.cancel(bound, now)
-    if state != "falling_asleep":
-        become_ready(core, "b", now)
-    if state == "waking":
-        core.acquire(ask("a", request_id="w"), now)
-        core.slept(host(core, "b"), 0, now)
-        assert host(core, "a").waking
-    happened(core)
     core.died(host(core, "a"), "its server exited with code -11", now)
-    assert host(core, "a").state == ("loading" if state == "waking" else "cold")
-    assert happened(core) == (["load a"] if state == "waking" else [])
+    assert happened(core) == ["sleep a", "load b"]
+    assert host(core, "a").state == "cold"
+    assert host(core, "a").last_error == "its server exited with code -11"
 
 
-def test_a_server_that_woke_up_wrong_is_launched_anew_for_the_same_waiter_and_sleeps_no_more():
+def test_a_server_that_dies_or_is_wrong_when_it_wakes_is_launched_anew_for_the_same_waiter_and_sleeps_no_more():
     core = core_of(sleepy("a"), sleepy("b"))
     now = serve(core, "b", serve(core, "a", 0.0))
     core.acquire(ask("a"), now)

@@ -4,9 +4,11 @@ experts = [chat_expert("a", tmp_path), chat_expert("b", tmp_path, memory_gb=1.0)
 asked(tmp_path)                               # [("a", "Hello"), ...]: every request that reached a server, in order
 
 It is a child process of the gateway, so that loads are real. `python chat_server.py PORT NAME LOG` serves until it is ended.
+Asked to "die", it does.
 """
 
 import json
+import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
         text = str(body["messages"][-1]["content"])
         with Path(log).open("a") as file:
             file.write(json.dumps([name, text]) + "\n")
+        if text == "die":
+            os._exit(1)
         message = {"role": "assistant", "content": f"{name} heard: {text[:60]}"}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
         usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}

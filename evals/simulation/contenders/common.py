@@ -34,16 +34,14 @@ class Contender:
         return True
 
 
-def first_waiter(host: Host) -> Waiter | None:
-    """Who has waited longest for it."""
-    heads = [head for expert in host.experts if (head := expert.queue.head) is not None]
-    return min(heads, key=lambda waiter: waiter.ticket, default=None)
-
-
 def first_ticket(host: Host) -> float:
     """When its first waiter came, as a number in order of arrival; infinity when nobody waits."""
-    waiter = first_waiter(host)
-    return math.inf if waiter is None else waiter.ticket
+    return min((head.ticket for head in _heads(host)), default=math.inf)
+
+
+def first_arrival_s(host: Host) -> float:
+    """The same in seconds."""
+    return min((head.arrived for head in _heads(host)), default=math.inf)
 
 
 def by_arrival(wanted: Iterable[Host]) -> list[Host]:
@@ -54,3 +52,7 @@ def by_arrival(wanted: Iterable[Host]) -> list[Host]:
 def rank(setting: Setting) -> dict[str, float]:
     """Every expert's place in the setting."""
     return {name: float(index) for index, name in enumerate(setting.experts)}
+
+
+def _heads(host: Host) -> list[Waiter]:
+    return [head for expert in host.experts if (head := expert.queue.head) is not None]

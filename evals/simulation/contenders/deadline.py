@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from evals.simulation.base import Setting, Trace
-from evals.simulation.contenders.common import by_arrival, first_waiter
+from evals.simulation.contenders.common import by_arrival, first_arrival_s
 from evals.simulation.contenders.exhaustive import Exhaustive
 from orchestrator.scheduler.rules import Rules
 from orchestrator.scheduler.state import Host
@@ -24,8 +24,7 @@ class Deadline(Exhaustive):
         return by_arrival(wanted)
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
-        waiter = first_waiter(wanted)
-        return now if resident.idle or waiter is None else waiter.arrived + MAX_WAIT_S
+        return now if resident.idle else first_arrival_s(wanted) + MAX_WAIT_S
 
 
 def make(setting: Setting, trace: Trace) -> Rules:

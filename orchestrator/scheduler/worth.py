@@ -1,0 +1,131 @@
+"""What it is worth to have a host in memory, in seconds of waiting, learned from every request as it comes. Pure.
+
+    worth = Worth()
+    worth.note(request.candidates, request.mu, experts, now)        # True when it is time to look whether to swap
+    worth.challengers(now)                                          # the cold hosts that are worth most
+    worth.lost_s(resident, challenger, now)                         # what is lost when this one makes room for that one
+
+A request that could be answered by several experts is answered by one that is in memory, unless another is worth the wait. What it
+gives up by that, `(utility there - utility here) / mu` seconds, is added to the worth of each cold host, and what it would give up
+without the one that answers it to that one's worth; nobody gives up more than it would cost to wait for a load. A cold host that
+would be the next best relieves the resident of a part of its worth: two of a kind are not both needed. All of it fades.
+
+When a cold host's worth exceeds what is lost with those that would make room for it, and what the load costs others, it is time to
+swap (`residency.py`). That is the rent-or-buy rule (Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988), which
+pays at most twice of what is best in hindsight: single requests don't trigger loads that many others would have to wait for, and
+what is asked for again and again is loaded. With one candidate per request, it is the cost of a reload times the rate of use.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+
+from orchestrator.scheduler.state import WORTH_MEMORY_S, Expert, Fading, Host
+from routers.policy import Choice
+
+LOOK_S = 0.5
+"""Between two looks whether to swap."""
+CHALLENGERS = 8
+"""How many cold hosts are looked at."""
+
+
+class Worth:
+    def __init__(self) -> None:
+        self._noted: dict[Host, None] = {}
+        self._arrivals = Fading()
+        self._first_at = math.inf
+        self._look_at = -math.inf
+
+    def disruption_s(self, host: Host, now: float) -> float:
+        """What a load costs others: those who come meanwhile wait for half of it on average."""
+        return 0.5 * host.reload_s**2 * self._rate(now)
+
+    def price_s(self, host: Host, now: float) -> float:
+        """What it costs to bring a host back, to whom it is for and to others, who have to be brought back after it."""
+        return host.reload_s + 2.0 * self.disruption_s(host, now)
+
+    def lost_s(self, resident: Host, challenger: Host, now: float) -> float:
+        """What is given up with `resident` once `challenger` is there."""
+        relief = resident.reliefs.get(challenger)
+        return resident.worth.at(now) - (relief.at(now) if relief is not None else 0.0)
+
+    def challengers(self, now: float) -> list[Host]:
+        """Of the cold hosts that somebody has given up since this was last asked, those that are worth most per byte."""
+        noted = [host for host in self._noted if host.loadable]
+        self._noted.clear()
+        return heapq.nlargest(CHALLENGERS, noted, key=lambda host: worth_per_byte(host, now))
+
+    def exchange(self, challenger: Host, victims: Sequence[Host], now: float) -> None:
+        """The challenger takes the victims' place: what one would relieve the other of changes sides."""
+        for victim in victims:
+            relief = victim.worth.at(now) - self.lost_s(victim, challenger, now)
+            challenger.worth.add(relief, now)
+            victim.worth.add(-relief, now)
+            victim.reliefs.clear()
+
+    def note(self, candidates: Sequence[Choice], mu: float, experts: Mapping[str, Expert], now: float) -> bool:
+        """A request has come. Returns whether it is time to look at the challengers."""
+        self._first_at = min(self._first_at, now)
+        self._arrivals.add(1.0, now)
+        here: Host | None = None
+        best = second = -math.inf
+        away: list[tuple[Host, float]] = []
+        for choice in candidates:
+            expert = experts.get(choice.expert)
+            if expert is None:
+                continue
+            host, utility = expert.host, choice.utility
+            if not host.at_hand:
+                away.append((host, utility))
+            elif utility > best:
+                second = best if host is not here else second
+                here, best = host, utility
+            elif host is not here and utility > second:
+                second = utility
+        if here is not None:
+            self._note_here(here, best, second, away, mu, now)
+        elif len(away) == 1:  # it waits for a load, and gives nothing up
+            away[0][0].worth.add(self.price_s(away[0][0], now), now)
+            return False
+        else:
+            best = min((utility for _, utility in away), default=0.0)
+        return self._note_away(away, best, mu, now)
+
+    def _note_here(
+        self, here: Host, best: float, second: float, away: Sequence[tuple[Host, float]], mu: float, now: float
+    ) -> None:
+        price_s = self.price_s(here, now)
+        lost_s = _seconds(best - second, mu, price_s)
+        here.worth.add(lost_s, now)
+        for host, utility in away:
+            if second < utility and (relief_s := lost_s - _seconds(max(best - utility, 0.0), mu, price_s)) > 0.0:
+                relief = here.reliefs.get(host)
+                if relief is None:
+                    relief = here.reliefs[host] = Fading()
+                relief.add(relief_s, now)
+
+    def _note_away(self, away: Sequence[tuple[Host, float]], best: float, mu: float, now: float) -> bool:
+        for host, utility in away:
+            if utility > best:
+                host.worth.add(_seconds(utility - best, mu, self.price_s(host, now)), now)
+                self._noted[host] = None
+        if not self._noted or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_S
+        return True
+
+    def _rate(self, now: float) -> float:
+        """Requests per second, without a bias towards none at the beginning."""
+        known_s = WORTH_MEMORY_S * -math.expm1((self._first_at - now) / WORTH_MEMORY_S)
+        return self._arrivals.at(now) / max(known_s, LOOK_S)
+
+
+def _seconds(utility: float, mu: float, price_s: float) -> float:
+    return min(utility / mu, price_s) if mu > 0.0 else price_s
+
+
+def worth_per_byte(host: Host, now: float) -> float:
+    """What evicting it is expected to cost, per byte freed."""
+    return host.worth.at(now) / max(host.memory_bytes, 1)

@@ -1,0 +1,54 @@
+"""What goes wrong under a batch: experts that die or disappear, memory that somebody else wants. No line is left without an end."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.bulk.files import answer_file
+from tests.support.batches import responses, write_requests
+from tests.support.chat_server import asked, chat_expert
+from tests.support.queries import chat_query
+from tests.support.service import service_of, write_config
+
+
+def statuses(folder):
+    return {name: answer["status_code"] for name, answer in responses(folder / "out.jsonl").items()}
+
+
+async def test_an_expert_that_dies_is_loaded_again_and_costs_no_other_line(tmp_path):
+    texts = [f"q{i}" for i in range(10)] + ["die"] + [f"q{i}" for i in range(10, 20)]
+    source = write_requests(tmp_path / "in.jsonl", [("a", text) for text in texts])
+    async with service_of(tmp_path, chat_expert("a", tmp_path), policies={"auto": {}}) as service:
+        report = await answer_file(service, source, tmp_path / "out.jsonl")
+    assert report.failed == 1
+    assert statuses(tmp_path)["r10"] == 502
+    assert report.loads["a"] > 1
+
+
+async def test_a_batch_survives_the_removal_of_an_expert_that_it_needs(tmp_path):
+    source = write_requests(tmp_path / "in.jsonl", [("ab"[i % 2], f"q{i}") for i in range(200)])
+    experts = [chat_expert(name, tmp_path) for name in "ab"]
+    memory = {"budget_gb": 1.5}
+    async with service_of(tmp_path, *experts, memory=memory) as service:
+        work = asyncio.create_task(answer_file(service, source, tmp_path / "out.jsonl"))
+        await service.scheduler.warm("a")
+        write_config(tmp_path, experts[0], memory=memory)
+        await service.reload()
+        report = await work
+    assert report.completed >= 100
+    assert set(statuses(tmp_path).values()) <= {200, 404, 502, 503}
+    assert report.total == len(statuses(tmp_path)) == 200
+
+
+@pytest.mark.slow
+async def test_somebody_who_waits_gets_the_memory_and_the_batch_goes_on_after(tmp_path):
+    source = write_requests(tmp_path / "in.jsonl", [("a", f"q{i}") for i in range(3000)])
+    experts = [chat_expert(name, tmp_path) for name in "ab"]
+    async with service_of(tmp_path, *experts, memory={"budget_gb": 1.5}) as service:
+        work = asyncio.create_task(answer_file(service, source, tmp_path / "out.jsonl"))
+        await service.scheduler.warm("a")
+        await service.pipeline.answer(chat_query("I wait", model="b"))
+        assert not work.done()
+        report = await work
+    assert (report.completed, report.loads) == (3000, {"a": 2, "b": 1})
+    assert ("b", "I wait") in asked(tmp_path)

@@ -1,0 +1,93 @@
+"""A chat server that fails as it is told to, and notes what happens to it. Started as a process of its own, by `faulty.py`.
+
+    python faulty_server.py FOLDER PORT
+
+FOLDER/fault, read whenever it could matter, is one of:
+
+    never_ready     its health check never says so          dies_answering  at a request, before it answers
+    dies_loading    before it listens                       dies_streaming  after the first piece of an answer
+    loads_slowly    listens once FOLDER/go is there         hangs           after the first piece; goes on once FOLDER/go is there
+    takes N         N MB of memory more than it needs
+
+FOLDER/notes gets a line for its launch, `launched PID`, and one for each request, `asked TEXT`, before it is answered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+FOLDER = Path(sys.argv[1])
+
+
+def fault() -> str:
+    file = FOLDER / "fault"
+    return file.read_text() if file.exists() else ""
+
+
+def note(line: str) -> None:
+    with (FOLDER / "notes").open("a") as file:
+        file.write(line + "\n")
+
+
+def until_told() -> None:
+    while not (FOLDER / "go").exists():
+        time.sleep(0.01)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.reply(503 if fault() == "never_ready" else 200, "application/json", b"{}")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = body["messages"][-1]["content"]
+        note(f"asked {text}")
+        if fault() == "dies_answering":
+            os._exit(9)
+        if body.get("stream"):
+            self.stream(text)
+            return
+        if fault() == "hangs":
+            until_told()
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+        self.reply(200, "application/json", json.dumps(answer).encode())
+
+    def stream(self, text: str) -> None:
+        first, rest = text[:1], text[1:]
+        self.reply(200, "text/event-stream", self.event({"role": "assistant", "content": first}))
+        if fault() == "dies_streaming":
+            os._exit(9)
+        if fault() == "hangs":
+            until_told()
+        self.wfile.write(self.event({"content": rest}) + self.event({}, "stop") + b"data: [DONE]\n\n")
+
+    def event(self, delta: dict[str, str], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        return f"data: {json.dumps(chunk)}\n\n".encode()
+
+    def reply(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+if __name__ == "__main__":
+    note(f"launched {os.getpid()}")
+    told = fault()
+    if told == "dies_loading":
+        sys.exit("the weights are damaged")
+    taken = bytearray(b"x") * ((int(told.removeprefix("takes ")) << 20) if told.startswith("takes ") else 0)
+    if told == "loads_slowly":
+        until_told()
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
