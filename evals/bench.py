@@ -239,14 +239,15 @@ def scenarios(
     workers: Annotated[int, typer.Option(min=1, help="Processes to simulate in.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Our scheduler beside the best of the others on ten simulated machines: requests served, and their p99."""
-    from evals.simulation.comparison import compare_scenarios, summary
+    """Our scheduler beside the best of the others on ten simulated machines, requests served and their p99, as Markdown."""
+    from evals.simulation.comparison import compare_scenarios, scenario_table
     from evals.simulation.scenarios import SCENARIOS
 
     rows = list(compare_scenarios(only or SCENARIOS, requests=requests, seeds=seeds, workers=workers))
-    _show(rows, as_json)
-    if not as_json:
-        sys.stdout.write(summary(rows) + "\n")
+    if as_json:
+        _show(rows, as_json)
+    else:
+        sys.stdout.write(scenario_table(rows))
 
 
 @app.command()

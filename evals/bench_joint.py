@@ -1,7 +1,7 @@
 """`python -m evals.bench joint`: the scheduler chooses the expert, beside the same router followed by the same scheduler.
 
     rows = list(bench_joint(Path("data/outcomes"), claim_encoder(), only=["MMLU-Pro"], seeds=4))
-    next(row for row in rows if row.mu == 0.01).p99_share       # of the p99 of routing first
+    next(row for row in rows if row.mu == 0.003).p99_share       # of the p99 of routing first
 
 Recorded outcomes through the simulator (`evals/simulation/replay.py`): 6 s to load an expert, batches of eight in 2 s, nothing in
 memory at first. Arrivals and queries are the same for every policy. Each seed draws others, and odd seeds replay the half of the
@@ -99,7 +99,12 @@ def bench_joint(
     seeds: int = 4,
     requests: int = 4000,
 ) -> Iterator[Row]:
-    """data: the folder of outcome files; a case whose file isn't there is left out. Raises ValueError when none is left."""
+    """data: the folder of outcome files; a case whose file isn't there is left out.
+
+    only: names of cases. Raises ValueError for one that there isn't, or when none is left.
+    """
+    if unknown := [name for name in only if name not in {case.name for case in CASES}]:
+        raise ValueError(f"no workload '{unknown[0]}', expected some of {', '.join(case.name for case in CASES)}")
     cases = [case for case in CASES if (not only or case.name in only) and _path(data, case).exists()]
     if not cases:
         raise ValueError(f"{data}: expected the outcomes of one of {', '.join(case.name for case in CASES)}")
@@ -138,7 +143,7 @@ def _compared(
 
 def _measure(replayed: Replayed, run: Run, fold: int) -> _Measured:
     rewards = replayed.earned(run)
-    return _Measured(measures.measure("", [run], [rewards]), replayed.asked * FOLDS + fold, rewards)
+    return _Measured(measures.measure(OURS, [run], [rewards]), replayed.asked * FOLDS + fold, rewards)
 
 
 def _row(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evals.markdown import markdown_table
 from evals.simulation.base import Floats
 from evals.simulation.measures import measure
 from evals.simulation.registry import CONTENDERS, OURS, make_rules
@@ -114,10 +115,28 @@ def _change(ours: Floats, theirs: Floats) -> Interval:
     return bootstrap((ours / theirs - 1.0).astype(np.float32))
 
 
-def summary(rows: Sequence[ScenarioRow]) -> str:
-    """What they say together."""
-    led, held = sum(row.leads for row in rows), sum(row.holds for row in rows)
-    return (
-        f"{OURS} leads in p99 on {led} of {len(rows)}, and is within {TOLERANCE:.0%} of the best of {len(CONTENDERS)} others, "
-        f"in requests served and in p99, on {held}"
+def scenario_table(rows: Sequence[ScenarioRow]) -> str:
+    """Markdown: a line a scenario, and what they say together."""
+    header = ["scenario", "served, 1/s", "change", "best other", "p99, s", "change", "best other"]
+    lower, led, held = (sum(flags) for flags in zip(*((r.p99_change < 0, r.leads, r.holds) for r in rows), strict=True))
+    told = (
+        f"{OURS}'s p99 is below that of the best of {len(CONTENDERS)} other policies on {lower} of {len(rows)}, beyond chance on "
+        f"{led}; it is within {TOLERANCE:.0%} of the best in requests served and in p99 on {held}."
     )
+    return f"{markdown_table(header, map(_cells, rows))}\n\n{told}\n"
+
+
+def _cells(row: ScenarioRow) -> list[str]:
+    return [
+        row.scenario,
+        f"{row.served_per_s:.2f}",
+        _in_percent(row.served_change, row.served_low, row.served_high),
+        row.served_by,
+        f"{row.p99_s:.0f}",
+        _in_percent(row.p99_change, row.p99_low, row.p99_high),
+        row.p99_by,
+    ]
+
+
+def _in_percent(change: float, low: float, high: float) -> str:
+    return f"{change:+.1%} ({100 * low:.1f} to {100 * high:.1f})"

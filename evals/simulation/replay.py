@@ -1,7 +1,7 @@
 """Outcomes replayed through the simulator: real queries, whose expert the policy chooses, and what that expert earned on them.
 
     found = replays(DataSet("mine", (Path("mine.jsonl"),), folds=2), "auto", encoder)
-    replayed = replay(found, arrivals, seed=0, mu=0.01)     # which queries come, one after another
+    replayed = replay(found, arrivals, seed=0, mu=0.003)    # which queries come, one after another
     replayed.joint                                          # a Trace: every expert is a candidate, the scheduler chooses
     replayed.apart                                          # the same, each for the expert with the highest score
     replayed.earned(simulate(replayed.joint, setting, rules))       # (n,) rewards

@@ -6,7 +6,7 @@
 The pipeline is given a scheduler that grants at once and a fleet whose experts take a place on the floor, then a lease, and then
 answer. A line that may ask several (a panel, a cascade) finds in the journal what it was told in an earlier run, so nothing is paid
 for twice, whoever ended that run. Waits don't count in the choice of expert, conversations move nobody, and panels have no limits
-of time: all of these are about somebody who waits.
+of time: all of these are about somebody who waits. On record, what a line waited for its lease is part of its attempt's time.
 """
 
 from __future__ import annotations
@@ -123,9 +123,10 @@ class Answerer:
                             self._given_up[host.name] = time.monotonic() + GIVEN_UP_S, error.message
                         raise
                     pause_s = min(error.retry_after_s or 2.0 ** (tries - 1), LONGEST_PAUSE_S)
-                    may_be_asked = error.kind == "not_loaded"  # the scheduler itself waits before it loads again
+                    if error.kind == "not_loaded":
+                        pause_s = 0.0  # the scheduler itself waits before it loads again
                 tries += 1
-                await asyncio.sleep(0.0 if may_be_asked else pause_s)
+                await asyncio.sleep(pause_s)
 
     async def _leased(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
         wanted = LeaseRequest(
@@ -204,8 +205,9 @@ class _Line:
     def key(self, expert: str, call: Call) -> str:
         """What tells this call from all others; one that is made again in the same run is another sample, and another call."""
         said = msgspec.json.encode([self.asked.key, expert, call.kind, call.body], order="sorted")
-        self.times[expert_and_body := hashlib.sha256(said).hexdigest()] += 1
-        return f"{expert_and_body}/{self.times[expert_and_body]}"
+        digest = hashlib.sha256(said).hexdigest()
+        self.times[digest] += 1
+        return f"{digest}/{self.times[digest]}"
 
 
 class _Experts(Mapping[str, Expert]):

@@ -106,6 +106,8 @@ class Batches:
 
     async def close(self) -> None:
         """What is under way goes on when it is opened again."""
+        if not self._is_open:
+            return
         tasks = [live.task for live in self._live.values() if live.task is not None]
         for task in tasks:
             task.cancel()
@@ -173,7 +175,6 @@ class Batches:
             with ExitStack() as stack:
                 if await self._prepare(live, stack):
                     await self._finish(live, await self._work(live))
-                await asyncio.to_thread(self._store.journal(batch_id).unlink, missing_ok=True)
         except Exception:  # whatever it is, a batch must not stand still for ever; its journal keeps what was answered
             logger.exception("batch %s could not be run to its end", batch_id)
             await self._fail(live, (_UNUSABLE,))
@@ -238,7 +239,7 @@ class Batches:
             batch = entered(live.batch, end, now=time.time())
             batch = msgspec.structs.replace(batch, output_file_id=output, error_file_id=error)
             owned = msgspec.structs.replace(live.owned, batch=batch)
-            await in_thread(self._store.save_batch, owned, [file for file in files if file.bytes])
+            await in_thread(self._store.end_batch, owned, [file for file in files if file.bytes])
             live.owned, live.run = owned, None
 
     def _write(self, live: _Live, run: Run, not_done: dict[str, str] | None) -> tuple[FileObject, FileObject]:

@@ -6,6 +6,7 @@ await run.work(bulk.floor)                   # a `Run` that was made with bulk.a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,7 +47,19 @@ def make_bulk(
         }
         return Seen(hosts, budget_bytes() - _pinned(fleet()))
 
-    floor = Floor(look)
+    unloading: set[asyncio.Task[None]] = set()
+
+    def dismiss(host: str) -> None:
+        """Unload it at once, before those are asked that need the room, unless somebody else has found it useful."""
+        sharing = [
+            each for each in scheduler.status() if (spec := fleet().specs.get(each.expert)) and spec.host == host
+        ]
+        if sharing and not any(each.leases or each.waiting for each in sharing):
+            task = asyncio.create_task(scheduler.unload(host))
+            unloading.add(task)
+            task.add_done_callback(unloading.discard)
+
+    floor = Floor(look, dismiss)
     return Bulk(floor, Answerer(floor, fleet=fleet, scheduler=scheduler, ledger=ledger, record=record))
 
 

@@ -67,8 +67,7 @@ async def answer_file(service: Service, source: Path, out: Path, watch: Watch = 
         )
         await run.look_back()
         await run.work(bulk.floor)
-        with replaced(out) as file:
-            file.writelines(result.text for result in run.results())
+        _write(out, run)
     counts = run.counts
     specs = service.fleet.specs
     hosts = (status for status in service.scheduler.status() if specs[status.expert].host == status.expert)
@@ -86,6 +85,14 @@ def _check(source: Path, out: Path, kept: Path) -> None:
         raise DataError(
             f"{out}: is there and has no {kept.name}; expected a new file, or one written by `switchyard batch`"
         )
+
+
+def _write(out: Path, run: Run) -> None:
+    try:
+        with replaced(out) as file:
+            file.writelines(result.text for result in run.results())
+    except OSError as exc:
+        raise DataError(f"{out}: can't be written: {exc.strerror}") from exc
 
 
 def _scan(source: Path) -> Scanned:

@@ -52,10 +52,14 @@ class _Work:
 
 
 class Floor:
-    """Everybody who works on it at the same time shares its waves. look: what is in memory, and what may be."""
+    """Everybody who works on it at the same time shares its waves. look: what is in memory, and what may be.
 
-    def __init__(self, look: Look) -> None:
+    dismiss: told of a host that was loaded for jobs here, which need its memory for others now.
+    """
+
+    def __init__(self, look: Look, dismiss: Callable[[str], None] = lambda host: None) -> None:
         self._look = look
+        self._dismiss = dismiss
         self._waves: Waves[Job] = Waves()
         self._feeding = 0
         self._starting = 0
@@ -177,7 +181,9 @@ class Floor:
             job.task.cancel()
 
     def _move_on(self) -> None:
-        if self._waves.stale:
+        while self._waves.stale:
             self._waves.open(self._look, settled=not self._starting and not self._feeding)
+        while self._waves.closed:
+            self._dismiss(self._waves.closed.pop())
         for job in self._waves.due():
             self._start(job)

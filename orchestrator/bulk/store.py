@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,12 +106,20 @@ class Store:
 
     def stored_bytes(self) -> int:
         """What all files take, and the journals of batches under way."""
-        return sum(entry.stat().st_size for entry in self._folder.iterdir())
+        total = 0
+        for entry in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # it was replaced, or deleted, meanwhile
+                total += entry.stat().st_size
+        return total
 
     # Batches
 
+    def end_batch(self, owned: Owned, outputs: Iterable[FileObject]) -> None:
+        """Both its last state and its output files are there, or neither. Its journal is not needed any more."""
+        self.save_batch(owned, outputs)
+        self.journal(owned.batch.id).unlink(missing_ok=True)
+
     def save_batch(self, owned: Owned, outputs: Iterable[FileObject] = ()) -> None:
-        """Both the batch and its output files are there, or neither."""
         row = {
             "id": owned.batch.id,
             "key_id": owned.caller.key_id,

@@ -14,6 +14,9 @@ nobody waits for it or may come to ask it next. So an expert is loaded once, unl
 doesn't fit beside (a member of a panel that also judges what all members say), a line falls back on it later, or interactive
 traffic evicts it meanwhile.
 
+Nobody starves: while somebody waits for memory, queries that began later ask nobody who holds weights, until all that were there
+have had their turn.
+
 The idea is Symbolic-MoE's, which groups a batch by expert (arXiv 2503.05641). Not here: asking (`floor.py`, `asking.py`), and what
 is really in memory, which is the scheduler's.
 """
@@ -34,12 +37,13 @@ AT_ONCE = 64
 class Ticket:
     """One query. asks: the hosts that it may come to ask one after the other; empty for one that asks a single expert.
 
-    wants: those that it stands still for. reserved: those in which a place is kept for it.
+    wants: those that it stands still for. reserved: those in which a place is kept for it. number: in the order of their beginnings.
     """
 
     asks: frozenset[str] = frozenset()
     wants: set[str] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,18 @@ TicketT = TypeVar("TicketT", bound=Ticket)
 
 @dataclass(slots=True)
 class _Turn(Generic[TicketT]):
-    """A host. used: places that are taken or reserved. measured: whether it has answered since it was opened."""
+    """A host. used: places that are taken or reserved. measured: whether it has answered since it was opened.
+
+    was_cold: whether it had to be loaded then. later: those who wait, but not for their turn yet.
+    """
 
     holds_weights: bool
     is_open: bool = False
+    was_cold: bool = False
     used: int = 0
     measured: bool = False
     parked: dict[TicketT, None] = field(default_factory=dict)
+    later: dict[TicketT, None] = field(default_factory=dict)
 
     @property
     def is_busy(self) -> bool:
@@ -80,7 +89,10 @@ class _Turn(Generic[TicketT]):
 
 
 class Waves(Generic[TicketT]):
-    """at_once: places of each host. `stale`: something has happened since `open` was last called that may let it open more."""
+    """at_once: places of each host. `stale`: something has happened since `open` was last called that may let it open more.
+
+    `closed`: hosts that were loaded for these queries, and whose memory others need now.
+    """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
@@ -88,9 +100,15 @@ class Waves(Generic[TicketT]):
         self._under_way: Counter[frozenset[str]] = Counter()
         self._parked: Counter[frozenset[str]] = Counter()
         self._waiting: defaultdict[frozenset[str], Counter[str]] = defaultdict(Counter)
+        self._begun = 0
+        self._last: float = math.inf
+        """The number of the last who may ask now."""
         self.stale = False
+        self.closed: list[str] = []
 
     def begin(self, ticket: TicketT) -> None:
+        self._begun += 1
+        ticket.number = self._begun
         self._under_way[ticket.asks] += 1
 
     def end(self, ticket: TicketT) -> None:
@@ -109,7 +127,7 @@ class Waves(Generic[TicketT]):
         if host in ticket.reserved:
             ticket.reserved.remove(host)
             return True
-        if not turn.is_open or turn.used >= self._at_once:
+        if not turn.is_open or turn.used >= self._at_once or (holds_weights and ticket.number > self._last):
             return False
         turn.used += 1
         return True
@@ -131,9 +149,12 @@ class Waves(Generic[TicketT]):
         self._note_running(ticket)
         for host in ticket.wants:
             turn = self._turns[host]
-            self.stale |= not turn.parked and not turn.is_open
-            turn.parked[ticket] = None
             self._waiting[ticket.asks][host] += 1
+            if turn.holds_weights and ticket.number > self._last:
+                turn.later[ticket] = None
+            else:
+                self.stale |= not turn.parked and not turn.is_open
+                turn.parked[ticket] = None
 
     def due(self) -> list[TicketT]:
         """The parked tickets that go on now; in the host that each waited for, a place is reserved."""
@@ -152,28 +173,40 @@ class Waves(Generic[TicketT]):
         self.stale = False
         wanted = [host for host, turn in self._turns.items() if turn.parked and not turn.is_open]
         if not wanted:
+            self._let_all_ask()
             return
         seen = look()
         unknown = Memory(resident=False, size_bytes=None)
         for host in wanted:
             if seen.hosts.get(host, unknown).resident:
-                self._open(host)
+                self._open(host, was_cold=False)
         if not settled:
             return
         rest = [host for host in wanted if not self._turns[host].is_open]
         sizes = {host: _size(seen.hosts.get(host, unknown)) for host, turn in self._turns.items() if turn.holds_weights}
         for host in sorted(rest, key=lambda host: (self._may_come(host), -len(self._turns[host].parked))):
             if not self._make_room(sizes[host], sizes, seen.budget_bytes):
+                self._last = min(self._last, self._begun)
                 return
-            self._open(host)
+            self._open(host, was_cold=True)
+        self._let_all_ask()
+
+    def _let_all_ask(self) -> None:
+        """Nobody waits for memory: those who came later have their turn."""
+        self._last = math.inf
+        for turn in self._turns.values():
+            self.stale |= bool(turn.later)
+            turn.parked.update(turn.later)
+            turn.later.clear()
 
     @property
     def opened(self) -> list[str]:
         """Those who hold weights and may be asked now."""
         return [host for host, turn in self._turns.items() if turn.holds_weights and turn.is_open]
 
-    def _open(self, host: str) -> None:
-        self._turns[host].is_open, self._turns[host].measured = True, False
+    def _open(self, host: str, *, was_cold: bool) -> None:
+        turn = self._turns[host]
+        turn.is_open, turn.measured, turn.was_cold = True, False, was_cold
 
     def _make_room(self, size: float, sizes: Mapping[str, float], budget_bytes: int) -> bool:
         """Whether a host of that size fits beside those that are busy; it closes idle ones, the least likely first."""
@@ -187,8 +220,14 @@ class Waves(Generic[TicketT]):
             if used + sizes[host] <= budget_bytes:
                 used += sizes[host]
             else:
-                self._turns[host].is_open = False
+                self._close(host)
         return True
+
+    def _close(self, host: str) -> None:
+        turn = self._turns[host]
+        turn.is_open = False
+        if turn.was_cold:
+            self.closed.append(host)
 
     def _may_come(self, host: str) -> int:
         """How many queries may come to ask the host that don't wait for it now."""
@@ -208,7 +247,7 @@ class Waves(Generic[TicketT]):
         self._parked[ticket.asks] -= bool(ticket.wants)
         for host in ticket.wants:
             turn = self._turns[host]
-            del turn.parked[ticket]
+            (turn.parked if ticket in turn.parked else turn.later).pop(ticket)
             self._waiting[ticket.asks][host] -= 1
             self.stale |= not turn.is_busy
         ticket.wants.clear()

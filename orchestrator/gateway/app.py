@@ -146,7 +146,9 @@ class _ByMethod:
 
 def create_app(context: GatewayContext) -> ASGIApp:
     """Every request is answered, unknown paths and wrong methods too, in OpenAI's shapes."""
-    context.metrics.watch(lambda: context.lifecycle.in_flight)
+    context.metrics.watch(
+        lambda: context.lifecycle.in_flight, lambda: 0 if context.batches is None else context.batches.in_progress
+    )
     specs = (*ROUTES, openapi_route(ROUTES, keyed=bool(context.keys)))
     endpoints = [(spec, Endpoint(context, spec)) for spec in specs]
     by_path: dict[str, dict[str, Endpoint]] = {}

@@ -68,11 +68,13 @@ class Metrics:
         self._saved = self._counter("saved_wait_seconds", "Expected waiting saved by that", by_policy)
         self._cost = self._counter("cost_usd", "Cost by the experts' prices", by_expert)
         self._in_flight = Gauge("switchyard_in_flight_requests", "Requests under way", registry=self._registry)
+        self._batches = Gauge("switchyard_batches_in_progress", "Batches that are not over", registry=self._registry)
         self._registry.register(_StateCollector(status, lost, reload_failed))
 
-    def watch(self, in_flight: Callable[[], int]) -> None:
-        """in_flight: how many requests are under way now; asked when Prometheus asks."""
+    def watch(self, in_flight: Callable[[], int], batches: Callable[[], int]) -> None:
+        """in_flight, batches: how many are under way now; asked when Prometheus asks."""
         self._in_flight.set_function(in_flight)
+        self._batches.set_function(batches)
 
     def observe(self, decision: Decision) -> None:
         """Count a finished decision. Overhead is known of answers, waits and durations of what had an expert."""

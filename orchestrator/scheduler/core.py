@@ -86,9 +86,10 @@ class Core:
             if request.session is not None:
                 self._prefetch(now)
             return lease
+        known = expert.host.at_hand or self._residency.is_wanted(expert.host)
         waiter = self._queues.add(request, expert, now)
         self._dispatch(expert.host, now)
-        self._settle(now)
+        self._settle(now, follows=not known)
         return waiter
 
     def release(self, lease: Lease, outcome: LeaseOutcome, now: float) -> None:
@@ -103,15 +104,18 @@ class Core:
             expert.leases -= 1
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
-        if self._queues.waiters:
-            if not host.leases:  # before the next batch begins: is it time to give way?
+        if not self._queues.waiters:
+            if not host.leases and host.place.holds_weights:
+                self._residency.unused(host, now)
                 self._settle(now)
-            self._dispatch(host, now)
+            return
+        if not host.leases and self._residency.leaves(host, now):  # before the next batch begins
+            self._settle(now)
+        self._dispatch(host, now)
         unused = not host.leases and host.state in {"ready", "draining"}
         if unused:
             self._residency.unused(host, now)
-        if unused or self._queues.waiters:  # whoever has moved may want another host
-            self._settle(now)
+        self._settle(now, follows=unused or self._residency.leaves(host, now))
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """It went away before it had its answer."""
@@ -121,14 +125,15 @@ class Core:
 
     def tick(self, now: float) -> None:
         """Time has passed: call it at `next_wake`, or whenever."""
-        self._outbox.wake = math.inf
+        follows = False
         for waiter in self._queues.overdue(now):
             self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"))
-        for host in self._residency.alive:
+            follows = True
+        for host in self._outbox.due(now):
             self._residency.expire(host, now)
-        for host in {expert.host: None for expert in self._roster.experts.values() if expert.listed}:
             self._dispatch(host, now)
-        self._settle(now)
+            follows |= not host.serving or self._residency.leaves(host, now)
+        self._settle(now, follows=follows)
 
     # What became of hosts
 

@@ -138,8 +138,9 @@ class LocalScheduler:
 
     def _carry_out(self) -> None:
         """Do what the core asks for, and be there again when it wants to be woken."""
-        for action in self._core.take_actions():
-            self._do(action)
+        while actions := self._core.take_actions():  # a lease that nobody takes any more may be the next one's
+            for action in actions:
+                self._do(action)
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 

@@ -202,7 +202,7 @@ class Queues:
         for other in self.known(request.candidates):
             free_at = max(_reopens_at(other), now + other.rate_wait_s(now))
             if free_at > now:  # it may be better by then
-                self._outbox.wake_at(free_at)
+                self._outbox.wake_at(free_at, other.host)
         return waiter
 
     def remove(self, waiter: Waiter, *, served: bool = False) -> None:
@@ -274,7 +274,7 @@ class Queues:
     def _head(self, expert: Expert, now: float) -> Waiter | None:
         if not expert.has_room(now):
             if expert.listed and (rate_wait_s := expert.rate_wait_s(now)) > 0:
-                self._outbox.wake_at(now + rate_wait_s)
+                self._outbox.wake_at(now + rate_wait_s, expert.host)
             return None
         own = self._own_head(expert, now)
         if expert.breaker.allows(now):
@@ -286,7 +286,7 @@ class Queues:
                 if waiter.bound is not expert and self._rather(waiter, expert, now):
                     return waiter
         elif expert.listed and not expert.breaker.probing:
-            self._outbox.wake_at(expert.breaker.open_until)
+            self._outbox.wake_at(expert.breaker.open_until, expert.host)
         return own
 
     def _own_head(self, expert: Expert, now: float) -> Waiter | None:
@@ -296,7 +296,7 @@ class Queues:
         if expert.breaker.admits(now):
             return expert.queue.head
         if not expert.breaker.probing:
-            self._outbox.wake_at(expert.breaker.held_until)
+            self._outbox.wake_at(expert.breaker.held_until, expert.host)
         return None
 
     def _rather(self, waiter: Waiter, expert: Expert, now: float) -> bool:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
 
 from orchestrator.scheduler.prefetch import Prefetcher
@@ -28,6 +29,10 @@ from orchestrator.scheduler.sleeping import Sleepers
 from orchestrator.scheduler.state import Average, Host, Load, Outbox, Sleep, Stop, Wake
 from orchestrator.scheduler.worth import Worth
 from orchestrator.types import Endpoint
+
+
+LOOKED_AT = 64
+"""How many of those wanted are considered in one plan."""
 
 
 @dataclass(slots=True)
@@ -51,9 +56,10 @@ class Residency:
         self._rules = rules
         self.resident: dict[Host, None] = {}
         self.worth = Worth()
-        self._turn_s = Average(MIN_STAY)
+        self._turn_s = Average(MIN_STAY)  # between two loads while others are wanted
         self._loaded_at = -math.inf
         self._wanted: dict[Host, float] = {}
+        self._first: Host | None = None  # of those wanted, who waits for memory
         self._outbox = outbox
 
     @property
@@ -114,19 +120,22 @@ class Residency:
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
         plan = Plan()
-        wanted = self._still_wanted()
-        self._call_off(plan, wanted)
+        self._call_off(plan)
+        self._first = None
         free = self.budget_bytes - self.used_bytes
         coming = self._leaving_bytes
-        for host in self._rules.load_order(wanted, now):
-            if not self._may_load(host, plan, now):
+        helpless = math.inf  # the least that somebody needs for whom nobody leaves
+        for host in list(islice(self._rules.load_order(self._wanted, now), LOOKED_AT)):
+            if not self._still_wanted(host) or not self._may_load(host, plan, now):
                 continue
             if host.memory_bytes <= free:
                 self._load(host, now)
                 free -= host.memory_bytes
                 continue
+            if self._first is None:
+                self._first = host
             short = host.memory_bytes - free - coming
-            for victim in self._victims(short, host, now):
+            for victim in self._victims(short, host, now) if host.memory_bytes < helpless else ():
                 self.drain(victim, now, room_for=host, to_sleep=True)
                 plan.drained.append(victim)
                 coming += victim.memory_bytes
@@ -136,9 +145,23 @@ class Residency:
                 free = min(free, 0)
             elif self._is_overdue(host, now):
                 break
-        if not wanted:
+            else:
+                helpless = min(helpless, host.memory_bytes)
+        if not self._wanted:
             self._choose(plan, now)
         return plan
+
+    def leaves(self, host: Host, now: float) -> bool:
+        """Something happened to a resident: whether it gives way now to whoever is next, so that it is time to plan."""
+        wanted = self._first
+        if wanted is None or host.state != "ready" or host.pinned:
+            return False
+        if not wanted.queued and not wanted.chosen:
+            return True
+        at = self._rules.leaves_at(host, wanted, now)
+        if at > now:
+            self._outbox.wake_at(at, host)
+        return at <= now
 
     def _choose(self, plan: Plan, now: float) -> None:
         """Load a cold host where there is room, or where it is worth more than those that must go for it."""
@@ -169,29 +192,30 @@ class Residency:
         cost_s = worth.disruption_s(challenger, now) + sum(lost_s[host] for host in victims)
         return victims if challenger.worth.at(now) > cost_s else ()
 
-    def _still_wanted(self) -> dict[Host, float]:
-        """Hosts to load that somebody waits for, those first that have been wanted longest."""
-        gone = [h for h in self._wanted if not (h.queued or h.chosen) or h.at_hand]
-        for host in gone:
+    def _still_wanted(self, host: Host) -> bool:
+        """Whether somebody still waits for it, and its memory is given back."""
+        if host.at_hand or not (host.queued or host.chosen):
             del self._wanted[host]
-        return {host: since for host, since in self._wanted.items() if host.loadable}
+            return False
+        return host.loadable
 
-    def _call_off(self, plan: Plan, wanted: dict[Host, float]) -> None:
+    def _call_off(self, plan: Plan) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
         for host in self.resident:
-            if host.draining_for is not None and not host.stopping and host.draining_for not in wanted:
+            wanted = host.draining_for
+            if wanted is not None and not host.stopping and (wanted.at_hand or not (wanted.queued or wanted.chosen)):
                 host.enter("ready")
                 plan.restored.append(host)
 
     def _may_load(self, host: Host, plan: Plan, now: float) -> bool:
         if host.predecessor is not None and host.predecessor.state != "cold":
             return False
-        if host.not_before > now:
-            self._outbox.wake_at(host.not_before)
-            return False
         room = self._most_room(host)
         if host.memory_bytes > room:
             plan.impossible.append((host, does_not_fit(host, room)))
+            return False
+        if host.not_before > now:
+            self._outbox.wake_at(host.not_before, host)
             return False
         return True
 
@@ -202,7 +226,7 @@ class Residency:
     def _is_overdue(self, host: Host, now: float) -> bool:
         due = self._wanted[host] + MIN_STAY * host.reload_s
         if due > now:
-            self._outbox.wake_at(due)
+            self._outbox.wake_at(due, host)
         return due <= now
 
     def _victims(self, short: int, wanted: Host, now: float) -> tuple[Host, ...]:
@@ -219,7 +243,7 @@ class Residency:
             if (at := self._rules.leaves_at(host, wanted, now)) <= now:
                 leaving.append(host)
             else:
-                self._outbox.wake_at(at)
+                self._outbox.wake_at(at, host)
         return pick_victims(self._by_key(leaving, now), short)
 
     def _by_key(self, hosts: Iterable[Host], now: float) -> list[Host]:
@@ -243,9 +267,10 @@ class Residency:
         host.loads += 1
         self.resident[host] = None
         host.chosen = False
-        if host in self._wanted:
-            self._turn_s.add(now - max(self._loaded_at, self._wanted.pop(host)))
-            self._loaded_at = now
+        waited_since = self._wanted.pop(host, now)
+        if waited_since < now:
+            self._turn_s.add(now - max(self._loaded_at, waited_since))
+        self._loaded_at = now
         self._outbox.actions.append(Wake(host) if asleep else Load(host))
 
     def drain(self, host: Host, now: float, *, room_for: Host | None = None, to_sleep: bool = False) -> None:
@@ -338,7 +363,10 @@ class Residency:
         host.failures += 1
         host.not_before = now + backoff_s(host.failures)
         host.last_error = reason
-        self._cold(host, now)
+        if host.state == "asleep":  # it has grown out of the budget; its server still runs
+            self.stop(host)
+        else:
+            self._cold(host, now)
 
     def died(self, host: Host, reason: str, now: float) -> None:
         """Its server is gone by itself. One death is nothing; the next without an answer in between backs off."""
@@ -384,7 +412,7 @@ class Residency:
         if due <= now:
             self.drain(host, now, to_sleep=not asleep and host.place.keep_alive_s > 0)
         else:
-            self._outbox.wake_at(due)
+            self._outbox.wake_at(due, host)
 
     def shrink(self, now: float, *, newcomer: Host | None = None) -> list[Host]:
         """When memory is over the budget, drain until it isn't: others before a newcomer; itself when it can't fit at all."""

@@ -170,7 +170,9 @@ def _stays_until(resident: Host, wanted: Host) -> float:
     """From when on its stay is as long as its patience, which grows with the time for which the other is wanted."""
     patient_until = (resident.since - PATIENCE * wanted.wanted_since) / (1.0 - PATIENCE)
     both_since = max(resident.since, wanted.wanted_since)
-    return min(max(patient_until, both_since + MIN_STAY * resident.reload_s), both_since + MAX_STAY * resident.reload_s)
+    shortest = max(MIN_STAY * resident.reload_s, SHORTEST_STAY_S)
+    longest = max(MAX_STAY * resident.reload_s, shortest)
+    return min(max(patient_until, both_since + shortest), both_since + longest)
 
 
 def queue_wait_s(leases: int, ahead: int, limit: float, service_s: float) -> float:

@@ -9,9 +9,11 @@ A remote expert has a host of its own that is always there. Only `core.py` and `
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Place, State
@@ -95,7 +97,8 @@ class Host:
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
     gone first. uses: grants, halved over and over; see `use_rate`. worth: of having it in memory, and
-    reliefs: what cold hosts would take off it, see `worth.py`. chosen: it is to be loaded for what it is worth, whoever waits.
+    reliefs: what cold hosts would take off it, see `worth.py`. chosen: it is to be loaded for what it is worth, whoever waits. look_at: when
+    something may be due for it.
     """
 
     place: Place
@@ -138,6 +141,7 @@ class Host:
     prefetch_misses: int = 0
     uses: float = 0.0
     used_at: float = 0.0
+    look_at: float = math.inf
     worth: Fading = field(default_factory=Fading)
     reliefs: dict[Host, Fading] = field(default_factory=dict)
     chosen: bool = False
@@ -337,13 +341,32 @@ Action = Grant | Refuse | Load | Sleep | Wake | Stop
 
 
 class Outbox:
-    """What the state machine asks for: actions, and to be called again at `wake`."""
+    """What the state machine asks for: actions, and to be called again when something is due for a host."""
 
-    __slots__ = ("actions", "wake")
+    __slots__ = ("_due", "_numbers", "actions")
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
-        self.wake = math.inf
+        self._due: list[tuple[float, int, Host]] = []
+        self._numbers = count()
 
-    def wake_at(self, at: float) -> None:
-        self.wake = min(self.wake, at)
+    @property
+    def wake(self) -> float:
+        """The next time when something is due; infinity when never."""
+        return self._due[0][0] if self._due else math.inf
+
+    def wake_at(self, at: float, host: Host) -> None:
+        """Look at the host again by then. What is due later is asked for again when it is looked at."""
+        if at < host.look_at:
+            host.look_at = at
+            heapq.heappush(self._due, (at, next(self._numbers), host))
+
+    def due(self, now: float) -> list[Host]:
+        """Whom to look at."""
+        hosts = []
+        while self._due and self._due[0][0] <= now:
+            at, _, host = heapq.heappop(self._due)
+            if at == host.look_at:
+                host.look_at = math.inf
+                hosts.append(host)
+        return hosts

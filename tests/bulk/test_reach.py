@@ -39,3 +39,17 @@ async def test_the_hosts_that_may_be_asked_one_after_the_other(tmp_path, model, 
         reach = Reach(service.fleet)
         assert reach.asks(model) == frozenset(hosts)
         assert not reach.writes_together(model)
+
+
+async def test_who_writes_together_with_others_is_known(tmp_path):
+    (tmp_path / "x.gguf").touch()
+    llamas = [{"name": name, "backend": "llamacpp", "model": {"path": "x.gguf"}} for name in "lm"]
+    panels = {
+        "tokens": {"experts": ["l", "m"], "aggregator": "logits"},
+        "outer": {"experts": ["panel/tokens", "a"], "aggregator": "first"},
+    }
+    policies = {"among": {"experts": ["a", "panel/outer"]}}
+    async with service_of(tmp_path, *llamas, ECHOES[0], panels=panels, policies=policies) as service:
+        reach = Reach(service.fleet)
+        models = ("l", "a", "nobody", "panel/tokens", "panel/outer", "among")
+        assert [model for model in models if reach.writes_together(model)] == ["panel/tokens", "panel/outer", "among"]

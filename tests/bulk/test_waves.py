@@ -62,6 +62,19 @@ def test_one_whose_size_is_not_known_is_opened_alone():
     assert waves.due() == [second]
 
 
+def test_those_that_were_loaded_for_it_are_closed_for_others_and_those_that_were_there_are_left():
+    waves = Waves()
+    warm, cold = parked(waves, "warm"), parked(waves, "cold")
+    sizes = {"warm": 1, "cold": 1, "next": 2}
+    waves.open(look(2, sizes, resident={"warm"}), settled=True)
+    assert set(waves.due()) == {warm, cold}
+    waves.end(warm)
+    waves.end(cold)
+    parked(waves, "next")
+    waves.open(look(2, sizes, resident={"warm", "cold"}), settled=True)
+    assert (waves.opened, waves.closed) == (["next"], ["cold"])
+
+
 def test_places_are_limited_and_given_on():
     waves = Waves(at_once=1)
     first, second = Ticket(), Ticket()
@@ -74,6 +87,27 @@ def test_places_are_limited_and_given_on():
     waves.give("api")
     assert waves.due() == [second]
     assert waves.take(second, "api", holds_weights=False), "its place was kept"
+
+
+def test_who_waits_for_memory_is_not_held_off_by_those_who_come_later():
+    waves = Waves()
+    sizes = {"busy": 1, "rare": 1}
+    parked(waves, "busy")
+    waves.open(look(1, sizes), settled=True)
+    (first,) = waves.due()
+    waiting = parked(waves, "rare")
+    waves.open(look(1, sizes), settled=True)
+    late = parked(waves, "busy")
+    assert waves.due() == [], "busy is open, and would never be closed if everybody were let in"
+    assert waves.take(first, "busy")
+    waves.give("busy")
+    waves.end(first)
+    waves.open(look(1, sizes), settled=True)
+    assert waves.due() == [waiting]
+    waves.end(waiting)
+    while waves.stale:
+        waves.open(look(1, sizes), settled=True)
+    assert waves.due() == [late]
 
 
 def test_a_query_that_ends_early_leaves_every_queue():

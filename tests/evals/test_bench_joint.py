@@ -39,3 +39,8 @@ def test_the_table_has_a_line_for_every_row(rows):
 def test_a_folder_without_any_of_the_data_says_what_was_expected(tmp_path):
     with pytest.raises(ValueError, match="expected the outcomes of one of MMLU-Pro, ZeroEval"):
         list(bench_joint(tmp_path, HashedEncoder()))
+
+
+def test_an_unknown_workload_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no workload 'mine', expected some of MMLU-Pro, "):
+        list(bench_joint(tmp_path, HashedEncoder(), only=("RouterDC", "mine")))

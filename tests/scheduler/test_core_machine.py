@@ -1,4 +1,4 @@
-"""The scheduler's core under random interleavings of everything that can happen to it (issue 2, point 8; issue 6, point 1)."""
+"""The scheduler's core under random interleavings of everything that can happen to it."""
 
 from __future__ import annotations
 

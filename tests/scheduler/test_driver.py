@@ -106,6 +106,20 @@ async def test_a_lease_granted_in_the_moment_of_the_cancellation_is_not_lost(can
         assert (await scheduler.acquire(ask("a"))).expert == "a"
 
 
+async def test_two_who_are_cancelled_at_once_lose_no_lease():
+    """A lease that was granted to one of them goes to the next, who is cancelled too."""
+    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
+        lease = await scheduler.acquire(ask("a"))
+        waiting = [asyncio.create_task(scheduler.acquire(ask("a", request_id=f"r{i}"))) for i in range(2)]
+        await asyncio.sleep(0)
+        for task in reversed(waiting):
+            task.cancel()
+        scheduler.release(lease, OK)
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+        assert scheduler.status()[0].leases == 0
+
+
 async def test_a_failed_launch_is_the_error_of_who_waits():
     async with scheduling(local("a", 60)) as (scheduler, engine):
         waiting = asyncio.create_task(scheduler.acquire(ask("a")))

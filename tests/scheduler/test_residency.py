@@ -88,13 +88,13 @@ def test_a_leased_host_is_left_alone_for_a_quantum_then_drains_then_makes_room()
     lease = core.acquire(ask("a"), 20.0)
     core.acquire(ask("c"), 20.0)
     assert happened(core) == []
-    core.tick(21.9)
+    core.tick(23.9)
     assert states(core)["a"] == "ready"
-    assert core.next_wake == pytest.approx(22.0, abs=0.01)  # four loads of half a second
-    core.tick(22.1)
+    assert core.next_wake == pytest.approx(24.0, abs=0.01)  # four loads of a second
+    core.tick(24.1)
     assert happened(core) == ["stop b"]
     assert states(core)["a"] == "draining"
-    assert isinstance(core.acquire(ask("a"), 22.5), Waiter)  # no new leases
+    assert isinstance(core.acquire(ask("a"), 24.5), Waiter)  # no new leases
     core.release(lease, OK, 25.0)
     assert happened(core) == ["stop a"]
     core.stopped(core.expert("a").host, 26.0)
@@ -226,6 +226,17 @@ def test_a_server_that_turns_out_too_large_for_the_budget_fails_clearly():
     assert isinstance(refused, Refuse)
     assert isinstance(refused.error, ExpertError)
     assert refused.error.kind == "not_loaded"
+
+
+def test_what_is_known_to_be_too_large_is_refused_at_once_however_often_it_is_asked_for():
+    core = Core([local("a", 40)], 100, 0.0)
+    core.acquire(ask("a", request_id="w"), 0.0)
+    become_ready(core, "a", 1.0, memory_bytes=200)
+    core.stopped(core.expert("a").host, 2.0)
+    happened(core)
+    for _ in range(2):
+        core.acquire(ask("a", request_id="w"), 2.1)
+        assert happened(core) == ["refuse w ExpertError"]
 
 
 def test_a_failed_load_sends_waiters_to_their_other_candidates():

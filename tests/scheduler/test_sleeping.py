@@ -1,4 +1,4 @@
-"""Evicted hosts whose servers can sleep: who falls asleep, who wakes, and what goes wrong (issue 6, point 3)."""
+"""Evicted hosts whose servers can sleep: who falls asleep, who wakes, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.scheduler.base import Lease
 from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.rules import SwitchyardRules
 from orchestrator.scheduler.state import Grant, Host
 from tests.support.places import ENDPOINT, OK, ask, become_ready, happened, local
 
@@ -230,8 +231,31 @@ def test_less_room_to_sleep_ends_who_is_regretted_least():
     assert happened(core) == ["stop a"]
 
 
+def test_a_sleeper_that_the_budget_can_not_hold_any_more_is_ended_when_it_is_wanted():
+    core = core_of(sleepy("a"), sleepy("b"))
+    core.acquire(ask("a", request_id="first"), 0.0)
+    become_ready(core, "a", 10.0, memory_bytes=90)
+    core.release(core.take_actions()[-1].lease, OK, 11.0)
+    now = serve(core, "b", 11.0)
+    core.reconfigure([sleepy("a"), sleepy("b")], 80, frozenset(), now)
+    core.acquire(ask("a", request_id="w"), now)
+    assert happened(core) == ["stop a", "refuse w ExpertError"]
+    core.stopped(host(core, "a"), now + 1.0)
+    assert host(core, "a").state == "cold"
+
+
 def test_closing_ends_sleepers_too():
     core = core_of(sleepy("a"), sleepy("b"))
     serve(core, "b", serve(core, "a", 0.0))
     core.close(50.0)
     assert sorted(happened(core)) == ["stop a", "stop b"]
+
+
+def test_however_fast_it_comes_back_a_host_that_has_served_nobody_stays_for_two_seconds():
+    """Else those that can't serve yet, by their circuit breakers, would take turns without end."""
+    core = core_of(local("a", 60), local("b", 60))
+    core.acquire(ask("a"), 5.0)
+    become_ready(core, "a", 5.0)
+    core.acquire(ask("b"), 5.0)
+    host(core, "a").served = 0
+    assert SwitchyardRules().leaves_at(host(core, "a"), host(core, "b"), 5.0) >= 7.0

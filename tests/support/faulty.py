@@ -38,13 +38,10 @@ def expert(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Machine:
-    """url: without `/v1`."""
+class Servers:
+    """What the servers of experts are told, and what they have noted, in a folder for each."""
 
     folder: Path
-    service: Service
-    url: str
-    http: httpx.AsyncClient
 
     def tell(self, name: str, fault: str = "") -> None:
         """Be like this from now on; without a fault, be well."""
@@ -53,6 +50,25 @@ class Machine:
     def go(self, name: str) -> None:
         """Do what is being waited for."""
         (self.folder / name / "go").touch()
+
+    def asked(self, name: str) -> list[str]:
+        return self._noted(name, "asked")
+
+    def launches(self, name: str) -> int:
+        return len(self._noted(name, "launches"))
+
+    def alive(self, name: str) -> list[psutil.Process]:
+        return [psutil.Process(int(pid)) for pid in self._noted(name, "launches") if psutil.pid_exists(int(pid))]
+
+    def _noted(self, name: str, what: str) -> list[str]:
+        file = self.folder / name / what
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@dataclass
+class Machine(Servers):
+    service: Service
+    http: httpx.AsyncClient
 
     async def ask(self, model: str, text: str = "Hello", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
@@ -63,23 +79,6 @@ class Machine:
         write_config(self.folder, *experts, **sections)
         await self.service.reload()
         return self.service.reload_error
-
-    def notes(self, name: str, what: str) -> list[str]:
-        """Of what was noted, that which follows this word."""
-        file = self.folder / name / "notes"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [line.partition(" ")[2] for line in lines if line.startswith(what)]
-
-    def asked(self, name: str) -> list[str]:
-        return self.notes(name, "asked")
-
-    def servers(self, name: str) -> list[psutil.Process]:
-        """Those of its processes that live."""
-        pids = [int(pid) for pid in self.notes(name, "launched")]
-        return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-
-    def launches(self, name: str) -> int:
-        return len(self.notes(name, "launched"))
 
     def status(self, name: str) -> ExpertStatus:
         return next(status for status in self.service.scheduler.status() if status.expert == name)
@@ -99,14 +98,14 @@ class Machine:
         if status.state not in AT_REST or status.leases or status.waiting:
             return False
         assert (status.memory_bytes > 0) == (status.state == "ready"), status
-        return len(self.servers(status.expert)) == (status.state != "cold")  # a death is known a moment later
+        return len(self.alive(status.expert)) == (status.state != "cold")  # a death is known a moment later
 
 
 @asynccontextmanager
 async def faulty(folder: Path, *experts: dict[str, Any], **sections: Any) -> AsyncIterator[Machine]:
     """Nothing is loaded but what is asked for."""
-    for name in (each["name"] for each in experts):
-        (folder / name).mkdir()
+    for each in experts:
+        (folder / each["name"]).mkdir(exist_ok=True)
     sections["memory"] = {"prefetch": False, **sections.get("memory", {})}
     before = set(psutil.Process().children(recursive=True))
     async with (
@@ -114,7 +113,7 @@ async def faulty(folder: Path, *experts: dict[str, Any], **sections: Any) -> Asy
         served(create_app(service.gateway_context())) as url,
         httpx.AsyncClient(base_url=url) as http,
     ):
-        yield Machine(folder, service, url, http)
+        yield Machine(folder, service, http)
     left = set(psutil.Process().children(recursive=True)) - before
     assert not left
 

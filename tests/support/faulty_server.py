@@ -7,9 +7,9 @@ FOLDER/fault, read whenever it could matter, is one of:
     never_ready     its health check never says so          dies_answering  at a request, before it answers
     dies_loading    before it listens                       dies_streaming  after the first piece of an answer
     loads_slowly    listens once FOLDER/go is there         hangs           after the first piece; goes on once FOLDER/go is there
-    takes N         N MB of memory more than it needs
+    takes N         N MB of memory more than it needs       hangs TEXT      the same, when it is asked this
 
-FOLDER/notes gets a line for its launch, `launched PID`, and one for each request, `asked TEXT`, before it is answered.
+FOLDER/launches gets its process id, FOLDER/asked what it is asked, before it answers; a line each.
 """
 
 from __future__ import annotations
@@ -29,14 +29,19 @@ def fault() -> str:
     return file.read_text() if file.exists() else ""
 
 
-def note(line: str) -> None:
-    with (FOLDER / "notes").open("a") as file:
-        file.write(line + "\n")
+def note(file: str, line: str) -> None:
+    with (FOLDER / file).open("a") as opened:
+        opened.write(line + "\n")
 
 
 def until_told() -> None:
     while not (FOLDER / "go").exists():
         time.sleep(0.01)
+
+
+def hang_if_told(text: str) -> None:
+    if fault() in {"hangs", f"hangs {text}"}:
+        until_told()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,14 +51,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = body["messages"][-1]["content"]
-        note(f"asked {text}")
+        note("asked", text)
         if fault() == "dies_answering":
             os._exit(9)
         if body.get("stream"):
             self.stream(text)
             return
-        if fault() == "hangs":
-            until_told()
+        hang_if_told(text)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
         self.reply(200, "application/json", json.dumps(answer).encode())
@@ -63,8 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, "text/event-stream", self.event({"role": "assistant", "content": first}))
         if fault() == "dies_streaming":
             os._exit(9)
-        if fault() == "hangs":
-            until_told()
+        hang_if_told(text)
         self.wfile.write(self.event({"content": rest}) + self.event({}, "stop") + b"data: [DONE]\n\n")
 
     def event(self, delta: dict[str, str], finish: str | None = None) -> bytes:
@@ -83,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    note(f"launched {os.getpid()}")
+    note("launches", str(os.getpid()))
     told = fault()
     if told == "dies_loading":
         sys.exit("the weights are damaged")

@@ -18,20 +18,25 @@ from tests.support.experts import services, spec_of
 WEIGHTS_MB = 64
 
 
-def sleepy_command(folder: Path, *, level: int = 1, fault: str = "", **keys: Any) -> ServerCommand:
-    """How to launch one that notes in `folder` what it is asked. fault: see `sleepy_vllm.py`."""
+def sleepy_expert(folder: Path, name: str = "qwen", *, level: int = 1, fault: str = "", **keys: Any) -> dict[str, Any]:
+    """One that notes in `folder` what it is asked, and the process id of each launch. fault: see `sleepy_vllm.py`."""
     program = folder / "vllm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {sleepy_vllm.__file__} "$@"\n')
+    program.write_text(f'#!/bin/sh\necho $$ >> {folder}/launches\nexec {sys.executable} {sleepy_vllm.__file__} "$@"\n')
     program.chmod(0o755)
-    spec = spec_of(
-        name="qwen",
-        backend="vllm",
-        model="m",
-        executable=str(program),
-        env={"NOTES": str(folder / "notes"), "FAULT": fault, "WEIGHTS_MB": str(WEIGHTS_MB)},
-        residency={"memory_gb": 1, "sleep": level},
+    return {
+        "name": name,
+        "backend": "vllm",
+        "model": "m",
+        "executable": str(program),
+        "env": {"NOTES": str(folder / "notes"), "FAULT": fault, "WEIGHTS_MB": str(WEIGHTS_MB)},
+        "residency": {"memory_gb": 1, "sleep": level},
         **keys,
-    )
+    }
+
+
+def sleepy_command(folder: Path, *, level: int = 1, fault: str = "", **keys: Any) -> ServerCommand:
+    """How to launch that one."""
+    spec = spec_of(**sleepy_expert(folder, level=level, fault=fault, **keys))
     command = launch_command(spec, services(folder))
     assert command is not None
     return command

@@ -1,7 +1,8 @@
 """A reference that knows what will come: exhaustive service, and the resident that will be asked for last is evicted.
 
-Source: Belady 1966, who proves that it has the fewest misses of any eviction when requests are served in order. It is no bound
-here, where they may be regrouped; `bound.py` has one. Where a policy chooses the expert, it goes by what the trace says.
+Source: Belady, "A study of replacement algorithms for a virtual-storage computer", 1966. When requests are served in order no
+eviction has fewer misses (Mattson et al. 1970). It is no bound here, where they may be regrouped; `bound.py` has one. Where a
+policy chooses the expert, it goes by what the trace says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What most contenders do alike, and what they ask of hosts: `class Fifo(Contender): ...`.
 
     first_ticket(host)          # who has waited longest for it, as a number in order of arrival; infinity when nobody waits
-    rank(setting)               # {"expert-0": 0.0, ...}: a fixed order to break ties by
+    by_arrival(wanted)          # hosts, those first whose first waiter came first
 
 Not here: anything that only one of them does.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from evals.simulation.base import Setting
 from orchestrator.scheduler.state import Expert, Host, Waiter
 
 
@@ -47,11 +46,6 @@ def first_arrival_s(host: Host) -> float:
 def by_arrival(wanted: Iterable[Host]) -> list[Host]:
     """Those first whose first waiter came first."""
     return sorted(wanted, key=first_ticket)
-
-
-def rank(setting: Setting) -> dict[str, float]:
-    """Every expert's place in the setting."""
-    return {name: float(index) for index, name in enumerate(setting.experts)}
 
 
 def _heads(host: Host) -> list[Waiter]:

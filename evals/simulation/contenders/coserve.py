@@ -1,10 +1,10 @@
 """CoServe's rules: requests are arranged behind those of the same expert, and the expert that is least likely to be used goes.
 
-Source: CoServe (ASPLOS 2025, arXiv 2503.02354). A request joins the group of its expert in the queue, so that groups are served
-whole and in order of their first request; the expert with the lowest usage probability, assessed beforehand, is evicted. Here that
-is its true share of the trace. Not modelled: dependencies between experts (its first stage of eviction; requests here need one
-expert), and queues per executor: a group takes whichever place is free first, which is what its assignment by least added time
-aims at.
+Source: CoServe (ASPLOS 2025, arXiv 2503.02354), by what its abstract and others say of it; there is no public code. A request
+joins the group of its expert in the queue, so that groups are served whole and in order of their first request; the expert with the
+lowest usage probability, assessed beforehand, is evicted. Here that is its true share of the trace. Not modelled: dependencies
+between experts, which it goes by first (requests here need one expert), and queues per processor: a group takes whichever place is
+free first.
 """
 
 from __future__ import annotations

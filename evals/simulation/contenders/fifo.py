@@ -1,8 +1,7 @@
 """Strict first in, first out: nobody is served before somebody who came earlier.
 
 Experts that the next in line need are loaded meanwhile, each into a place that nobody ahead of them needs any more, the least
-recently used first. Those at the head of the line that want the same expert share a batch. Source: a textbook's; the baseline of
-most papers.
+recently used first. Those at the head of the line that want the same expert share a batch. Source: a textbook's.
 """
 
 from __future__ import annotations

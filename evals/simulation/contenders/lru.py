@@ -2,7 +2,7 @@
 
 Requests for residents are served as they come. A request for another expert brings it in as soon as one resident has begun all
 that was asked of it earlier; that one takes no new work, ends what it has, and goes, whoever asks for it by then. Source: a
-textbook's (Belady 1966; the baseline of CoServe, arXiv 2503.02354).
+textbook's.
 """
 
 from __future__ import annotations

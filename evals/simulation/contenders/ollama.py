@@ -3,7 +3,8 @@
 Source: `server/sched.go`. `processPending` takes requests in order of arrival. One whose model is loaded or loading is handed to
 its runner, which queues it. For another, `findRunnerToUnload` picks an idle runner with the shortest keep-alive, or, when none is
 idle, the first by keep-alive, which then ends all it was handed; until it is gone the loop stands still ("we're queueing up all
-incoming requests, even if they were for a different model that's loaded"). Keep-alives are equal here, and ties go by name.
+incoming requests, even if they were for a different model that's loaded"). Keep-alives are equal here, and ties
+go in the setting's order.
 
 Not modelled: one load at a time per GPU (every place is taken to be a GPU of its own), partial offloading, reloads for other
 options, keep-alives that run out, and the bounded queue that answers 503.
@@ -15,13 +16,13 @@ import math
 from collections.abc import Iterator, Mapping
 
 from evals.simulation.base import Setting, Trace
-from evals.simulation.contenders.common import Contender, by_arrival, first_ticket, rank
+from evals.simulation.contenders.common import Contender, by_arrival, first_ticket
 from orchestrator.scheduler.rules import Rules
 from orchestrator.scheduler.state import Expert, Host, Waiter
 
 
 class Ollama(Contender):
-    """Blocks behind unloads. ranks: the order of names."""
+    """Blocks behind unloads. ranks: the order in which equals are unloaded, by expert."""
 
     keeps_order = True
 
@@ -48,4 +49,4 @@ class Ollama(Contender):
 
 
 def make(setting: Setting, trace: Trace) -> Rules:
-    return Ollama(rank(setting))
+    return Ollama({name: float(index) for index, name in enumerate(setting.experts)})

@@ -1,6 +1,6 @@
 """Exhaustive service within a residency quantum: a busy resident gives way once it has been there for four of its swap times.
 
-Source: quanta as of time-shared polling (Takagi 1988); four swap times keep swapping at a fifth of the time. Not adaptive to load.
+Source: polling systems with limited service. Four swap times keep swapping at a fifth of the time. Not adaptive to load.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.bench import app
-from evals.simulation.comparison import compare_scenarios, scenario_row, summary
+from evals.simulation.comparison import compare_scenarios, scenario_row, scenario_table
+from evals.simulation.registry import CONTENDERS
 
 
 def measured(**policies: tuple[list[float], list[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -82,5 +83,9 @@ def test_a_table_ends_with_what_its_rows_say_together():
         scenario_row("a", measured(switchyard=([1.0, 1.0], [90.0, 90.0]), other=([1.0, 1.0], [100.0, 100.0]))),
         scenario_row("b", measured(switchyard=([1.0, 1.0], [110.0, 110.0]), other=([1.0, 1.0], [100.0, 100.0]))),
     ]
-    assert summary(rows).startswith("switchyard leads in p99 on 1 of 2, and is within 5% of the best of")
-    assert summary(rows).endswith("on 1")
+    table = scenario_table(rows).splitlines()
+    assert table[2] == "| a | 1.00 | +0.0% (0.0 to 0.0) | other | 90 | -10.0% (-10.0 to -10.0) | other |"
+    assert table[-1].startswith(
+        f"switchyard's p99 is below that of the best of {len(CONTENDERS)} other policies on 1 of 2, beyond chance on 1; "
+    )
+    assert table[-1].endswith("in p99 on 1.")

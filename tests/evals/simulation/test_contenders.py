@@ -137,7 +137,7 @@ def test_the_least_recently_used_goes(policy):
     assert loads(run(policy, asked((0, A), (0.1, B), (20, A), (30, C), (50, A)))) == [A, B, C]
 
 
-def test_ollama_evicts_the_idle_by_name():
+def test_ollama_evicts_the_first_that_is_idle():
     assert loads(run("ollama", asked((0, A), (0.1, B), (20, A), (30, C), (50, A)))) == [A, B, C, A]
 
 
