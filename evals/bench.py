@@ -74,6 +74,24 @@ def swaps(
 
 
 @app.command()
+def choice(
+    requests: Annotated[int, typer.Option(min=1, help="Queries.")] = 400,
+    rate: Annotated[float, typer.Option(min=0.01, help="Of them a second, on average.")] = 4.0,
+    mus: Annotated[list[float], typer.Option("--mu", min=0, help="Reward given up per second of wait.")] = [
+        0.001,
+        0.003,
+    ],  # noqa: B006
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Expert and memory decided together, or one after the other: real queries, eight real models, two of which fit."""
+    from evals.claims.held_out import claim_encoder
+    from evals.swaps.choosing import bench_choice
+
+    _show(bench_choice(_data(data), claim_encoder(), requests=requests, rate=rate, mus=mus), as_json)
+
+
+@app.command()
 def claims(
     data: Data = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these. Default: all.")] = None,

@@ -47,6 +47,17 @@ async def test_check_tells_every_problem_of_the_file(folder):
     assert [line.partition(" ")[0] for line in result.err.splitlines()] == ["bad.yaml:5:", "bad.yaml:6:"]
 
 
+@pytest.mark.parametrize(
+    "command", [("check", "big.yaml", "--no-probe"), ("serve", "--config", "big.yaml", "--port", "0")]
+)
+async def test_an_expert_that_memory_can_never_hold_is_told_before_anything_starts(folder, command):
+    expert = '  - {name: big, backend: command, command: "serve {port}", residency: {memory_gb: 9}}\n'
+    (folder / "big.yaml").write_text(f"version: 1\nmemory: {{budget_gb: 1}}\nexperts:\n{expert}")
+    result = await switchyard(*command, cwd=folder)
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "big.yaml:4: experts[0].residency.memory_gb: got 9, and memory.budget_gb has 1\n"
+
+
 async def test_check_prints_a_schema_that_editors_use(tmp_path):
     result = await switchyard("check", "--schema", cwd=tmp_path)
     jsonschema.Draft202012Validator.check_schema(json.loads(result.out))

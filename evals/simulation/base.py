@@ -54,6 +54,7 @@ class Setting:
     load_failures: float = 0.0
 
     def __post_init__(self) -> None:
+        _require(len(set(self.experts)) == len(self.experts), "experts", "a name of its own for each")
         for name in ("size_bytes", "load_s", "batch", "service_s"):
             values = getattr(self, name)
             if values.shape != (len(self.experts),):

@@ -9,6 +9,7 @@ Not here: the numbers (`measures.py`, `evals/bench_joint.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,15 @@ def save_plot(rows: Sequence[Row], path: Path) -> None:
 def save_frontier(rows: Sequence[JointRow], path: Path) -> None:
     """Gain in reward over p99, a panel a rate and a line a workload, along mu; routing first is the cross at a gain of 0."""
     rates = list(dict.fromkeys(row.rate for row in rows))
-    inks = dict(zip(dict.fromkeys(row.workload for row in rows), (*INKS, *INKS), strict=False))
+    styles = product(("-", "--", ":"), INKS)
+    looks = dict(zip(dict.fromkeys(row.workload for row in rows), styles, strict=False))
     figure = _figure(4.6 * len(rates) + 0.6, 4.2)
     panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for axes, rate in zip(panels, rates, strict=True):
         _plain(axes)
         axes.axhline(0.0, color=GREY, linewidth=1)
-        for workload, ink in inks.items():
-            _frontier(axes, [row for row in rows if (row.workload, row.rate) == (workload, rate)], workload, ink)
+        for workload, (style, ink) in looks.items():
+            _frontier(axes, [row for row in rows if (row.workload, row.rate) == (workload, rate)], style, ink)
         axes.set_xscale("log")
         ends = axes.get_xlim()
         axes.set_xticks(SECONDS, [f"{tick:g}" for tick in SECONDS])
@@ -72,10 +74,18 @@ def save_frontier(rows: Sequence[JointRow], path: Path) -> None:
     _save(figure, path)
 
 
-def _frontier(axes: Axes, rows: Sequence[JointRow], workload: str, ink: str) -> None:
+def _frontier(axes: Axes, rows: Sequence[JointRow], style: str, ink: str) -> None:
+    """Of one workload at one rate."""
     joint = [row for row in rows if row.policy == OURS]
+    name = joint[0].workload if joint else None
     axes.plot(
-        [row.p99_s for row in joint], [row.gain for row in joint], marker="o", markersize=3, color=ink, label=workload
+        [row.p99_s for row in joint],
+        [row.gain for row in joint],
+        style,
+        color=ink,
+        marker="o",
+        markersize=3,
+        label=name,
     )
     apart = [row for row in rows if row.policy == ROUTE_THEN_SCHEDULE]
     axes.plot([row.p99_s for row in apart], [row.gain for row in apart], "X", color=ink, markersize=8)

@@ -36,13 +36,14 @@ FOLDS = 2
 class Replay:
     """Queries that can be replayed. scores, rewards: (queries, E), what the router expects of each expert and what it earned.
 
-    Both are NaN where an expert was not tried. groups: (queries,) numbers, the same for queries of one kind.
+    Both are NaN where an expert was not tried. groups: (queries,) numbers, the same for queries of one kind. texts: of the queries.
     """
 
     experts: tuple[str, ...]
     scores: Floats
     rewards: Floats
     groups: Ints
+    texts: Sequence[str]
 
     def draw(self, n: int, seed: int) -> Ints:
         """(n,) indices of queries: all of them in random order, then all again in another."""
@@ -106,4 +107,4 @@ def _fitted(train: RewardTable, test: RewardTable, router: str, encoder: Encoder
     scores = fitted.predict_encoded(fitted.encode(test.queries)).astype(np.float64)
     _, groups = np.unique(np.array(test.groups, dtype=str), return_inverse=True)
     rewards = test.rewards.astype(np.float64)
-    return Replay(test.experts, np.where(test.tried, scores, np.nan), rewards, groups.astype(np.int64))
+    return Replay(test.experts, np.where(test.tried, scores, np.nan), rewards, groups.astype(np.int64), test.queries)

@@ -93,7 +93,9 @@ class Workload:
 
     def _wanted(self, rng: np.random.Generator, at_s: Floats, num_experts: int) -> Ints:
         """(n,) whom a request at each time asks, by who is popular then."""
-        epoch = np.zeros(len(at_s), dtype=np.int64) if self.drift_s is None else (at_s / self.drift_s).astype(np.int64)
+        epoch = np.zeros(len(at_s), dtype=np.int64)
+        if self.drift_s is not None:  # numbered among those in which somebody asks, however many others lie between
+            epoch = np.unique(np.floor(at_s / self.drift_s), return_inverse=True)[1]
         weights = np.arange(1, num_experts + 1, dtype=np.float64) ** -self.zipf
         reached = np.cumsum(weights) / weights.sum()
         rank = np.searchsorted(reached[:-1], rng.random(len(at_s)), side="right")

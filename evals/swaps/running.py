@@ -4,7 +4,8 @@
 
 Every policy has the same queries at the same moments, one after the other in one run, and starts with nothing in memory; the same
 state machine serves them all (`orchestrator/scheduler/`), with each one's rules. Requests go through the whole pipeline, the
-ledger included. Not here: the models (`fleet.py`), what the rules are (`evals/simulation/contenders/`).
+ledger included. Not here: the models (`fleet.py`), what the rules are (`evals/simulation/contenders/`), requests that several
+experts could answer (`choosing.py`).
 """
 
 from __future__ import annotations
@@ -81,13 +82,13 @@ async def _replayed(config: Path, policy: str, texts: Sequence[str], trace: Trac
         total_s = time.monotonic() - began
         answered = [latency for latency in latencies if latency is not None]
         p50, p99 = np.percentile(answered, [50, 99]).tolist()
-        return Row(policy, len(texts), len(texts) - len(answered), _loads(service), total_s, p50, p99)
+        return Row(policy, len(texts), len(texts) - len(answered), loads_of(service), total_s, p50, p99)
 
 
 async def _asked(service: Service, expert: str, text: str, at: float) -> float | None:
     """Seconds from arrival to the answer's end; None when there was none."""
     await asyncio.sleep(at - time.monotonic())
-    query = make_query("completion", _body(expert, text), received_at=time.monotonic(), timeout_s=PATIENCE_S)
+    query = make_query("completion", body_of(expert, text), received_at=time.monotonic(), timeout_s=PATIENCE_S)
     reply = await service.pipeline.answer(query)
     return None if reply.body is None else time.monotonic() - at
 
@@ -100,7 +101,7 @@ async def _batched(config: Path, texts: Sequence[str], trace: Trace) -> Row:
                 "custom_id": str(number),
                 "method": "POST",
                 "url": "/v1/completions",
-                "body": _body(experts[expert], text),
+                "body": body_of(experts[expert], text),
             }
             for number, (text, expert) in enumerate(zip(texts, trace.expert.tolist(), strict=True))
         ]
@@ -108,12 +109,12 @@ async def _batched(config: Path, texts: Sequence[str], trace: Trace) -> Row:
         requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
         began = time.monotonic()
         report = await answer_file(service, requests, config.parent / "answers.jsonl")
-        return Row(BULK, report.total, report.failed, _loads(service), time.monotonic() - began, None, None)
+        return Row(BULK, report.total, report.failed, loads_of(service), time.monotonic() - began, None, None)
 
 
-def _body(expert: str, text: str) -> dict[str, object]:
+def body_of(expert: str, text: str) -> dict[str, object]:
     return {"model": expert, "prompt": text, "max_tokens": MAX_TOKENS, "temperature": 0}
 
 
-def _loads(service: Service) -> int:
+def loads_of(service: Service) -> int:
     return sum(status.loads for status in service.scheduler.status())

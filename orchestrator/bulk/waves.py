@@ -37,7 +37,7 @@ AT_ONCE = 64
 class Ticket:
     """One query. asks: the hosts that it may come to ask one after the other; empty for one that asks a single expert.
 
-    wants: those that it stands still for. reserved: those in which a place is kept for it. number: in the order of their beginnings.
+    wants: those that it stands still for. reserved: those in which a place is kept for it. number: in order of beginning.
     """
 
     asks: frozenset[str] = frozenset()

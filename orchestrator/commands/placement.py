@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,7 @@ ClusterArgument = Annotated[Path, typer.Argument(metavar="CLUSTER.yaml", help="N
 LedgerOption = Annotated[
     bool, typer.Option("--from-ledger", help="Take experts and traffic from experts.yaml and its ledger.")
 ]
-HoursOption = Annotated[float, typer.Option(min=0.01, help="Of --from-ledger: the last so many.")]
+HoursOption = Annotated[float, typer.Option(min=0.01, max=1e6, help="Of --from-ledger: the last so many.")]
 GainOption = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Move nothing for a gain below this share of the cost.")
 ]
@@ -69,7 +70,7 @@ def place(
 
 def precision(
     variants: Annotated[Path, typer.Argument(metavar="VARIANTS.yaml", help="Quantisations with size and quality.")],
-    budget_gb: Annotated[float, typer.Option(min=0.0, help="Memory for all that are kept.")],
+    budget_gb: Annotated[float, typer.Option(min=0.0, max=1e6, help="Memory for all that are kept.")],
     as_json: JsonOption = False,
 ) -> None:
     """Which quantisation of each expert to keep under a memory budget, and what another GB would buy."""
@@ -158,40 +159,45 @@ def _print_precision(chosen: Precision) -> None:
 
 
 def _measured(config_path: Path | None, hours: float) -> tuple[tuple[Demand, ...], tuple[Together, ...]]:
-    """Demands and pairs of the last so many hours. Raises `DataError` when nothing was asked in them."""
+    """Demands and pairs of the last so many hours, or of all time that the ledger knows, if that is less.
+
+    Raises `DataError` when nothing was asked in it.
+    """
     from orchestrator.fleet.configfile import find_config, read_config
     from orchestrator.scheduler.placement.measuring import Traffic
 
     path = find_config(config_path)
     config, now = read_config(path), time.time()
-    traffic = Traffic(_homes(config))
-    first = asyncio.run(_count(config, path.parent, traffic, now - hours * 3600))
-    if first is None:
+    traffic, since = Traffic(_homes(config)), now - hours * 3600
+    first, count = asyncio.run(_count(config, path.parent, traffic, since))
+    if not count:
         raise DataError(f"the ledger has no decisions of the last {hours:g} hours")
-    seconds = max(now - first, 1.0)
+    seconds = max(now - max(first, since), 1.0)
     return traffic.demands(seconds), traffic.together(seconds)
 
 
-async def _count(config: Config, base_dir: Path, traffic: Traffic, since: float) -> float | None:
-    """The Unix time of the first decision; None when there is none."""
+async def _count(config: Config, base_dir: Path, traffic: Traffic, since: float) -> tuple[float, int]:
+    """The Unix time of the ledger's first decision (infinity when there is none), and how many there are since then."""
     from orchestrator.service import make_ledger
 
-    first, ledger = None, make_ledger(config, base_dir)
+    first, count, ledger = math.inf, 0, make_ledger(config, base_dir)
     await ledger.open()
     try:
+        async for decision in ledger.decisions():
+            first = decision.created_at
+            break
         async for decision in ledger.decisions(since=since):
-            first = decision.created_at if first is None else first
+            count += 1
             traffic.add(decision)
     finally:
         await ledger.close()
-    return first
+    return first, count
 
 
 def _homes(config: Config) -> dict[str, Home]:
     """Of the experts with weights here, and of those that stand on one. Raises `ConfigError` where a size isn't declared."""
     from orchestrator.config.base import ServedBase
     from orchestrator.scheduler.placement.measuring import Home
-    from orchestrator.scheduler.rules import SERVED_CONCURRENCY
 
     homes = {}
     for spec in config.experts:
@@ -200,6 +206,5 @@ def _homes(config: Config) -> dict[str, Home]:
             continue
         if host.residency.memory_gb is None:
             raise ConfigError(f"'{host.name}' declares no memory: expected residency.memory_gb in experts.yaml")
-        limit = host.limits.concurrency or SERVED_CONCURRENCY
-        homes[spec.name] = Home(host.name, round(host.residency.memory_gb * 1e9), limit)
+        homes[spec.name] = Home(host.name, round(host.residency.memory_gb * 1e9), host.limits.concurrency)
     return homes

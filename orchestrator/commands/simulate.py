@@ -25,6 +25,7 @@ from orchestrator.commands.ledgers import ledger_trace
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.progress import progress_bar
 from orchestrator.commands.tables import print_table
+from orchestrator.commands.training import listed_names
 from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Batching(StrEnum):
     CONTINUOUS = "continuous"
 
 
-_MADE_UP = ("experts", "zipf", "drift_s", "session_calls", "session_experts", "think_s")
+_MADE_UP = ("zipf", "drift_s", "session_calls", "session_experts", "think_s")
 _TIMED = ("rate", "requests", "arrivals", "burst", "burst_s", "period_s", "seeds", "max_rate")
 
 
@@ -57,7 +58,9 @@ def simulate(
         str | None,
         typer.Option(metavar="a,b", help="Whose rules, or 'all'. Default: all; switchyard with --residency."),
     ] = None,
-    experts: Annotated[int, typer.Option(min=1, help="How many.")] = 16,
+    experts: Annotated[
+        str | None, typer.Option(metavar="N|a,b", help="How many, or which. Default: 16, or all of --outcomes.")
+    ] = None,
     slots: Annotated[int, typer.Option(min=1, help="How many of them fit into memory.")] = 2,
     swap_s: Annotated[float, typer.Option(min=0.0, help="To load one.")] = 6.0,
     stop_s: Annotated[float, typer.Option(min=0.0, help="To free its memory.")] = 0.0,
@@ -105,21 +108,7 @@ def simulate(
 
     Latencies are from arrival to completion, in simulated seconds; memory is empty at first.
     """
-    for meaningless, where, parameters in (
-        (trace is not None, "with --trace", (*_MADE_UP, *_TIMED, "outcomes", "from_ledger")),
-        (from_ledger, "with --from-ledger", (*_MADE_UP, *_TIMED, "outcomes")),
-        (not from_ledger, "without --from-ledger", ("hours",)),
-        (outcomes is not None, "with --outcomes", _MADE_UP),
-        (outcomes is None, "without --outcomes", ("router", "mu")),
-        (outcomes is None and not from_ledger, "without --outcomes or --from-ledger", ("config",)),
-        (residency, "with --residency", ("seeds", "max_rate", "plot", "workers")),
-        (arrivals is not Arrivals.BURSTY, "without --arrivals bursty", ("burst", "burst_s")),
-        (arrivals is not Arrivals.DIURNAL, "without --arrivals diurnal", ("period_s",)),
-        (session_calls == 1, "without --session-calls", ("session_experts", "think_s")),
-        (batching is not Batching.CONTINUOUS, "without --batching continuous", ("slowing",)),
-    ):
-        if meaningless:
-            _refuse(context, where, parameters)
+    _refuse_misplaced(context)
     from evals.simulation.base import Setting
     from evals.simulation.comparing import compare
     from evals.simulation.entrants import recorded, replayed, synthetic
@@ -129,8 +118,9 @@ def simulate(
     from evals.simulation.traces import read_trace
     from evals.simulation.workloads import Workload
 
+    names: Sequence[str]
     with told(), progress_bar(quiet=as_json) as progress:
-        policies = policy_names(policy or (OURS if residency else "all"))
+        policies = policy_names(policy if policy is not None else OURS if residency else "all")
         workload = Workload(
             requests=requests,
             rate=rate,
@@ -144,19 +134,17 @@ def simulate(
             session_experts=session_experts,
             think_s=think_s,
         )
-        names: Sequence[str] | None = None
         if trace is not None or from_ledger:
             recording, names = ledger_trace(config, hours) if trace is None else read_trace(trace)
             entrants = recorded(policies, recording)
         elif outcomes is not None:
-            found = _replays(outcomes, router, config)
+            found = _replays(outcomes, router, config, listed_names(experts) or ())
             names = found[0].experts
             entrants = replayed(policies, found, workload, mu)
         else:
-            entrants = synthetic(policies, workload, experts)
-        setting = Setting.even(
-            names or experts, slots, swap_s, batch, batch_s, batching.value, stop_s, slowing, load_failures
-        )
+            names = _experts(experts or "16")
+            entrants = synthetic(policies, workload, len(names))
+        setting = Setting.even(names, slots, swap_s, batch, batch_s, batching.value, stop_s, slowing, load_failures)
         if residency:
             _print_residency(entrants[0].requests(rate, 0), setting, policies, slots, as_json=as_json)
             return
@@ -175,24 +163,45 @@ def simulate(
             save_plot(rows, plot)
 
 
-def _refuse(context: typer.Context, where: str, parameters: Sequence[str]) -> None:
-    """Raises `DataError` for the first of the parameters that was given."""
-    for parameter in parameters:
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name == "COMMANDLINE":
-            raise DataError(f"--{parameter.replace('_', '-')}: has no meaning {where}")
+def _refuse_misplaced(context: typer.Context) -> None:
+    """Raises `DataError` for an option on the command line that has no meaning beside the others, or without them."""
+    given = context.params
+    for meaningless, where, parameters in (
+        (given["trace"], "with --trace", (*_MADE_UP, *_TIMED, "experts", "outcomes", "from_ledger")),
+        (given["from_ledger"], "with --from-ledger", (*_MADE_UP, *_TIMED, "experts", "outcomes")),
+        (not given["from_ledger"], "without --from-ledger", ("hours",)),
+        (given["outcomes"], "with --outcomes", _MADE_UP),
+        (not given["outcomes"], "without --outcomes", ("router", "mu")),
+        (not given["outcomes"] and not given["from_ledger"], "without --outcomes or --from-ledger", ("config",)),
+        (given["residency"], "with --residency", ("seeds", "max_rate", "plot", "workers")),
+        (given["arrivals"] != Arrivals.BURSTY, "without --arrivals bursty", ("burst", "burst_s")),
+        (given["arrivals"] != Arrivals.DIURNAL, "without --arrivals diurnal", ("period_s",)),
+        (given["session_calls"] == 1, "without --session-calls", ("session_experts", "think_s")),
+        (given["batching"] != Batching.CONTINUOUS, "without --batching continuous", ("slowing",)),
+    ):
+        for parameter in parameters if meaningless else ():
+            source = context.get_parameter_source(parameter)
+            if source is not None and source.name == "COMMANDLINE":
+                raise DataError(f"--{parameter.replace('_', '-')}: has no meaning {where}")
 
 
-def _replays(outcomes: Path, router: str, config: Path | None) -> Sequence[Replay]:
+def _experts(written: str) -> Sequence[str]:
+    """Of how many, or of `a,b`."""
+    try:
+        return [f"expert-{number}" for number in range(int(written))]
+    except ValueError:
+        return listed_names(written) or []
+
+
+def _replays(outcomes: Path, router: str, config: Path | None, experts: Sequence[str]) -> Sequence[Replay]:
     """Both halves of the outcomes, each with the scores of a router that was fitted on the other."""
     from evals.simulation.replay import FOLDS, replays
     from evals.sweeps.datasets import DataSet
     from orchestrator.fleet.configfile import config_if_any
     from orchestrator.fleet.encoding import training_encoder
 
-    return replays(
-        DataSet(outcomes.name, (outcomes,), folds=FOLDS), router, training_encoder(None, *config_if_any(config))
-    )
+    encoder = training_encoder(None, *config_if_any(config))
+    return replays(DataSet(outcomes.name, (outcomes,), folds=FOLDS), router, encoder, experts)
 
 
 def _print_residency(trace: Trace, setting: Setting, policies: Sequence[str], slots: int, *, as_json: bool) -> None:

@@ -76,23 +76,36 @@ class Price(Section):
 class Residency(Section):
     """How the expert's weights live in memory. `memory_gb` is learned when it is not given.
 
-    pin: they are loaded when the gateway starts, and never evicted.
+    pin: they are loaded when the gateway starts, and never evicted. device: `memory_gb` is that of a GPU or another device, so the
+    host's memory is not asked for it before a load.
     """
 
     memory_gb: Positive | None = None
     pin: bool = False
     keep_alive_s: NonNegative = 600.0
+    device: bool = False
+
+    @property
+    def asleep_bytes(self) -> int | None:
+        """What its server may keep of the host's memory while it sleeps; None when it can't."""
+        return None
 
 
 class SleepingResidency(Residency):
-    """How weights live in memory whose server can sleep: it gives `memory_gb` back, and wakes faster than it loads.
+    """How weights live on a device whose server can sleep: it gives `memory_gb` back, and wakes faster than it loads.
 
     sleep: instead of being evicted, 1 moves the weights to the host's memory, 2 drops them, to be read again from disk.
     asleep_gb: what it keeps of the host's memory while it sleeps, until that is measured; `memory.asleep_gb` bounds it.
     """
 
+    device: bool = True
     sleep: Literal[1, 2] | None = None
     asleep_gb: Positive | None = None
+
+    @property
+    def asleep_bytes(self) -> int | None:
+        """No more than it had awake, unless the file says so."""
+        return int((self.asleep_gb or self.memory_gb or 0.0) * 1e9) if self.sleep else None
 
     @model_validator(mode="after")
     def _sleeps_by_declared_sizes(self) -> Self:

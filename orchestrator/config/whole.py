@@ -49,7 +49,8 @@ class GatewaySpec(Section):
 class MemorySpec(Section):
     """What resident experts may use together on this machine; by default 80% of what is there.
 
-    asleep_gb: what sleeping ones may keep of the host's memory besides; by default half of what `budget_gb` leaves of it.
+    asleep_gb: what sleeping ones may keep of the host's memory besides, 0: nobody sleeps; by default half of what experts that are
+    not on a device leave of it.
     prefetch: whether memory that nobody needs is given to experts that will be asked soon; it is read at start.
     """
 
@@ -164,7 +165,13 @@ class Config(Section):
             yield from self._wrong_in_panel(name, panel, [*names, *panels], routers)
 
     def unfit(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Members that can't write one text together, token by token: `(location, what was expected)`."""
+        """What memory can never hold, and members that can't write one text together: `(location, what was expected)`."""
+        budget_gb = self.memory.budget_gb
+        for i, spec in enumerate(self.experts):
+            needed_gb = spec.residency.memory_gb if isinstance(spec, ServedBase) else None
+            if budget_gb is not None and needed_gb is not None and needed_gb > budget_gb:
+                where = ("experts", i, "residency", "memory_gb")
+                yield where, f"got {needed_gb:g}, and memory.budget_gb has {budget_gb:g}"
         for name, panel in self.panels.items():
             if panel.aggregator in OF_TOKENS:
                 yield from self._without_tokens(name, panel)

@@ -15,8 +15,9 @@ Not here: the plans (`orchestrator/scheduler/placement/`, `orchestrator/schedule
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from ruamel.yaml import YAML
@@ -29,6 +30,10 @@ from orchestrator.scheduler.precision import Variant, Variants
 
 GB = 1e9
 
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+"""Of GB, seconds, requests: what is infinite, or no number, is neither of them."""
+Reward = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
 T = TypeVar("T")
 
 
@@ -38,27 +43,27 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class NodeEntry(_Section, frozen=True):
     name: str
-    memory_gb: float
-    speed: float = 1.0
-    load_gb_per_s: float = 1.0
+    memory_gb: Amount
+    speed: Amount = 1.0
+    load_gb_per_s: Amount = 1.0
     site: str = ""
 
 
 class LinksEntry(_Section, frozen=True):
-    near_s: float = 0.0
-    far_s: float = 0.0
+    near_s: Amount = 0.0
+    far_s: Amount = 0.0
 
 
 class ExpertEntry(_Section, frozen=True):
     name: str
-    memory_gb: float
-    rate_per_s: float = 0.0
-    service_s: float = 0.0
+    memory_gb: Amount
+    rate_per_s: Amount = 0.0
+    service_s: Amount = 0.0
 
 
 class TogetherEntry(_Section, frozen=True):
     experts: tuple[str, str]
-    rate_per_s: float
+    rate_per_s: Amount
 
 
 class Cluster(_Section, frozen=True):
@@ -69,46 +74,54 @@ class Cluster(_Section, frozen=True):
     experts: tuple[ExpertEntry, ...] = ()
     together: tuple[TogetherEntry, ...] = ()
     current: dict[str, tuple[str, ...]] = {}
-    horizon_s: float = 3600.0
+    horizon_s: Amount = 3600.0
 
     def problem(
         self, demands: tuple[Demand, ...] | None = None, together: tuple[Together, ...] | None = None
     ) -> Problem:
         """demands, together: measured ones, where the file states none. Raises `ConfigError` for what makes no sense."""
-        entries = self.experts
-        stated = tuple(Demand(e.name, round(e.memory_gb * GB), e.rate_per_s, e.service_s) for e in entries)
+        stated = tuple(Demand(e.name, round(e.memory_gb * GB), e.rate_per_s, e.service_s) for e in self.experts)
+        experts = stated if demands is None else demands
         pairs = tuple(Together(pair.experts, pair.rate_per_s) for pair in self.together)
         return Problem(
             nodes=tuple(
                 Node(n.name, round(n.memory_gb * GB), n.speed, n.load_gb_per_s * GB, n.site) for n in self.nodes
             ),
-            experts=stated if demands is None else demands,
+            experts=experts,
             together=pairs if together is None else together,
             links=Links(self.links.near_s, self.links.far_s),
-            current=self._current(),
+            current=self._current({demand.expert for demand in experts}),
             horizon_s=self.horizon_s,
         )
 
-    def _current(self) -> dict[str, set[str]]:
-        """The nodes of each expert. What has gone from the cluster since is no error: it is left."""
+    def _current(self, known: Collection[str]) -> dict[str, set[str]]:
+        """The nodes of each expert. known: the experts that are to be placed."""
         nodes: dict[str, set[str]] = {}
         for node, experts in self.current.items():
+            _check_known("nodes", node, {entry.name for entry in self.nodes})
             for expert in experts:
+                _check_known("experts", expert, known)
                 nodes.setdefault(expert, set()).add(node)
         return nodes
 
 
+def _check_known(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        names = ", ".join(sorted(known))
+        raise ConfigError(f"'{name}' under current is none of the {what} ({names}); leave out what has gone")
+
+
 class VariantEntry(_Section, frozen=True):
     name: str
-    memory_gb: float
-    quality: float
+    memory_gb: Amount
+    quality: Reward
 
 
 class VariantsEntry(_Section, frozen=True):
     name: str
-    traffic: float
+    traffic: Amount
     variants: tuple[VariantEntry, ...]
-    without: float = 0.0
+    without: Reward = 0.0
 
 
 class Quantised(_Section, frozen=True):

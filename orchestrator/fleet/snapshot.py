@@ -29,7 +29,6 @@ from orchestrator.config import (
     PolicySpec,
     Residency,
     ServedBase,
-    SleepingResidency,
 )
 from orchestrator.errors import ConfigError, Forbidden, UnknownModel
 from orchestrator.experts.base import Expert, ServerCommand, Services
@@ -152,16 +151,10 @@ def _place(spec: ExpertBase, fleet: Fleet) -> Place:
         keep_alive_s=residency.keep_alive_s,
         concurrency=spec.limits.concurrency,
         rpm=spec.limits.rpm,
-        asleep_bytes=_asleep_bytes(residency),
+        asleep_bytes=residency.asleep_bytes,
+        on_device=residency.device,
         command=command,
     )
-
-
-def _asleep_bytes(residency: Residency) -> int | None:
-    """What its server may keep of the host's memory while it sleeps: no more than it had, unless the file says so."""
-    if not isinstance(residency, SleepingResidency) or residency.sleep is None:
-        return None
-    return int((residency.asleep_gb or residency.memory_gb or 0.0) * 1e9)
 
 
 def _launch(host: ExpertBase, services: Services, not_inherited: frozenset[str]) -> ServerCommand:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from orchestrator.bulk.objects import Batch, BatchRequest
 from orchestrator.bulk.store import Page
-from orchestrator.gateway.files import Asked, cut, opened
+from orchestrator.gateway.files import PageQuery, cut, opened
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.validation import validate
 
@@ -38,7 +38,7 @@ async def create(request: Request) -> None:
 
 async def list_batches(request: Request) -> None:
     batches = await opened(request)
-    asked = Asked(request)
+    asked = PageQuery(request)
     page = Page(asked.limit(MOST_BATCHES, SHOWN) + 1, asked.text("after"))
     found, has_more = cut(await batches.batches(request.caller, page), page)
     ends = (found[0].id, found[-1].id) if found else (None, None)

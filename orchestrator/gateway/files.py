@@ -77,7 +77,7 @@ async def upload(request: Request) -> None:
 
 async def list_files(request: Request) -> None:
     uploads = (await opened(request)).uploads
-    asked = Asked(request)
+    asked = PageQuery(request)
     page = Page(asked.limit(MOST_FILES, MOST_FILES) + 1, asked.text("after"), asked.order() == "desc")
     found, has_more = cut(await uploads.page(request.caller, page, asked.text("purpose")), page)
     ends = (found[0].id, found[-1].id) if found else (None, None)
@@ -117,7 +117,7 @@ async def opened(request: Request) -> Batches:
     return batches
 
 
-class Asked:
+class PageQuery:
     """The query string of a list."""
 
     def __init__(self, request: Request) -> None:

@@ -37,7 +37,8 @@ class Place:
     memory, pin, keep_alive_s and command counts for hosts only. memory_bytes: None is learned at the first load. keep_alive_s:
     how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
     weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it
-    is asleep; None means that its server can't sleep. command: how to launch the server, evaluated at every load.
+    is asleep; None means that its server can't sleep. on_device: its memory is not the host's. command: how to launch the server,
+    evaluated at every load.
     """
 
     expert: str
@@ -51,6 +52,7 @@ class Place:
     command: Callable[[], ServerCommand] | None = None
     batching: Batching = "continuous"
     asleep_bytes: int | None = None
+    on_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class LeaseRequest:
     priority: Priority = "interactive"
     tenant: str = ""
     session: str | None = None
+
+    @property
+    def bulk(self) -> bool:
+        return self.priority == "bulk"
 
     @classmethod
     def of(cls, query: Query, candidates: tuple[Choice, ...], mu: float) -> LeaseRequest:
@@ -106,7 +112,11 @@ class LeaseOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
-    """One expert as the scheduler sees it now. prefetch_hits, _misses: loads ahead of demand that somebody came for, or nobody."""
+    """One expert as the scheduler sees it now.
+
+    memory_bytes: of the budget. asleep_bytes: of the host's memory, kept while it sleeps. loads: launches and wakes. prefetch_hits,
+    _misses: loads ahead of demand that somebody came for, or nobody.
+    """
 
     expert: str
     state: State
@@ -119,6 +129,17 @@ class ExpertStatus:
     last_error: str | None = None
     prefetch_hits: int = 0
     prefetch_misses: int = 0
+    asleep_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatus:
+    """What all experts may use together, and use now: of the budget, and of the host's memory those that sleep."""
+
+    budget_bytes: int
+    used_bytes: int
+    asleep_budget_bytes: int
+    asleep_used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +180,8 @@ class Scheduler(Leases, Protocol):
 
     def status(self) -> tuple[ExpertStatus, ...]: ...
 
+    def memory(self) -> MemoryStatus: ...
+
     async def warm(self, expert: str) -> None:
         """Load the expert's weights if they are not in memory; return when they are."""
         ...
@@ -167,10 +190,12 @@ class Scheduler(Leases, Protocol):
         """Drain the expert and free its memory; return when it is free."""
         ...
 
-    async def reconfigure(self, places: Sequence[Place], budget_bytes: int) -> None:
+    async def reconfigure(
+        self, places: Sequence[Place], budget_bytes: int, asleep_budget_bytes: int | None = None
+    ) -> None:
         """Take over another fleet. Leases run on; waiters of what is gone move to their other candidates, or fail.
 
-        Raises `ConfigError` when the places can't be, and then nothing has changed.
+        asleep_budget_bytes: None leaves it as it is. Raises `ConfigError` when the places can't be, and then nothing has changed.
         """
         ...
 

@@ -17,13 +17,12 @@ One writer: whoever calls these methods calls them one after the other.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Place, Position
 from orchestrator.scheduler.prefetch import Prefetcher
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.residency import Residency
@@ -73,9 +72,9 @@ class Core:
             raise DeadlineExceeded("the request's deadline has passed")
         if self._residency.worth.note(request.candidates, request.mu, self._roster.experts, now):
             self._settle(now)
-        expert, waits = self._queues.target(request.candidates, request.mu, request.deadline, now)
+        expert, waits = self._queues.target(request, now)
         if expert is None:
-            raise self._queues.refusal(request.candidates, request.deadline, now)
+            raise self._queues.refusal(request, now)
         if (
             not expert.queue
             and expert.has_room(now)
@@ -86,10 +85,9 @@ class Core:
             if request.session is not None:
                 self._prefetch(now)
             return lease
-        known = expert.host.at_hand or self._residency.is_wanted(expert.host)
         waiter = self._queues.add(request, expert, now)
         self._dispatch(expert.host, now)
-        self._settle(now, follows=not known)
+        self._settle(now, follows=False)
         return waiter
 
     def release(self, lease: Lease, outcome: LeaseOutcome, now: float) -> None:
@@ -104,14 +102,10 @@ class Core:
             expert.leases -= 1
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
-        if not self._queues.waiters:
-            if not host.leases and host.place.holds_weights:
-                self._residency.unused(host, now)
-                self._settle(now)
-            return
         if not host.leases and self._residency.leaves(host, now):  # before the next batch begins
             self._settle(now)
-        self._dispatch(host, now)
+        if self._queues.waiters:
+            self._dispatch(host, now)
         unused = not host.leases and host.state in {"ready", "draining"}
         if unused:
             self._residency.unused(host, now)
@@ -162,12 +156,14 @@ class Core:
     def stopped(self, host: Host, now: float) -> None:
         """A server, or its launch, has ended as asked, and its memory is back."""
         self._residency.stopped(host, now)
+        self._let_in_after(host)
         self._settle(now)
 
     def died(self, host: Host, reason: str, now: float) -> None:
         """A server has ended unasked. Its leases are lost; whoever holds them will notice, and release them."""
         if host in self._residency.alive and (host.state != "loading" or host.waking) and not host.stopping:
             self._residency.died(host, reason, now)
+            self._let_in_after(host)
             self._rebind_all(host, now)
             self._settle(now)
 
@@ -197,11 +193,10 @@ class Core:
 
         changed: hosts that must be launched anew. asleep_budget_bytes: None leaves it as it is.
         """
-        old = self._roster
-        self._roster = new = make_roster(old, places, budget_bytes, changed, self._uniform)
-        self._residency.budget_bytes = budget_bytes
-        if asleep_budget_bytes is not None:
-            self._residency.sleepers.budget_bytes = asleep_budget_bytes
+        old, sleepers = self._roster, self._residency.sleepers
+        asleep_budget = sleepers.budget_bytes if asleep_budget_bytes is None else asleep_budget_bytes
+        self._roster = new = make_roster(old, places, budget_bytes, asleep_budget, changed, self._uniform)
+        self._residency.budget_bytes, sleepers.budget_bytes = budget_bytes, asleep_budget
         self._queues.adopt(new.experts)
         for host in old.hosts.values():
             if new.hosts.get(host.name) is not host:
@@ -213,7 +208,11 @@ class Core:
         for drained in self._residency.shrink(now):
             self._rebind_all(drained, now)
         self._residency.trim(now)
+        for host in new.hosts.values():
+            self._residency.expire(host, now)
+            self._dispatch(host, now)
         self.tick(now)
+        self._settle(now)
 
     def close(self, now: float) -> None:
         """Refuse whoever waits or comes, and stop every server, its leases notwithstanding."""
@@ -233,12 +232,17 @@ class Core:
 
     @property
     def has_actions(self) -> bool:
-        return bool(self._outbox.actions)
+        return bool(self._outbox.actions or self._outbox.wanted)
 
     def take_actions(self) -> list[Action]:
         """What is to be done, once."""
         actions, self._outbox.actions = self._outbox.actions, []
         return actions
+
+    def take_wanted(self) -> list[Host]:
+        """Whose load somebody has begun to wait for since this was last asked, and waits for still."""
+        wanted, self._outbox.wanted = self._outbox.wanted, {}
+        return [host for host in wanted if host.state == "cold"]
 
     @property
     def hosts(self) -> dict[str, Host]:
@@ -256,6 +260,13 @@ class Core:
 
     def position(self, request_id: str, now: float) -> Position | None:
         return self._queues.position(request_id, now)
+
+    @property
+    def memory(self) -> MemoryStatus:
+        residency, sleepers = self._residency, self._residency.sleepers
+        return MemoryStatus(
+            residency.budget_bytes, residency.used_bytes, sleepers.budget_bytes, sleepers.used_bytes
+        )
 
     def status(self, now: float) -> tuple[ExpertStatus, ...]:
         return tuple(self._queues.status(expert, now) for expert in self._roster.experts.values())
@@ -296,7 +307,7 @@ class Core:
             if best is not expert:  # things have changed since it was bound
                 self._move(waiter, best, now)
                 continue
-            self._queues.remove(waiter, served=True)
+            self._queues.remove(waiter)
             lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, waits)
             self._outbox.actions.append(Grant(waiter, lease))
 
@@ -315,12 +326,14 @@ class Core:
             for host in [host for host in self._roster.hosts.values() if host.queued]:
                 self._dispatch(host, now)
 
-    def _settle(self, now: float) -> None:
-        """Plan residency until nothing follows from it any more."""
+    def _settle(self, now: float, *, follows: bool = True) -> None:
+        """Plan residency until nothing follows from it any more. follows: whether something may, beyond whom somebody wants anew."""
         if self._closed:  # what stops now makes room for nobody
             return
         if self._rules.keeps_order:
             self._serve_in_order(now)
+        elif not follows and not self._residency.has_news:
+            return
         while plan := self._residency.plan(now):
             for host in plan.drained:
                 self._rebind_all(host, now)
@@ -343,6 +356,12 @@ class Core:
             if better is not waiter.bound:
                 self._move(waiter, better, now)
 
+    def _let_in_after(self, host: Host) -> None:
+        """Its server is gone: whoever takes its name may be loaded."""
+        successor = self._roster.hosts.get(host.name)
+        if successor is not None and successor.predecessor is host:
+            successor.predecessor = None
+
     def _rebind_all(self, host: Host, now: float) -> None:
         for expert in host.experts:
             self._rebind(expert, now)
@@ -358,7 +377,7 @@ class Core:
 
     def _move_on(self, waiter: Waiter, error: SwitchyardError, now: float) -> None:
         """Away from where it is bound, to the best of its candidates; without any, the error is its answer."""
-        target, _ = self._queues.target(waiter.candidates, waiter.mu, waiter.deadline, now)
+        target, _ = self._queues.target(waiter, now)
         if target is None:
             self._refuse(waiter, error)
         else:

@@ -1,114 +1,141 @@
-"""The queue of one expert: interactive before bulk, and within each the tenants in turn.
+"""The order of those who wait: keys in turn, bulk work behind, everybody within a bound.
 
-    queue = FairQueue()
-    queue.add(waiter)
-    queue.head                      # who is next
-    queue.remove(waiter, served=True)
+    turns = Turns()
+    rank = turns.rank(tenant="shop", bulk=False, ticket=7)     # given once, on arrival; smaller ranks are served first, anywhere
+    queue.add(waiter)                                          # an expert's queue, in order of ranks
+    queue.head, queue.ahead(waiter)
 
-Round robin over tenants (Nagle, "On Packet Switches With Infinite Storage", RFC 970, 1985): each has a line in order of arrival, a
-served tenant goes behind the others, and one who comes anew takes the last turn. So a tenant with a thousand requests delays
-another's first by one, and with a single tenant the order is that of arrival. Not here: which tenant a request belongs to (the
-gateway's key), and whether an expert has room.
+Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) over all experts together: a tenant's n-th waiting request ranks with
+the n-th of the others, so that a tenant with a thousand of them delays another's first by one. With a single tenant the order is
+that of arrival. Bulk work ranks `BULK_LAG` requests later: it yields to so many of each tenant's, and is never starved. Not here:
+which tenant a request belongs to (the gateway's key), and whether an expert has room.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_left, insort
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import chain, zip_longest
 from operator import attrgetter
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-_by_ticket = attrgetter("ticket")
+BULK_LAG = 100.0
+
+_by_rank = attrgetter("rank")
 
 
-class Queued(Protocol):
-    """What is queued. Tickets are in order of arrival."""
+class Rank(NamedTuple):
+    """A place in the order: the virtual time at which its turn begins, then arrival."""
 
+    turn: float
     ticket: int
+
+
+class Turns:
+    """Gives ranks. The virtual time is the earliest turn of those who wait and are not bulk work."""
+
+    __slots__ = ("_next", "_now", "_turns", "_waiting")
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._next: defaultdict[tuple[str, bool], float] = defaultdict(float)
+        self._turns: list[Rank] = []
+        self._waiting: set[int] = set()
+
+    def rank(self, tenant: str, *, bulk: bool, ticket: int) -> Rank:
+        """Of a request that begins to wait; tickets ascend."""
+        if not self._waiting:
+            self._next.clear()
+            self._turns.clear()
+            self._now = 0.0
+        turn = max(self._now, self._next[tenant, bulk])
+        self._next[tenant, bulk] = turn + 1.0
+        self._waiting.add(ticket)
+        if bulk:
+            return Rank(turn + BULK_LAG, ticket)
+        rank = Rank(turn, ticket)
+        heapq.heappush(self._turns, rank)
+        return rank
+
+    def leave(self, ticket: int) -> None:
+        """It waits no more."""
+        self._waiting.discard(ticket)
+        while self._turns and self._turns[0].ticket not in self._waiting:
+            heapq.heappop(self._turns)
+        if self._turns:
+            self._now = max(self._now, self._turns[0].turn)
+
+
+class Ranked(Protocol):
+    """What is queued."""
+
+    rank: Rank
     arrived: float
     tenant: str
     bulk: bool
 
 
-Q = TypeVar("Q", bound=Queued)
+R = TypeVar("R", bound=Ranked)
 
 
-class FairQueue(Generic[Q]):
-    """Sized and iterable, in the order in which they would be served if nobody else came."""
+class RankedQueue(Generic[R]):
+    """Sized and iterable, in order of ranks."""
 
-    __slots__ = ("_bulk", "_interactive", "_size")
+    __slots__ = ("_counts", "_waiters")
 
     def __init__(self) -> None:
-        self._interactive: dict[str, list[Q]] = {}
-        self._bulk: dict[str, list[Q]] = {}
-        self._size = 0
+        self._waiters: list[R] = []
+        self._counts: Counter[tuple[str, bool]] = Counter()
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._waiters)
 
-    def __iter__(self) -> Iterator[Q]:
-        return chain(_in_turn(self._interactive), _in_turn(self._bulk))
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._waiters)
+
+    def __contains__(self, waiter: R) -> bool:
+        at = bisect_left(self._waiters, waiter.rank, key=_by_rank)
+        return at < len(self._waiters) and self._waiters[at] is waiter
 
     @property
-    def head(self) -> Q | None:
+    def head(self) -> R | None:
         """Who is next."""
-        for lines in (self._interactive, self._bulk):
-            for line in lines.values():
-                return line[0]
-        return None
+        return self._waiters[0] if self._waiters else None
 
     @property
     def oldest_at(self) -> float:
         """When the one came who has waited longest; infinity when nobody waits."""
-        return min((line[0].arrived for lines in (self._interactive, self._bulk) for line in lines.values()), default=math.inf)
+        return min((waiter.arrived for waiter in self._waiters), default=math.inf)
 
-    @property
-    def interactive(self) -> int:
-        """How many of them are not bulk work."""
-        return self._size - sum(map(len, self._bulk.values())) if self._bulk else self._size
+    def count(self, tenant: str, *, bulk: bool) -> int:
+        """How many requests of a tenant there are, of one kind."""
+        return self._counts[tenant, bulk]
 
-    def add(self, waiter: Q) -> None:
-        """In its tenant's line it goes behind those who came earlier."""
-        insort(self._lines(waiter).setdefault(waiter.tenant, []), waiter, key=_by_ticket)
-        self._size += 1
+    def add(self, waiter: R) -> None:
+        insort(self._waiters, waiter, key=_by_rank)
+        self._counts[waiter.tenant, waiter.bulk] += 1
 
-    def remove(self, waiter: Q, *, served: bool = False) -> None:
-        """served: its tenant has had its turn. Raises KeyError for who isn't here."""
-        lines = self._lines(waiter)
-        line = lines[waiter.tenant]
-        at = bisect_left(line, waiter.ticket, key=_by_ticket)
-        if at == len(line) or line[at] is not waiter:
-            raise KeyError(waiter.ticket)
-        del line[at]
-        self._size -= 1
-        if served or not line:
-            del lines[waiter.tenant]
-            if line:
-                lines[waiter.tenant] = line
+    def discard(self, waiter: R) -> None:
+        """It is here no more, if it was."""
+        if waiter in self:
+            self.remove(waiter)
 
-    def ahead(self, waiter: Q) -> int:
-        """How many of those who are here now are served before it, whether it is here or would join."""
-        lines = self._lines(waiter)
-        own = lines.get(waiter.tenant, ())
-        before = place = bisect_left(own, waiter.ticket, key=_by_ticket)
-        if len(lines) > 1 or not own:
-            earlier = True
-            for tenant, line in lines.items():
-                if tenant == waiter.tenant:
-                    earlier = False
-                else:
-                    before += min(len(line), place + earlier)
-        return before + self.interactive if waiter.bulk else before
+    def remove(self, waiter: R) -> None:
+        """Raises KeyError for who isn't here."""
+        if waiter not in self:
+            raise KeyError(waiter.rank)
+        del self._waiters[bisect_left(self._waiters, waiter.rank, key=_by_rank)]
+        kind = waiter.tenant, waiter.bulk
+        self._counts[kind] -= 1
+        if not self._counts[kind]:
+            del self._counts[kind]
 
-    def _lines(self, waiter: Q) -> dict[str, list[Q]]:
-        return self._bulk if waiter.bulk else self._interactive
+    def clear(self) -> None:
+        self._waiters.clear()
+        self._counts.clear()
 
-
-def _in_turn(lines: dict[str, list[Q]]) -> Iterator[Q]:
-    """The first of every line, then the second of every line, and so on."""
-    if len(lines) == 1:
-        return iter(next(iter(lines.values())))
-    rounds = zip_longest(*lines.values())
-    return (waiter for turn in rounds for waiter in turn if waiter is not None)
+    def ahead(self, waiter: R) -> int:
+        """How many are served before it, whether it is here or would join."""
+        return bisect_left(self._waiters, waiter.rank, key=_by_rank)

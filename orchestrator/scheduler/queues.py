@@ -5,7 +5,8 @@
     queues.next_for(expert.host, now)           # (waiter, expert): the oldest that is bound to this host, or would rather be
     queues.binding(waiter, now, room=expert)    # whom it is bound to when it is granted, and the waits that say so
 
-Every waiter is bound to one expert, in whose queue it counts, and listed with all of its candidates, in order of arrival.
+Every waiter is bound to one expert, in whose queue it counts, and listed with all of its candidates, in order of ranks
+(`fairness.py`).
 """
 
 from __future__ import annotations
@@ -14,24 +15,46 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
+from typing import Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position
+from orchestrator.scheduler.fairness import Turns
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.rules import queue_wait_s
 from orchestrator.scheduler.state import Expert, Host, Outbox, Waiter
 from routers.policy import Choice, bind
 
 SCAN = 64
-"""How many waiters bound elsewhere an expert with room looks at before it takes the next of its own."""
+"""How many waiters an expert with room looks at for one that would rather have it than its own, when nobody is bound to it."""
+SCAN_BESIDE = 8
+"""The same when somebody is."""
 
 
 SPARE_DEADLINES = 1000
 """How many deadlines of requests that have long been served may be remembered before they are swept out."""
 
+CROWD = 8
+"""How many times what one tenant may have waiting an expert's queue may hold in all."""
+
+
+class Asking(Protocol):
+    """Who wants an expert: a `LeaseRequest`, or a `Waiter` that is to move."""
+
+    @property
+    def candidates(self) -> Sequence[Choice]: ...
+    @property
+    def mu(self) -> float: ...
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def bulk(self) -> bool: ...
+
 
 class Queues:
-    """`experts` is replaced by `adopt` when the fleet changes. max_waiting: bounds each expert's queue."""
+    """`experts` is replaced by `adopt` when the fleet changes. max_waiting: of one tenant at an expert, of each priority."""
 
     def __init__(self, residency: Residency, outbox: Outbox, max_waiting: int) -> None:
         self.experts: dict[str, Expert] = {}
@@ -39,6 +62,7 @@ class Queues:
         self._by_request: dict[str, Waiter] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._tickets = count(1)
+        self._turns = Turns()
         self._residency = residency
         self._outbox = outbox
         self._max_waiting = max_waiting
@@ -99,22 +123,20 @@ class Queues:
 
     # Which expert: `bind`'s choice among the waits that are returned with it, always
 
-    def target(
-        self, candidates: Sequence[Choice], mu: float, deadline: float, now: float
-    ) -> tuple[Expert | None, dict[str, float]]:
+    def target(self, asking: Asking, now: float) -> tuple[Expert | None, dict[str, float]]:
         """Whom to bind to, and the waits of those that could be bound.
 
         The best healthy candidate, or else the one that is healthy again soonest; None when all refuse.
         """
         waits: dict[str, float] = {}
         experts = self.experts
-        for choice in candidates:
+        for choice in asking.candidates:
             expert = experts.get(choice.expert)
-            if expert is not None and self._takes(expert, deadline, now):
+            if expert is not None and self._takes(expert, asking, now):
                 waits[choice.expert] = self._price_s(expert, now, expert.host.queued)
         if waits:
-            return self._bind(candidates, waits, mu), waits
-        closed = (e for e in self.known(candidates) if self._refusal(e, deadline, now) is None)
+            return self._bind(asking.candidates, waits, asking.mu), waits
+        closed = (e for e in self.known(asking.candidates) if self._refusal(e, asking, now) is None)
         soonest = min(closed, key=_reopens_at, default=None)
         return soonest, {} if soonest is None else {soonest.name: self.wait_s(soonest, now, soonest.host.queued)}
 
@@ -128,7 +150,7 @@ class Queues:
             if expert is waiter.bound:
                 possible = self._can_stay(waiter, now)
             else:
-                possible = expert.allows(now) if expert is room else self._takes(expert, waiter.deadline, now)
+                possible = expert.allows(now) if expert is room else self._takes(expert, waiter, now)
             if possible:
                 waits[expert.name] = 0.0 if expert is room else self._price_s(expert, now, waiter.ahead(expert.host))
         if waits:
@@ -140,11 +162,18 @@ class Queues:
             candidates = [choice for choice in candidates if choice.expert in waits]
         return self.experts[bind(candidates, waits, mu)]
 
-    def _takes(self, expert: Expert, deadline: float, now: float) -> bool:
-        """Whether it is healthy and could serve one more by `deadline`, as far as that is certain."""
-        if not expert.allows(now) or len(expert.queue) >= self._max_waiting:
+    def _takes(self, expert: Expert, asking: Asking, now: float) -> bool:
+        """Whether it is healthy and could serve one more by the deadline, as far as that is certain."""
+        if not expert.allows(now) or self._is_full(expert, asking):
             return False
-        return not expert.windows or expert.rate_wait_s(now, expert.host.queued) <= deadline - now
+        return not expert.windows or expert.rate_wait_s(now, expert.host.queued) <= asking.deadline - now
+
+    def _is_full(self, expert: Expert, asking: Asking) -> bool:
+        """A tenant that has too many waiting, or bulk work, is no reason to refuse the others."""
+        queue, most = expert.queue, self._max_waiting
+        if len(queue) < most:
+            return False
+        return len(queue) >= CROWD * most or queue.count(asking.tenant, bulk=asking.bulk) >= most
 
     def _can_stay(self, waiter: Waiter, now: float) -> bool:
         """The same for who is in its queue, where others who came earlier may have been moved since."""
@@ -153,18 +182,18 @@ class Queues:
             return False
         return not expert.windows or expert.rate_wait_s(now, waiter.ahead(expert.host)) <= waiter.deadline - now
 
-    def refusal(self, candidates: Sequence[Choice], deadline: float, now: float) -> SwitchyardError:
+    def refusal(self, asking: Asking, now: float) -> SwitchyardError:
         """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
-        refusals = [r for e in self.known(candidates) if (r := self._refusal(e, deadline, now)) is not None]
+        refusals = [r for e in self.known(asking.candidates) if (r := self._refusal(e, asking, now)) is not None]
         limited = [refusal for refusal in refusals if isinstance(refusal, RateLimited)]
         if limited:
             return min(limited, key=lambda refusal: refusal.retry_after_s)
         return refusals[0] if refusals else NoCapacity("none of the experts that could answer is there any more")
 
-    def _refusal(self, expert: Expert, deadline: float, now: float) -> SwitchyardError | None:
-        """Why the expert can't take one more that must be served by `deadline`, where that is certain."""
-        name, queued = expert.name, expert.host.queued
-        if len(expert.queue) >= self._max_waiting:
+    def _refusal(self, expert: Expert, asking: Asking, now: float) -> SwitchyardError | None:
+        """Why the expert can't take one more that must be served by the deadline, where that is certain."""
+        name, queued, deadline = expert.name, expert.host.queued, asking.deadline
+        if self._is_full(expert, asking):
             return RateLimited(f"too many requests wait for '{name}'", retry_after_s=self.wait_s(expert, now, queued))
         if (rate_wait_s := expert.rate_wait_s(now, queued)) > deadline - now:
             return RateLimited(f"'{name}' has had its requests of this minute", retry_after_s=rate_wait_s)
@@ -182,8 +211,10 @@ class Queues:
     # Waiting
 
     def add(self, request: LeaseRequest, expert: Expert, now: float) -> Waiter:
+        ticket = next(self._tickets)
         waiter = Waiter(
-            next(self._tickets),
+            ticket,
+            self._turns.rank(request.tenant, bulk=request.bulk, ticket=ticket),
             request.id,
             request.candidates,
             request.mu,
@@ -191,7 +222,7 @@ class Queues:
             arrived=now,
             bound=expert,
             tenant=request.tenant,
-            bulk=request.priority == "bulk",
+            bulk=request.bulk,
             session=request.session,
         )
         self.waiters[waiter.ticket] = self._by_request[request.id] = waiter
@@ -205,18 +236,19 @@ class Queues:
                 self._outbox.wake_at(free_at, other.host)
         return waiter
 
-    def remove(self, waiter: Waiter, *, served: bool = False) -> None:
-        """It has its lease (served), or went away."""
+    def remove(self, waiter: Waiter) -> None:
+        """It has its lease, or went away."""
         del self.waiters[waiter.ticket]
         if self._by_request.get(waiter.request_id) is waiter:
             del self._by_request[waiter.request_id]
-        waiter.bound.leave(waiter, served=served)
+        self._turns.leave(waiter.ticket)
+        self._leave(waiter)
         for expert in self.known(waiter.candidates):
-            expert.listed.pop(waiter.ticket, None)
+            expert.listed.discard(waiter)
 
     def move(self, waiter: Waiter, expert: Expert, now: float) -> None:
-        """Bind it to another expert; it keeps its place in the order of arrival."""
-        waiter.bound.leave(waiter)
+        """Bind it to another expert; it keeps its rank."""
+        self._leave(waiter)
         self._join(waiter, expert, now)
 
     def strike(self, waiter: Waiter, host: Host) -> None:
@@ -224,7 +256,7 @@ class Queues:
         gone = {expert.name for expert in host.experts}
         waiter.candidates = tuple(choice for choice in waiter.candidates if choice.expert not in gone)
         for expert in host.experts:
-            expert.listed.pop(waiter.ticket, None)
+            expert.listed.discard(waiter)
 
     def _join(self, waiter: Waiter, expert: Expert, now: float) -> None:
         waiter.bound = expert
@@ -232,9 +264,14 @@ class Queues:
         if not expert.host.serving:
             self._residency.want(expert.host, now)
 
+    def _leave(self, waiter: Waiter) -> None:
+        waiter.bound.leave(waiter)
+        if not waiter.bound.host.queued:
+            self._residency.unwant(waiter.bound.host)
+
     def _list(self, waiter: Waiter) -> None:
         for expert in self.known(waiter.candidates):
-            expert.listed[waiter.ticket] = waiter
+            expert.listed.add(waiter)
 
     def still_waiting(self, waiters: Iterable[Waiter]) -> Iterator[Waiter]:
         """Those of a snapshot who still wait when their turn comes: moving one may serve another."""
@@ -249,7 +286,7 @@ class Queues:
 
     def status(self, expert: Expert, now: float) -> ExpertStatus:
         host = expert.host
-        in_memory = expert.name == host.name and host in self._residency.resident
+        own = expert.name == host.name
         return ExpertStatus(
             expert=expert.name,
             state=host.state,
@@ -257,19 +294,20 @@ class Queues:
             waiting=len(expert.queue),
             expected_wait_s=self.arrival_wait_s(expert, now),
             breaker=expert.breaker.state(now),
-            memory_bytes=host.memory_bytes if in_memory else 0,
+            memory_bytes=host.memory_bytes if own and host in self._residency.resident else 0,
             loads=host.loads,
             last_error=host.last_error,
-            prefetch_hits=host.prefetch_hits if expert.name == host.name else 0,
-            prefetch_misses=host.prefetch_misses if expert.name == host.name else 0,
+            prefetch_hits=host.prefetch_hits if own else 0,
+            prefetch_misses=host.prefetch_misses if own else 0,
+            asleep_bytes=host.asleep_bytes if own and host in self._residency.sleepers.hosts else 0,
         )
 
     # Who is next
 
     def next_for(self, host: Host, now: float) -> tuple[Waiter, Expert] | None:
-        """The oldest waiter that one of the host's experts should serve now, if any has room."""
+        """The first in rank that one of the host's experts should serve now, if any has room."""
         heads = [(head, expert) for expert in host.experts if (head := self._head(expert, now)) is not None]
-        return min(heads, key=lambda pair: (pair[0].bulk, pair[0].ticket), default=None)
+        return min(heads, key=lambda pair: pair[0].rank, default=None)
 
     def _head(self, expert: Expert, now: float) -> Waiter | None:
         if not expert.has_room(now):
@@ -278,11 +316,9 @@ class Queues:
             return None
         own = self._own_head(expert, now)
         if expert.breaker.allows(now):
-            for waiter in islice(expert.listed.values(), SCAN):
-                if own is not None and not own.bulk and waiter.ticket >= own.ticket:
+            for waiter in islice(expert.listed, SCAN):
+                if own is not None and waiter.rank >= own.rank:
                     break
-                if own is not None and (waiter.bulk, waiter.ticket) >= (own.bulk, own.ticket):
-                    continue
                 if waiter.bound is not expert and self._rather(waiter, expert, now):
                     return waiter
         elif expert.listed and not expert.breaker.probing:

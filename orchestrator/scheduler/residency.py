@@ -30,7 +30,6 @@ from orchestrator.scheduler.state import Average, Host, Load, Outbox, Sleep, Sto
 from orchestrator.scheduler.worth import Worth
 from orchestrator.types import Endpoint
 
-
 LOOKED_AT = 64
 """How many of those wanted are considered in one plan."""
 
@@ -59,6 +58,10 @@ class Residency:
         self._turn_s = Average(MIN_STAY)  # between two loads while others are wanted
         self._loaded_at = -math.inf
         self._wanted: dict[Host, float] = {}
+        self._room_at = -math.inf  # when these two were counted
+        self._free_bytes = self._idle_bytes = 0
+        self.has_news = False  # somebody is wanted who wasn't before
+        self._promised: dict[Host, None] = {}  # for whom others have made room
         self._first: Host | None = None  # of those wanted, who waits for memory
         self._outbox = outbox
 
@@ -78,14 +81,22 @@ class Residency:
         nobody is overtaken for ever by one that always leaves somebody behind.
         """
         host.dismissed = False
-        if host in self._wanted:
+        if host in self._wanted or host.at_hand:
             return
         arrived = min((expert.queue.oldest_at for expert in host.experts), default=now)
+        self.has_news = True
+        self._outbox.wanted[host] = None
         since = host.wanted_since = min(now, max(arrived, now - MAX_STAY * host.reload_s))
         out_of_order = bool(self._wanted) and since < next(reversed(self._wanted.values()))
         self._wanted[host] = since
         if out_of_order:
             self._wanted = dict(sorted(self._wanted.items(), key=itemgetter(1)))
+
+    def unwant(self, host: Host) -> None:
+        """Nobody waits for it any more."""
+        if not host.chosen and self._wanted.pop(host, None) is not None:
+            self._promised.pop(host, None)
+            self.has_news = True  # what was done for it may be called off
 
     def is_wanted(self, host: Host) -> bool:
         """Whether it is to be loaded already."""
@@ -102,51 +113,58 @@ class Residency:
             leaving_s = gone_s + (host.service_s.value if host.leases else 0.0)
             taken_s = 0.0 if host.draining_for is None else self._turn_s.value
             return leaving_s + taken_s + host.reload_s
-        return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.reload_s
+        return max(0.0, host.not_before - now) + self._room_wait_s(host, now) + host.reload_s
 
     @property
     def _leaving_bytes(self) -> int:
         """What comes free without anybody's doing."""
         return sum(h.memory_bytes for h in self.resident if h.state in {"draining", "falling_asleep"})
 
-    def _room_wait_s(self, host: Host) -> float:
-        short = host.memory_bytes - (self.budget_bytes - self.used_bytes)
+    def _room_wait_s(self, host: Host, now: float) -> float:
+        if self._room_at != now:
+            self._room_at = now
+            self._free_bytes = self.budget_bytes - self.used_bytes
+            self._idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
+        short = host.memory_bytes - self._free_bytes
         if short <= 0:
             return 0.0
-        idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
         others = len(self._wanted) - (host in self._wanted)
-        return STOP_S if short <= idle_bytes and not others else self._turn_s.value * (1 + others)
+        return STOP_S if short <= self._idle_bytes and not others else self._turn_s.value * (1 + others)
 
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
         plan = Plan()
+        self.has_news = False
         self._call_off(plan)
         self._first = None
         free = self.budget_bytes - self.used_bytes
         coming = self._leaving_bytes
         helpless = math.inf  # the least that somebody needs for whom nobody leaves
-        for host in list(islice(self._rules.load_order(self._wanted, now), LOOKED_AT)):
-            if not self._still_wanted(host) or not self._may_load(host, plan, now):
+        for host in [*self._promised, *islice(self._rules.load_order(self._wanted, now), LOOKED_AT)]:
+            if host not in self._wanted or not host.loadable or not self._may_load(host, plan, now):
                 continue
             if host.memory_bytes <= free:
                 self._load(host, now)
                 free -= host.memory_bytes
                 continue
-            if self._first is None:
-                self._first = host
             short = host.memory_bytes - free - coming
             for victim in self._victims(short, host, now) if host.memory_bytes < helpless else ():
                 self.drain(victim, now, room_for=host, to_sleep=True)
                 plan.drained.append(victim)
+                self._promised[host] = None
                 coming += victim.memory_bytes
                 short -= victim.memory_bytes
             if short <= 0:  # its memory is on the way
                 coming -= max(0, min(coming, host.memory_bytes - max(free, 0)))
                 free = min(free, 0)
-            elif self._is_overdue(host, now):
+                continue
+            if self._first is None:
+                self._first = host
+            if self._is_overdue(host, now):
                 break
-            else:
-                helpless = min(helpless, host.memory_bytes)
+            if free <= 0:
+                break
+            helpless = min(helpless, host.memory_bytes)
         if not self._wanted:
             self._choose(plan, now)
         return plan
@@ -154,10 +172,8 @@ class Residency:
     def leaves(self, host: Host, now: float) -> bool:
         """Something happened to a resident: whether it gives way now to whoever is next, so that it is time to plan."""
         wanted = self._first
-        if wanted is None or host.state != "ready" or host.pinned:
+        if wanted is None or wanted not in self._wanted or host.state != "ready" or host.pinned:
             return False
-        if not wanted.queued and not wanted.chosen:
-            return True
         at = self._rules.leaves_at(host, wanted, now)
         if at > now:
             self._outbox.wake_at(at, host)
@@ -192,23 +208,18 @@ class Residency:
         cost_s = worth.disruption_s(challenger, now) + sum(lost_s[host] for host in victims)
         return victims if challenger.worth.at(now) > cost_s else ()
 
-    def _still_wanted(self, host: Host) -> bool:
-        """Whether somebody still waits for it, and its memory is given back."""
-        if host.at_hand or not (host.queued or host.chosen):
-            del self._wanted[host]
-            return False
-        return host.loadable
-
     def _call_off(self, plan: Plan) -> None:
         """Hosts that still serve, but drain for somebody who doesn't need it any more, stay."""
         for host in self.resident:
             wanted = host.draining_for
-            if wanted is not None and not host.stopping and (wanted.at_hand or not (wanted.queued or wanted.chosen)):
+            if wanted is not None and not host.stopping and wanted not in self._wanted:
                 host.enter("ready")
+                self._wanted.pop(host, None)
+                self._promised.pop(host, None)
                 plan.restored.append(host)
 
     def _may_load(self, host: Host, plan: Plan, now: float) -> bool:
-        if host.predecessor is not None and host.predecessor.state != "cold":
+        if host.predecessor is not None:
             return False
         room = self._most_room(host)
         if host.memory_bytes > room:
@@ -264,9 +275,13 @@ class Residency:
         host.waking = asleep
         host.since = now
         host.generation += 1
+        if host.loads and host.can_sleep:
+            host.woken.add(float(asleep))
         host.loads += 1
         self.resident[host] = None
+        self._room_at = -math.inf
         host.chosen = False
+        self._promised.pop(host, None)
         waited_since = self._wanted.pop(host, now)
         if waited_since < now:
             self._turn_s.add(now - max(self._loaded_at, waited_since))
@@ -322,6 +337,7 @@ class Residency:
             self._awake(host, now)
         else:
             host.load_s.add(now - host.since)
+            host.wake_s.assume(assumed_wake_s(host.load_s.value))
             host.measured_bytes = memory_bytes
             host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
         host.enter("ready")
@@ -338,6 +354,7 @@ class Residency:
         host.enter("asleep")
         host.since = now
         del self.resident[host]
+        self._room_at = -math.inf
         if host.prefetched:
             host.prefetched = False
             host.prefetch_misses += 1
@@ -391,6 +408,7 @@ class Residency:
             host.prefetched = False
             host.prefetch_misses += 1
         self.resident.pop(host, None)
+        self._room_at = -math.inf
         if host.queued:
             self.want(host, now)
         self._awake(host, now)

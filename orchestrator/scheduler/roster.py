@@ -1,6 +1,6 @@
 """Hosts and experts by name, and how they carry over when the fleet changes.
 
-    roster = make_roster(roster, places, budget_bytes, changed=frozenset({"smollm2"}))
+    roster = make_roster(roster, places, budget_bytes, asleep_budget_bytes, changed=frozenset({"smollm2"}))
 
 What stays the same keeps its object and with it its server, leases, queue and what was learned. A host that is to be launched
 anew gets another object, which waits for the old one's server to be gone. Retiring what is left over is `core.py`'s task.
@@ -39,6 +39,7 @@ def make_roster(
     old: Roster,
     places: Sequence[Place],
     budget_bytes: int,
+    asleep_budget_bytes: int,
     changed: frozenset[str] = frozenset(),
     uniform: Callable[[], float] = random.random,
 ) -> Roster:
@@ -54,6 +55,7 @@ def make_roster(
         place.expert: _expert(old.experts.get(place.expert), place, hosts[place.host], uniform) for place in places
     }
     for host in hosts.values():
+        host.most_asleep_bytes = asleep_budget_bytes
         host.experts = [expert for expert in experts.values() if expert.host is host]
     for expert in experts.values():
         windows = (expert.window, experts[expert.host.name].window)
@@ -66,7 +68,7 @@ def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
         return _kept(old, place, assumed)
     memory_bytes = (place.memory_bytes or assumed) if place.holds_weights else 0
     host = Host(place, memory_bytes, concurrency(place), Average(assumed_load_s(memory_bytes)))
-    host.wake_s = Average(assumed_wake_s(memory_bytes))
+    host.wake_s = Average(assumed_wake_s(host.load_s.value))
     _limit(host)
     host.enter("cold" if place.holds_weights else "remote")
     host.predecessor = old.predecessor if old is not None and old.state == "cold" else old

@@ -18,7 +18,7 @@ from itertools import count
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Place, State
 from orchestrator.scheduler.concurrency import ConcurrencyLimit
-from orchestrator.scheduler.fairness import FairQueue
+from orchestrator.scheduler.fairness import Rank, RankedQueue
 from orchestrator.scheduler.health import Breaker
 from orchestrator.types import Endpoint
 from routers.policy import Choice
@@ -36,6 +36,11 @@ class Average:
     def __init__(self, prior: float) -> None:
         self.value = prior
         self._known = False
+
+    def assume(self, prior: float) -> None:
+        """A better prior, until the first sample."""
+        if not self._known:
+            self.value = prior
 
     def add(self, sample: float, weight: float = 0.2) -> None:
         self.value += (weight if self._known else 1.0) * (sample - self.value)
@@ -94,6 +99,7 @@ class Host:
     stopping: its server was told to end. draining_for: whom it makes room for; None when its draining can't be called off.
     to_sleep: its draining ends in sleep, if there is room. waking: its load is no launch. sleepless: it is not put to sleep again,
     because that or waking it went wrong. kept_bytes: what it kept of the machine's memory when it slept last, as measured.
+    most_asleep_bytes: what all who sleep may keep together. woken: how often it came back from sleep of late, 0..1, where it can.
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
     gone first. uses: grants, halved over and over; see `use_rate`. worth: of having it in memory, and
@@ -128,6 +134,8 @@ class Host:
     waking: bool = False
     sleepless: bool = False
     kept_bytes: int = 0
+    most_asleep_bytes: int = 0
+    woken: Average = field(default_factory=lambda: Average(1.0))
     retired: bool = False
     predecessor: Host | None = None
     failures: int = 0
@@ -172,7 +180,10 @@ class Host:
 
     @property
     def can_sleep(self) -> bool:
-        return self.place.asleep_bytes is not None and not self.sleepless
+        """Its server can, and there is memory for it when nobody else sleeps."""
+        return (
+            self.place.asleep_bytes is not None and not self.sleepless and self.asleep_bytes <= self.most_asleep_bytes
+        )
 
     @property
     def asleep_bytes(self) -> int:
@@ -186,9 +197,12 @@ class Host:
 
     @property
     def reload_s(self) -> float:
-        """Expected seconds to bring it back: to wake it where it sleeps or would, else to launch it."""
-        alive = self.waking or (self.can_sleep and not self.stopping and self.state not in {"cold", "loading"})
-        return self.wake_s.value if alive else self.load_s.value
+        """Expected seconds to bring it back: to wake it where it sleeps, to launch it where it can't, else as it was of late."""
+        if self.waking or (self.state in {"falling_asleep", "asleep"} and not self.stopping):
+            return self.wake_s.value
+        if self.can_sleep and not self.stopping and (self.state == "ready" or self.to_sleep):
+            return self.load_s.value + self.woken.value * (self.wake_s.value - self.load_s.value)
+        return self.load_s.value
 
     @property
     def pinned(self) -> bool:
@@ -227,7 +241,7 @@ class Expert:
     """A name that requests are bound to.
 
     limit: of its own leases, where it has one beside its host's. windows: its own `rpm` and its host's. queue: who is bound to
-    it, in order of arrival. listed: everybody waiting who has it as a candidate, in order of arrival.
+    it. listed: everybody waiting who has it as a candidate. Both are in order of ranks.
     """
 
     place: Place
@@ -237,8 +251,8 @@ class Expert:
     window: MinuteWindow | None = None
     windows: tuple[MinuteWindow, ...] = ()
     leases: int = 0
-    queue: FairQueue[Waiter] = field(default_factory=FairQueue)
-    listed: dict[int, Waiter] = field(default_factory=dict)
+    queue: RankedQueue[Waiter] = field(default_factory=RankedQueue)
+    listed: RankedQueue[Waiter] = field(default_factory=RankedQueue)
 
     @property
     def name(self) -> str:
@@ -264,8 +278,8 @@ class Expert:
         self.host.queued += 1
         self.host.queued_bulk += waiter.bulk
 
-    def leave(self, waiter: Waiter, *, served: bool = False) -> None:
-        self.queue.remove(waiter, served=served)
+    def leave(self, waiter: Waiter) -> None:
+        self.queue.remove(waiter)
         self.host.queued -= 1
         self.host.queued_bulk -= waiter.bulk
 
@@ -275,6 +289,7 @@ class Waiter:
     """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it."""
 
     ticket: int
+    rank: Rank
     request_id: str
     candidates: tuple[Choice, ...]
     mu: float
@@ -287,10 +302,17 @@ class Waiter:
 
     def ahead(self, host: Host) -> int:
         """How many others this host will serve before it."""
+        if not host.queued:
+            return 0
+        if len(host.experts) == 1:
+            return host.experts[0].queue.ahead(self)
         return sum(expert.queue.ahead(self) for expert in host.experts if expert.queue)
 
     def utility(self, expert: str) -> float:
-        return next(choice.utility for choice in self.candidates if choice.expert == expert)
+        for choice in self.candidates:
+            if choice.expert == expert:
+                return choice.utility
+        raise KeyError(expert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,18 +363,24 @@ Action = Grant | Refuse | Load | Sleep | Wake | Stop
 
 
 class Outbox:
-    """What the state machine asks for: actions, and to be called again when something is due for a host."""
+    """What the state machine asks for: actions, files read ahead of loads, and to be called again when something is due for a host.
 
-    __slots__ = ("_due", "_numbers", "actions")
+    wanted: who has begun to wait for a load, whose files could be read meanwhile.
+    """
+
+    __slots__ = ("_due", "_numbers", "actions", "wanted")
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
+        self.wanted: dict[Host, None] = {}
         self._due: list[tuple[float, int, Host]] = []
         self._numbers = count()
 
     @property
     def wake(self) -> float:
         """The next time when something is due; infinity when never."""
+        while self._due and self._due[0][0] != self._due[0][2].look_at:
+            heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
     def wake_at(self, at: float, host: Host) -> None:

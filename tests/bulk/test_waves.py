@@ -121,25 +121,34 @@ def test_a_query_that_ends_early_leaves_every_queue():
 HOSTS = "abcdef"
 
 
+STAGES = st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True)
+SIZES = st.lists(st.integers(1, 4), min_size=9, max_size=9).map(
+    lambda sizes: dict(zip(HOSTS + "xyz", sizes, strict=True))
+)
+
+
+def begin(waves, members, judge, left):
+    """A query that asks its members in any order, and then a judge if they are several."""
+    several = len(members) > 1
+    ticket = Ticket(frozenset({*members, judge}) if several else frozenset())
+    waves.begin(ticket)
+    left[ticket] = [set(members), {judge}] if several else [set(members)]
+    go_on(waves, ticket, left)
+
+
 @given(
-    stages=st.lists(st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True), min_size=1, max_size=30),
+    queries=st.lists(STAGES, min_size=1, max_size=30),
     judge=st.sampled_from("xyz"),
-    sizes=st.lists(st.integers(1, 4), min_size=9, max_size=9),
+    sizes=SIZES,
     places=st.integers(1, 3),
 )
-def test_members_then_judges_are_opened_once_each_and_all_get_through(stages, judge, sizes, places):
-    """Queries that ask their members in any order and then a judge who is nobody's member."""
-    waves = Waves(at_once=places)
-    memory = dict(zip(HOSTS + "xyz", sizes, strict=True))
-    left = {}
-    for members in stages:
-        ticket = Ticket(frozenset({*members, judge}) if len(members) > 1 else frozenset())
-        waves.begin(ticket)
-        left[ticket] = [set(members), {judge}] if len(members) > 1 else [set(members)]
-        go_on(waves, ticket, left)
+def test_members_then_judges_are_opened_once_each_and_all_get_through(queries, judge, sizes, places):
+    waves, left = Waves(at_once=places), {}
+    for members in queries:
+        begin(waves, members, judge, left)
     opened, was_open = Counter(), set()
     while left:
-        waves.open(look(4, memory), settled=True)
+        waves.open(look(4, sizes), settled=True)
         opened.update(set(waves.opened) - was_open)
         was_open = set(waves.opened)
         due = waves.due()
@@ -147,6 +156,30 @@ def test_members_then_judges_are_opened_once_each_and_all_get_through(stages, ju
         for ticket in due:
             go_on(waves, ticket, left)
     assert set(opened.values()) == {1}
+
+
+@given(
+    queries=st.lists(st.tuples(STAGES, st.sampled_from("abcxyz"), st.integers(0, 3)), min_size=1, max_size=30),
+    sizes=SIZES,
+    places=st.integers(1, 3),
+)
+def test_whoever_comes_when_and_judges_whom_gets_through(queries, sizes, places):
+    """Queries that begin in the midst of others; the number says after how many rounds."""
+    waves, left = Waves(at_once=places), {}
+    coming = [(members, judge) for members, judge, pause in queries for _ in range(pause + 1)]
+    pauses = [i < pause for _, _, pause in queries for i in range(pause + 1)]
+    while coming or left:
+        if coming and not pauses.pop(0):
+            begin(waves, *coming.pop(0), left)
+        elif coming:
+            coming.pop(0)
+        waves.stale = True
+        while waves.stale:
+            waves.open(look(4, sizes), settled=True)
+        due = waves.due()
+        assert due or coming or not left, "somebody gets on"
+        for ticket in due:
+            go_on(waves, ticket, left)
 
 
 def go_on(waves, ticket, left):

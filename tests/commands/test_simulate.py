@@ -19,7 +19,7 @@ from orchestrator.service import make_ledger
 from orchestrator.types import Attempt, Decision
 from routers.data.outcomes import write_outcomes
 from tests.support.cli import start_switchyard
-from tests.support.outcomes import specialists
+from tests.support.outcomes import noise, specialists
 
 MACHINE = ("--experts", "16", "--slots", "2", "--swap-s", "6", "--batch", "8", "--batch-s", "2")
 REQUESTS = ("--rate", "3", "--zipf", "1.0", "--requests", "200")
@@ -117,6 +117,15 @@ def test_outcomes_add_rewards_and_the_router_alone(folder):
     assert [row["reward"] for row in rows] == pytest.approx([0.9, 0.9, 0.9], abs=0.02)
 
 
+def test_some_of_the_experts_of_outcomes_may_be_named(folder):
+    write_outcomes("mine.jsonl", noise())
+    options = ("--router", "linear", "--policy", "lru", *QUICK, "--json")
+    (row,) = json.loads(simulate("--outcomes", "mine.jsonl", "--experts", "b", *options))
+    assert row["swaps_per_100"] == 0.5, "there is one expert, loaded once"
+    with pytest.raises(DataError, match="no outcome has the expert 'c', expected some of a, b"):
+        simulate("--outcomes", "mine.jsonl", "--experts", "a,c", *options)
+
+
 def test_what_more_memory_would_buy():
     report = json.loads(simulate("--residency", "--experts", "4", "--requests", "200", "--json"))
     assert [near["length"] for near in report["segments"]] == [10, 100]
@@ -133,6 +142,10 @@ def test_a_plot_is_drawn_on_request(folder):
     ("args", "message"),
     [
         (("--policy", "fiffo"), "unknown policy 'fiffo', expected one of switchyard, "),
+        (("--experts", "0"), "experts: expected 1 or more"),
+        (("--experts", "-3"), "experts: expected 1 or more"),
+        (("--experts", "a,a"), "experts: expected a name of its own for each"),
+        (("--policy", ""), "unknown policy '', expected one of switchyard, "),
         (("--rate", "0"), "rate: expected more than 0, got 0.0"),
         (("--batch-s", "-1"), "service_s: expected more than 0 for every expert"),
         (("--load-failures", "1"), "load_failures: expected at least 0 and less than 1"),

@@ -227,6 +227,7 @@ def test_what_is_wrong_with_a_file(text, expected):
     [
         ("residency: {sleep: 3, memory_gb: 9}", ".residency.sleep: got 3, expected one of 1, 2"),
         ("residency: {sleep: 1}", ".residency: a server that sleeps gives back `memory_gb`, which must be given"),
+        ("residency: {sleep: 1, memory_gb: 9, asleep_gb: -2}", ".residency.asleep_gb: got -2, expected a number > 0"),
         ("residency: {asleep_gb: 1}", ".residency: `asleep_gb` is for servers that sleep; expected `sleep: 1` or"),
         ("kind: embedding, residency: {sleep: 1, memory_gb: 9}", ": `sleep` is for experts that write text"),
     ],

@@ -71,6 +71,7 @@ async def test_a_body_that_is_no_json_object(body):
         ({"switchyard": {"lamda": 1}}, "switchyard"),
         ({"switchyard": {"lambda": -1}}, "switchyard.lambda"),
         ({"switchyard": {"experts": []}}, "switchyard.experts"),
+        ({"switchyard": {"priority": "urgent"}}, "switchyard.priority"),
     ],
 )
 async def test_param_names_the_wrong_field(change, param):

@@ -7,18 +7,13 @@ the next request is answered.
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from pathlib import Path
+from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from tests.support.batches import URL, line
-from tests.support.faulty import Servers, error, expert, faulty, text
-from tests.support.service import write_config
-from tests.support.serving import switchyard_serve
+from tests.support.faulty import error, expert, faulty, text
 from tests.support.sleepers import sleepy_expert
 
 NOT_LOADED = (502, "all_experts_failed", "every expert that could serve this failed (a: not_loaded)")
@@ -30,6 +25,7 @@ NOT_LOADED = (502, "all_experts_failed", "every expert that could serve this fai
         ("never_ready", "its server was not ready after 1 s (its health check answered "),
         ("dies_loading", "its server exited with code 1 while starting; its last output: the weights are damaged"),
     ],
+    ids=["never_ready", "dies_loading"],
 )
 async def test_a_load_that_fails_is_the_answer_of_all_who_wait_until_an_edit_mends_it(
     tmp_path: Path, fault: str, reason: str
@@ -72,7 +68,7 @@ async def test_a_death_before_the_answer_is_mended_by_another_launch_for_who_ask
 
 
 async def test_one_that_dies_at_every_request_is_given_up_and_comes_back_when_it_is_mended(tmp_path: Path) -> None:
-    async with faulty(tmp_path, expert("a"), gateway={"request_timeout_s": 10}) as machine:
+    async with faulty(tmp_path, expert("a"), gateway={"request_timeout_s": 2}) as machine:
         machine.tell("a", "dies_answering")
         assert error(await machine.ask("a"))[0] in {502, 504}
         await machine.at_rest()
@@ -97,7 +93,7 @@ async def test_a_death_amid_a_stream_ends_it_with_one_error(tmp_path: Path) -> N
 MEMORY_OF_SLEEPERS = {"budget_gb": 0.2, "asleep_gb": 0.1}
 
 
-def sleeper(folder: Path, name: str, fault: str = "") -> dict[str, object]:
+def sleeper(folder: Path, name: str, fault: str = "") -> dict[str, Any]:
     """One of two, of which one is awake at a time."""
     (folder / name).mkdir()
     residency = {"memory_gb": 0.15, "sleep": 2, "asleep_gb": 0.05}
@@ -161,7 +157,8 @@ async def test_a_server_larger_than_the_budget_is_ended_and_not_launched_again(t
 async def test_a_budget_too_small_for_what_is_declared_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
     async with faulty(tmp_path, expert("a")) as machine:
         refused = await machine.reload(expert("a", residency={"memory_gb": 3}), memory={"budget_gb": 2})
-        assert refused == "'a' needs 3.0 GB; the memory budget is 2.0 GB"
+        assert refused is not None
+        assert refused.endswith("experts.yaml:1: experts[0].residency.memory_gb: got 3, and memory.budget_gb has 2")
         assert text(await machine.ask("a")) == "Hello"
         assert await machine.at_rest() == {"a": "ready"}
 
@@ -249,48 +246,3 @@ async def test_the_end_of_the_service_amid_a_load_is_an_answer_and_leaves_no_pro
         await machine.service.scheduler.close()
         assert error(await asking) == (503, "no_capacity", "the service is shutting down")
         assert await machine.at_rest() == {"a": "cold", "b": "cold"}
-
-
-def test_a_gateway_killed_amid_a_batch_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    servers = Servers(tmp_path)
-    for name in "ab":
-        (tmp_path / name).mkdir()
-    config = write_config(tmp_path, expert("a"), expert("b"), memory={"budget_gb": 0.1, "prefetch": False})
-    requests = [line(f"r{i}", "ab"[i % 2], f"q{i}") for i in range(8)]
-    servers.tell("a", "hangs q4")
-    servers.tell("b", "hangs q5")
-    with switchyard_serve(config) as killed, httpx.Client(base_url=f"{killed.url}/v1", timeout=30) as http:
-        batch = batch_of(http, requests)
-        while not is_under_way(batch, http, servers):
-            time.sleep(0.02)
-        below = killed.servers()
-        killed.process.kill()
-    assert below
-    assert not psutil.wait_procs(below, timeout=10)[1]
-    servers.tell("a")
-    servers.tell("b")
-    with switchyard_serve(config) as again, httpx.Client(base_url=f"{again.url}/v1", timeout=30) as http:
-        while (status := http.get(f"batches/{batch}").json())["status"] != "completed":
-            time.sleep(0.02)
-        answered = http.get(f"files/{status['output_file_id']}/content").text
-    assert status["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
-    assert answered.count("\n") == 8
-    asked = servers.asked("a") + servers.asked("b")
-    assert sorted(set(asked)) == [f"q{i}" for i in range(8)]
-    assert len(asked) == 9, "only the one that was never answered was asked again"
-    assert servers.launches("a") + servers.launches("b") == 3
-    assert not servers.alive("a") + servers.alive("b")
-
-
-def batch_of(http: httpx.Client, requests: list[dict[str, object]]) -> str:
-    data = "".join(json.dumps(request) + "\n" for request in requests)
-    file = http.post("files", files={"file": ("in.jsonl", data)}, data={"purpose": "batch"}).json()
-    wanted = {"input_file_id": file["id"], "endpoint": URL, "completion_window": "24h"}
-    made: str = http.post("batches", json=wanted).json()["id"]
-    return made
-
-
-def is_under_way(batch: str, http: httpx.Client, servers: Servers) -> bool:
-    """Whether some are answered, and the next is being asked."""
-    completed: int = http.get(f"batches/{batch}").json()["request_counts"]["completed"]
-    return len(servers.asked("a") + servers.asked("b")) == completed + 1 == 3

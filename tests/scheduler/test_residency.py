@@ -364,6 +364,20 @@ def test_a_launch_that_succeeds_while_it_is_broken_off_is_no_news():
     assert happened(core) == ["load a", "stop a"]
 
 
+def test_what_stops_when_it_is_closed_makes_room_for_nobody():
+    places = [local("a", 60, concurrency=2), local("b", 30)]
+    core = ready(*places)
+    core.reconfigure([*places, local("c", 60)], 100, frozenset(), 11.0)
+    for _ in range(2):  # answered by a, and c, which they would rather have had, is not forgotten
+        assert isinstance(core.acquire(ask("c", "a", mu=1.0), 11.0), Lease)
+    core.close(12.0)
+    stopping = [host for host in core.hosts.values() if host.stopping]
+    assert happened(core) == ["stop a", "stop b"]
+    for host in stopping:
+        core.stopped(host, 13.0)
+    assert happened(core) == []
+
+
 def test_closing_stops_every_server():
     core = ready(local("a", 50), local("b", 50))
     core.acquire(ask("a"), 11.0)

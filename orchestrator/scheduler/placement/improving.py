@@ -1,6 +1,7 @@
 """A placement made cheaper: further copies where they pay, and a few experts at a time placed again by the integer program.
 
-    best = improved(problem, with_copies(problem, greedy(problem)), until=time.monotonic() + 5.0)
+    until = time.monotonic() + 5.0
+    best = improved(problem, with_copies(problem, greedy(problem), until=until), until=until)
 
 Large neighbourhood search (Shaw, Using constraint programming and local search methods to solve vehicle routing problems, 1998):
 everything but the copies of a few experts is fixed, and what is left is small enough to be solved at once.
@@ -39,20 +40,20 @@ def improved(problem: Problem, placement: Placement, *, until: float, bound: flo
     return best
 
 
-def with_copies(problem: Problem, placement: Placement) -> Placement:
-    """Its best shares, and further copies of what the busiest node does most of, as long as each makes it cheaper."""
-    best = _shared(problem, placement)
-    while (more := _another_copy(problem, best)) is not None:
-        shared = _shared(problem, more)
+def with_copies(problem: Problem, placement: Placement, *, until: float) -> Placement:
+    """Its best shares, and further copies of what the busiest node does most of, as long as each makes it cheaper and time is left."""
+    best = _shared(problem, placement, until)
+    while time.monotonic() < until and (more := _another_copy(problem, best)) is not None:
+        shared = _shared(problem, more, until)
         if problem.cost(shared).total >= problem.cost(best).total - LEAST_GAIN:
             break
         best = shared
     return best
 
 
-def _shared(problem: Problem, placement: Placement) -> Placement:
+def _shared(problem: Problem, placement: Placement, until: float) -> Placement:
     copies = Copies.all_but(problem, placement, np.zeros(problem.shape[0], dtype=np.bool_))
-    found = solve(problem, copies).placement
+    found = solve(problem, copies, time_limit_s=until - time.monotonic()).placement
     return placement if found is None else found
 
 

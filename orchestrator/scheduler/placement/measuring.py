@@ -6,6 +6,8 @@
     traffic.demands(3600.0), traffic.together(3600.0)          # of the hour in which these decisions were made
 
 Personas and prompts count for the expert whose weights they need. Experts that hold no weights here live nowhere, and are left out.
+Work is the time in which a server was busy, where half of what it can do at once is half of it; where nobody said how much that is,
+it is the most that it was seen to do.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
 from orchestrator.scheduler.placement.base import Demand, Together
 from orchestrator.types import Decision
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """host: the expert whose weights it needs. concurrency: requests that these serve at once, each as fast as if alone."""
+    """host: the expert whose weights it needs. concurrency: requests that these serve at once; None when that isn't declared."""
 
     host: str
     memory_bytes: int
-    concurrency: int
+    concurrency: int | None
 
 
 class Traffic:
@@ -34,7 +38,7 @@ class Traffic:
     def __init__(self, homes: Mapping[str, Home]) -> None:
         self._homes = homes
         self._asked: Counter[str] = Counter()
-        self._work_s: defaultdict[str, float] = defaultdict(float)
+        self._busy: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         self._pairs: Counter[tuple[str, str]] = Counter()
 
     def add(self, decision: Decision) -> None:
@@ -46,16 +50,26 @@ class Traffic:
                 continue
             hosts.add(home.host)
             self._asked[home.host] += 1
-            self._work_s[home.host] += attempt.latency_s / home.concurrency
+            began = decision.created_at + attempt.began_s + attempt.wait_s
+            self._busy[home.host].append((began, began + attempt.latency_s))
         self._pairs.update(combinations(sorted(hosts), 2))
 
     def demands(self, seconds: float) -> tuple[Demand, ...]:
         """Of every host, those that nobody asked as well."""
-        memory = {home.host: home.memory_bytes for home in self._homes.values()}
+        hosts = {home.host: home for home in self._homes.values()}
         return tuple(
-            Demand(host, memory_bytes, self._asked[host] / seconds, self._work_s[host] / max(self._asked[host], 1))
-            for host, memory_bytes in memory.items()
+            Demand(host, home.memory_bytes, self._asked[host] / seconds, self._work_s(home) / max(self._asked[host], 1))
+            for host, home in hosts.items()
         )
 
     def together(self, seconds: float) -> tuple[Together, ...]:
         return tuple(Together(pair, count / seconds) for pair, count in sorted(self._pairs.items()))
+
+    def _work_s(self, home: Home) -> float:
+        """Seconds of all that the host can do. More at once than that waits, as lines of a batch do, and is no more work."""
+        spans = np.array(self._busy[home.host]).reshape(-1, 2)
+        times = spans.ravel()
+        order = np.argsort(times, kind="stable")
+        under_way = np.cumsum(np.tile([1, -1], len(spans))[order])[:-1]
+        most = home.concurrency or max(under_way.max(initial=1), 1)
+        return float(np.minimum(under_way, most) @ np.diff(times[order])) / most

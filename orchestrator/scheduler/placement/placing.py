@@ -56,7 +56,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """placed: what to do; staying: what it would cost to move nothing, None when that is impossible. moves: () for staying."""
+    """placed: what to do. staying: what moving nothing would cost; None when that is impossible, or wasn't known in time.
+
+    moves: () for staying.
+    """
 
     placed: Placed
     staying: Cost | None
@@ -67,21 +70,26 @@ def place(problem: Problem, *, time_limit_s: float = 10.0, start: Placement | No
     """The best placement found in time, and never one that costs more than `start`.
 
     A small problem is half of the time the solver's as a whole. Otherwise, and from what it has found by then, parts of a greedy
-    placement are solved again until the time is over.
+    placement are solved again until the time is over. That greedy one is always made: 0.3 s for 1,000 experts on 8 nodes.
     """
     until = time.monotonic() + time_limit_s
     found = _first(problem, time_limit_s / 2)
     candidates = [candidate for candidate in (found.placement, start) if candidate is not None]
     if not candidates or _cheapest(problem, candidates, found.bound).gap > PROVED:
-        best = _cheapest(problem, [*candidates, with_copies(problem, greedy(problem))], found.bound).placement
+        copied = with_copies(problem, greedy(problem), until=until)
+        best = _cheapest(problem, [*candidates, copied], found.bound).placement
         candidates = [improved(problem, best, bound=found.bound * (1 + PROVED), until=until)]
     return _cheapest(problem, candidates, found.bound)
 
 
 def replan(problem: Problem, *, min_gain: float = 0.05, time_limit_s: float = 10.0) -> Plan:
-    """A new placement if it costs less than staying by more than `min_gain` (a share of staying's cost), its moves included."""
-    stay = solve(problem, Copies.unmoved(problem), time_limit_s=time_limit_s).placement
-    placed = place(problem, time_limit_s=time_limit_s, start=stay)
+    """A new placement if it costs less than staying by more than `min_gain` (a share of staying's cost), its moves included.
+
+    time_limit_s: for all of it, of which what staying costs may take half.
+    """
+    until = time.monotonic() + time_limit_s
+    stay = solve(problem, Copies.unmoved(problem), time_limit_s=time_limit_s / 2).placement
+    placed = place(problem, time_limit_s=until - time.monotonic(), start=stay)
     staying = None if stay is None else problem.cost(stay)
     if stay is None or staying is None or placed.cost.total < (1.0 - min_gain) * staying.total:
         return Plan(placed, staying, moves(problem, placed.placement))

@@ -68,6 +68,8 @@ class Copies:
 
 def solve(problem: Problem, copies: Copies | None = None, *, time_limit_s: float = 10.0) -> Solution:
     """The best placement with such copies (by default any), or the best found in time."""
+    if time_limit_s <= 0:
+        return Solution(None, _least(problem))
     program = _Program(problem, copies or Copies.free(problem))
     found = milp(
         program.objective(),
@@ -90,6 +92,8 @@ def relaxed_bound(problem: Problem, *, time_limit_s: float = 10.0) -> float:
 
     Pieces could be everywhere, so that pairs would cost about nothing in any case.
     """
+    if time_limit_s <= 0:
+        return _least(problem)
     program = _Program(replace(problem, together=()), Copies.free(problem))
     whole, *rows = program.constraints()
     bounds = program.bounds()

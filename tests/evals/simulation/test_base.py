@@ -37,6 +37,7 @@ def test_a_trace_can_not_be_written_to():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"experts": ("same",) * 16}, "experts: expected a name of its own for each"),
         ({"load_s": np.array([1.0])}, r"load_s: has shape \(1,\), expected \(16,\)"),
         ({"service_s": np.zeros(16)}, "service_s: expected more than 0 for every expert"),
         ({"load_s": np.full(16, np.inf)}, "load_s: expected 0 or more"),

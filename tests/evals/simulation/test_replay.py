@@ -28,9 +28,8 @@ def alike(num_queries: int, num_experts: int, seed: int = 0) -> Replay:
     """Experts of whom each is best on its share of the queries, by little."""
     rng = np.random.default_rng(seed)
     scores = 0.6 + 0.02 * rng.random((num_queries, num_experts))
-    return Replay(
-        tuple(map(str, range(num_experts))), scores, np.round(scores, 3), np.zeros(num_queries, dtype=np.int64)
-    )
+    groups = np.zeros(num_queries, dtype=np.int64)
+    return Replay(tuple(map(str, range(num_experts))), scores, np.round(scores, 3), groups, ["q"] * num_queries)
 
 
 def arrivals(n: int, rate: float = 3.0, seed: int = 0) -> Trace:
@@ -103,7 +102,7 @@ def test_every_query_is_asked_about_as_often_as_any_other(n, num_queries, seed):
 
 
 def test_queries_of_one_kind_come_in_a_row():
-    source = Replay(("a", "b"), np.zeros((40, 2)), np.zeros((40, 2)), np.arange(40) % 4)
+    source = Replay(("a", "b"), np.zeros((40, 2)), np.zeros((40, 2)), np.arange(40) % 4, ["q"] * 40)
     asked = replay((source,), arrivals(100), seed=0, mu=0.0, group_run=10).asked
 
     runs = (asked % 4).reshape(10, 10)

@@ -67,8 +67,10 @@ def test_the_first_request_waits_for_its_expert_and_the_next_does_not():
 
 
 def test_an_expert_that_was_evicted_is_cold_again():
-    result = run(asking((0.0, 0), (20.0, 1), (40.0, 2), (60.0, 1), (80.0, 0)))
-    assert result.cold.tolist() == [True, True, True, False, True]
+    setting = Setting.even(experts=2, slots=1)
+    result = run(asking((0.0, 0), (20.0, 1), (40.0, 0), (60.0, 0)), setting)
+    assert result.cold.tolist() == [True, True, True, False]
+    assert result.load_expert.tolist() == [0, 1, 0]
 
 
 def test_batches_start_together():

@@ -72,6 +72,11 @@ def test_popularity_drifts():
     assert len(favourites) >= 4
 
 
+def test_popularity_may_drift_much_faster_than_requests_come():
+    trace = Workload(requests=1000, zipf=4.0, drift_s=1e-9).trace(4, 0)
+    assert np.bincount(trace.expert) == pytest.approx(250, abs=60), "each request has a favourite of its own"
+
+
 def test_a_session_calls_few_experts_one_after_the_other():
     trace = Workload(requests=5000, session_calls=8.0, session_experts=2, think_s=3.0).trace(16, 0)
     follows = trace.after != NOBODY
