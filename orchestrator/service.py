@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import psutil
 import uvloop
 from watchfiles import awatch
 
@@ -32,6 +31,7 @@ from orchestrator.errors import SwitchyardError
 from orchestrator.experts.session import open_session
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.encoding import Encoders
+from orchestrator.fleet.memory import asleep_budget_bytes, budget_bytes
 from orchestrator.fleet.snapshot import Fleet, build_fleet, make_places
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing, require_loopback
@@ -47,7 +47,6 @@ from orchestrator.scheduler.driver import LocalScheduler
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.types import Decision
 
-DEFAULT_MEMORY_SHARE = 0.8
 CHECK_S = 2.0
 
 FileState = tuple[int, int, int] | None
@@ -99,7 +98,10 @@ class Service:
         )
         self.batches = Batches(self.bulk, batch_store, lambda: self.fleet.config.batches)
         self.metrics = Metrics(
-            scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: self.reload_error is not None
+            scheduler.status,
+            scheduler.memory,
+            lost=lambda: ledger.lost,
+            reload_failed=lambda: self.reload_error is not None,
         )
 
     def gateway_context(self) -> GatewayContext:
@@ -271,20 +273,6 @@ def _builder(http: aiohttp.ClientSession, base_dir: Path) -> Build:
         return await asyncio.to_thread(build_fleet, config, http=http, base_dir=base_dir, encoders=here)
 
     return build
-
-
-def budget_bytes(config: Config) -> int:
-    """What resident experts may use together, in bytes."""
-    if config.memory.budget_gb is not None:
-        return int(config.memory.budget_gb * 1e9)
-    return int(psutil.virtual_memory().total * DEFAULT_MEMORY_SHARE)
-
-
-def asleep_budget_bytes(config: Config) -> int:
-    """What sleeping experts may keep together of the host's memory, in bytes."""
-    if config.memory.asleep_gb is not None:
-        return int(config.memory.asleep_gb * 1e9)
-    return max(0, psutil.virtual_memory().total - budget_bytes(config)) // 2
 
 
 def make_ledger(config: Config, base_dir: Path) -> SQLLedger:

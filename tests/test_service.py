@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from orchestrator.config import Config
 from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.registry import ENGINES
 from orchestrator.errors import ConfigError, ExpertError, UnknownModel
 from orchestrator.fleet.snapshot import make_places
-from orchestrator.service import asleep_budget_bytes, running
+from orchestrator.service import running
 from tests.support.engine import FakeEngine
 from tests.support.queries import chat_query
 from tests.support.service import openai_expert, service_of, text_of, write_config
@@ -187,7 +186,8 @@ async def test_the_scheduler_is_told_who_can_sleep_and_what_to_read_ahead(tmp_pa
     common = {"backend": "vllm", "model": {"path": "w"}}
     light = {"name": "light", **common, "residency": {"memory_gb": 9, "sleep": 1}}
     deep = {"name": "deep", **common, "residency": {"memory_gb": 9, "sleep": 2, "asleep_gb": 2}}
-    async with service_of(tmp_path, light, deep, {"name": "never", **common}, A) as service:
+    never = {"name": "never", **common}
+    async with service_of(tmp_path, light, deep, never, A, memory={"asleep_gb": 9}) as service:
         places = {place.expert: place for place in make_places(service.fleet)}
         assert [places[name].asleep_bytes for name in ("light", "deep", "never", "a")] == [9e9, 2e9, None, None]
         assert places["light"].command().files == (tmp_path / "w",)
@@ -209,20 +209,6 @@ async def test_an_evicted_server_sleeps_while_the_file_leaves_it_memory_to_do_so
         await service.reload()
         await service.scheduler.warm("x")
         assert [launch.name for launch in engine.launches] == ["x", "y", "x"]
-
-
-@pytest.mark.parametrize(("memory", "bytes_"), [({"asleep_gb": 0}, 0), ({"asleep_gb": 3}, 3e9)])
-def test_memory_for_sleepers_is_as_declared(memory, bytes_):
-    assert asleep_budget_bytes(Config.model_validate({"version": 1, "experts": [A], "memory": memory})) == bytes_
-
-
-def test_memory_for_sleepers_is_half_of_what_the_budget_leaves_of_the_machines():
-    def by_budget(gigabytes):
-        config = {"version": 1, "experts": [A], "memory": {"budget_gb": gigabytes}}
-        return asleep_budget_bytes(Config.model_validate(config))
-
-    assert by_budget(1) - by_budget(2) == 0.5e9
-    assert by_budget(1e9) == 0
 
 
 def pinned(name):

@@ -3,7 +3,7 @@
     switchyard simulate --policy all --experts 16 --slots 2 --rate 3 --seeds 5
     switchyard simulate --trace monday.jsonl.gz --slots 4 --policy switchyard,lru
     switchyard simulate --from-ledger --hours 168 --residency                 # what more memory would have bought
-    switchyard simulate --outcomes O.jsonl --slots 2 --rate 3 --mu 0.01        # the policy chooses the expert, rows have rewards
+    switchyard simulate --outcomes O.jsonl --slots 2 --rate 3 --mu 0.003       # the policy chooses the expert, rows have rewards
 
 What runs is the scheduler's own code. Not here: the simulator (`evals/simulation/`).
 """
@@ -95,7 +95,7 @@ def simulate(
         Path | None, typer.Option(metavar="O.jsonl", help="Real queries, whose expert the policy chooses.")
     ] = None,
     router: Annotated[str, typer.Option(help="With --outcomes: fitted on queries that are not replayed.")] = "auto",
-    mu: Annotated[float, typer.Option(min=0.0, help="With --outcomes: reward given up per second.")] = 0.01,
+    mu: Annotated[float, typer.Option(min=0.0, help="With --outcomes: reward given up per second.")] = 0.003,
     residency: Annotated[
         bool, typer.Option("--residency", help="Say how well the requests suit the memory, and what more would buy.")
     ] = False,

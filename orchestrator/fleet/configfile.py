@@ -37,6 +37,7 @@ from orchestrator.config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configerrors import Loc, Problem, got, nearest, schema_problems
+from orchestrator.fleet.memory import sleepless
 from routers.encoders import HashedEncoder
 from routers.registry import ROUTERS, make_router
 
@@ -198,6 +199,7 @@ def _not_here(config: Config, base_dir: Path) -> Iterator[Problem]:
         for parameter, path, what in _panel_paths(panel):
             if not (base_dir / path).exists():
                 yield Problem(("panels", name, parameter), f"got '{path}', expected {what} that exists")
+    yield from starmap(Problem, sleepless(config))
     keys_file = config.gateway.keys_file
     if keys_file is not None and not (base_dir / keys_file).is_file():
         yield Problem(("gateway", "keys_file"), f"got '{keys_file}', expected a file that exists")

@@ -16,17 +16,19 @@ from msgspec import Struct
 from orchestrator.errors import Forbidden, NotFound
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.streaming import ClientWatch
-from orchestrator.scheduler.base import ExpertStatus
+from orchestrator.scheduler.base import ExpertStatus, MemoryStatus
 
 
 class ExpertList(Struct):
     data: tuple[ExpertStatus, ...]
+    memory: MemoryStatus
     object: Literal["list"] = "list"
 
 
 async def list_experts(request: Request) -> None:
     _require_admin(request)
-    await request.respond_json(ExpertList(request.context.scheduler.status()))
+    scheduler = request.context.scheduler
+    await request.respond_json(ExpertList(scheduler.status(), scheduler.memory()))
 
 
 async def warm(request: Request) -> None:

@@ -1,6 +1,6 @@
 """What Prometheus is told: requests, attempts, overhead, waits, tokens, cost, the state of every expert, what went wrong.
 
-    metrics = Metrics(scheduler.status, lost=lambda: ledger.lost, reload_failed=lambda: False)
+    metrics = Metrics(scheduler.status, scheduler.memory, lost=lambda: ledger.lost, reload_failed=lambda: False)
     metrics.observe(decision)                     # a finished one, as the ledger gets it: under 5 microseconds
     metrics.refused(401)                          # a request that never became one
     metrics.render()                              # GET /metrics
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator.scheduler.base import ExpertStatus, State
+from orchestrator.scheduler.base import ExpertStatus, MemoryStatus, State
 from orchestrator.types import Decision
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -42,7 +42,7 @@ class _Series:
 
 
 class Metrics:
-    """status: the scheduler's view of the experts now. lost: how many decisions the ledger gave up.
+    """status, memory: the scheduler's view of the experts and their memory now. lost: how many decisions the ledger gave up.
 
     reload_failed: whether the newest experts.yaml was refused.
     """
@@ -50,6 +50,7 @@ class Metrics:
     def __init__(
         self,
         status: Callable[[], Iterable[ExpertStatus]],
+        memory: Callable[[], MemoryStatus],
         *,
         lost: Callable[[], int],
         reload_failed: Callable[[], bool],
@@ -69,7 +70,7 @@ class Metrics:
         self._cost = self._counter("cost_usd", "Cost by the experts' prices", by_expert)
         self._in_flight = Gauge("switchyard_in_flight_requests", "Requests under way", registry=self._registry)
         self._batches = Gauge("switchyard_batches_in_progress", "Batches that are not over", registry=self._registry)
-        self._registry.register(_StateCollector(status, lost, reload_failed))
+        self._registry.register(_StateCollector(status, memory, lost, reload_failed))
 
     def watch(self, in_flight: Callable[[], int], batches: Callable[[], int]) -> None:
         """in_flight, batches: how many are under way now; asked when Prometheus asks."""
@@ -133,9 +134,14 @@ class _StateCollector(Collector):
     """Read when Prometheus asks, from those who know."""
 
     def __init__(
-        self, status: Callable[[], Iterable[ExpertStatus]], lost: Callable[[], int], reload_failed: Callable[[], bool]
+        self,
+        status: Callable[[], Iterable[ExpertStatus]],
+        memory: Callable[[], MemoryStatus],
+        lost: Callable[[], int],
+        reload_failed: Callable[[], bool],
     ) -> None:
         self._status = status
+        self._memory = memory
         self._lost = lost
         self._reload_failed = reload_failed
 
@@ -143,7 +149,18 @@ class _StateCollector(Collector):
         yield CounterMetricFamily("switchyard_ledger_lost", "Decisions the ledger gave up", value=self._lost())
         refused = float(self._reload_failed())
         yield GaugeMetricFamily("switchyard_reload_failed", "1 while the newest experts.yaml is refused", value=refused)
+        yield from self._budgets()
         yield from self._experts()
+
+    def _budgets(self) -> Iterator[Metric]:
+        memory = self._memory()
+        for name, text, value in (
+            ("memory_budget_bytes", "What experts may use together", memory.budget_bytes),
+            ("memory_used_bytes", "What they use of it", memory.used_bytes),
+            ("asleep_budget_bytes", "What sleeping experts may keep of the host's memory", memory.asleep_budget_bytes),
+            ("asleep_used_bytes", "What they keep of it", memory.asleep_used_bytes),
+        ):
+            yield GaugeMetricFamily(f"switchyard_{name}", text, value=value)
 
     def _experts(self) -> Iterator[Metric]:
         state = GaugeMetricFamily("switchyard_expert_state", "1 for the state it is in", labels=["expert", "state"])
@@ -153,7 +170,13 @@ class _StateCollector(Collector):
                 ("leases", "Requests it is answering"),
                 ("waiting", "Requests waiting for it"),
                 ("expected_wait_s", "Seconds a request that arrives now would wait"),
-                ("memory_bytes", "Memory of its server"),
+                ("memory_bytes", "What its server takes of the memory budget"),
+                ("asleep_bytes", "What its server keeps of the host's memory while it sleeps"),
+            )
+        }
+        counters = {
+            field: CounterMetricFamily(f"switchyard_expert_{field}", text, labels=["expert"])
+            for field, text in (
                 ("loads", "Times its weights were loaded"),
                 ("prefetch_hits", "Loads ahead of demand that somebody came for"),
                 ("prefetch_misses", "Loads ahead of demand that nobody came for"),
@@ -165,7 +188,7 @@ class _StateCollector(Collector):
         for expert in self._status():
             for name in STATES:
                 state.add_metric([expert.expert, name], float(expert.state == name))
-            for field, gauge in gauges.items():
-                gauge.add_metric([expert.expert], float(getattr(expert, field)))
+            for field, family in (gauges | counters).items():
+                family.add_metric([expert.expert], float(getattr(expert, field)))
             breaker.add_metric([expert.expert], float(expert.breaker != "closed"))
-        yield from (state, *gauges.values(), breaker)
+        yield from (state, *gauges.values(), *counters.values(), breaker)

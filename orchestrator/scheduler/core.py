@@ -264,9 +264,7 @@ class Core:
     @property
     def memory(self) -> MemoryStatus:
         residency, sleepers = self._residency, self._residency.sleepers
-        return MemoryStatus(
-            residency.budget_bytes, residency.used_bytes, sleepers.budget_bytes, sleepers.used_bytes
-        )
+        return MemoryStatus(residency.budget_bytes, residency.used_bytes, sleepers.budget_bytes, sleepers.used_bytes)
 
     def status(self, now: float) -> tuple[ExpertStatus, ...]:
         return tuple(self._queues.status(expert, now) for expert in self._roster.experts.values())

@@ -16,15 +16,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from orchestrator.engines.base import Engine, RunningServer
-from orchestrator.engines.filecache import cached_bytes, warm
+from orchestrator.engines.filecache import ReadAhead
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.experts.base import ServerCommand
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Place, Position
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Place, Position
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
 from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
@@ -59,7 +58,7 @@ class LocalScheduler:
         self._commands: dict[Host, ServerCommand] = {}
         self._changes: dict[Host, asyncio.Task[None]] = {}
         self._ended_because: dict[Host, str] = {}
-        self._read_ahead: set[str] = set()
+        self._read_ahead = ReadAhead()
         self._gone: dict[Host, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +73,6 @@ class LocalScheduler:
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._futures[admitted] = future
         self._carry_out()
-        self._prepare(admitted.bound.host)
         try:
             return await future
         except asyncio.CancelledError:
@@ -98,6 +96,9 @@ class LocalScheduler:
 
     def status(self) -> tuple[ExpertStatus, ...]:
         return self._core.status(self._clock())
+
+    def memory(self) -> MemoryStatus:
+        return self._core.memory
 
     async def warm(self, expert: str) -> None:
         """As if a request came for it. Raises `UnknownModel`, and what `acquire` raises."""
@@ -123,6 +124,7 @@ class LocalScheduler:
 
     async def close(self) -> None:
         self._core.close(self._clock())
+        self._read_ahead.close()
         self._carry_out()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -141,6 +143,8 @@ class LocalScheduler:
         while actions := self._core.take_actions():  # a lease that nobody takes any more may be the next one's
             for action in actions:
                 self._do(action)
+        for host in self._core.take_wanted():
+            self._read(host)
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 
@@ -228,31 +232,31 @@ class LocalScheduler:
             return False
         finally:
             self._changed(host)
-        return True
+        return not server.exited.done() and self._servers.get(host) is server  # it may have died as it answered
 
-    def _prepare(self, host: Host) -> None:
-        """Have the weights of a host that must wait for memory read into the system's file cache, once for each load."""
-        if host.state == "cold" and host.place.command is not None and host.name not in self._read_ahead:
-            self._read_ahead.add(host.name)
-            with suppress(SwitchyardError):  # a command that can't be made is reported when it is launched
-                self._start(asyncio.to_thread(warm, host.place.command().files))
+    def _read(self, host: Host) -> None:
+        """Have the files of a host that must wait for memory read into the system's cache."""
+        if host.place.command is None:
+            return
+        try:
+            files = host.place.command().files
+        except Exception:  # noqa: BLE001 (reported when it is launched; whoever is being served here has nothing to do with it)
+            return
+        self._read_ahead.read(files)
 
     async def _launch(self, host: Host) -> RunningServer:
         if host.place.command is None:
             raise ExpertError(host.name, "not_loaded", f"'{host.name}' has no launch command")
-        self._read_ahead.discard(host.name)
         await self._until_memory_is_free(host)
         command = self._commands[host] = host.place.command()
-        if command.files:
-            cached, whole = await asyncio.to_thread(cached_bytes, command.files)
-            logger.info(
-                "launching %s: %d of %d MB of its files are in memory", host.name, cached // 10**6, whole // 10**6
-            )
         return await self._engine.launch(host.name, command)
 
     async def _until_memory_is_free(self, host: Host) -> None:
-        """What others have just given back may take a moment to be seen; what others took is a reason not to load."""
-        if not host.memory_known:
+        """What others have just given back may take a moment to be seen; what others took is a reason not to load.
+
+        Only the host's memory can be seen: a device is full when its server says so.
+        """
+        if host.place.on_device or not host.memory_known:
             return
         give_up_at = self._clock() + MEMORY_WAIT_S
         while (available := self._engine.memory_available_bytes()) < host.memory_bytes:

@@ -20,11 +20,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 
 from orchestrator.scheduler.prefetch import Prefetcher
-from orchestrator.scheduler.rules import MAX_STAY, MIN_STAY, STOP_S, Rules, backoff_s, does_not_fit, pick_victims
+from orchestrator.scheduler.rules import (
+    MAX_STAY,
+    MIN_STAY,
+    STOP_S,
+    Rules,
+    assumed_wake_s,
+    backoff_s,
+    does_not_fit,
+    pick_victims,
+)
 from orchestrator.scheduler.sleeping import Sleepers
 from orchestrator.scheduler.state import Average, Host, Load, Outbox, Sleep, Stop, Wake
 from orchestrator.scheduler.worth import Worth
@@ -32,6 +41,7 @@ from orchestrator.types import Endpoint
 
 LOOKED_AT = 64
 """How many of those wanted are considered in one plan."""
+WOKEN_WEIGHT = 0.2
 
 
 @dataclass(slots=True)
@@ -140,7 +150,8 @@ class Residency:
         free = self.budget_bytes - self.used_bytes
         coming = self._leaving_bytes
         helpless = math.inf  # the least that somebody needs for whom nobody leaves
-        for host in [*self._promised, *islice(self._rules.load_order(self._wanted, now), LOOKED_AT)]:
+        order = chain(tuple(self._promised), islice(self._rules.load_order(self._wanted, now), LOOKED_AT))
+        for host in dict.fromkeys(order):
             if host not in self._wanted or not host.loadable or not self._may_load(host, plan, now):
                 continue
             if host.memory_bytes <= free:
@@ -276,7 +287,7 @@ class Residency:
         host.since = now
         host.generation += 1
         if host.loads and host.can_sleep:
-            host.woken.add(float(asleep))
+            host.woken += WOKEN_WEIGHT * (asleep - host.woken)
         host.loads += 1
         self.resident[host] = None
         self._room_at = -math.inf
@@ -340,6 +351,8 @@ class Residency:
             host.wake_s.assume(assumed_wake_s(host.load_s.value))
             host.measured_bytes = memory_bytes
             host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
+        if host.learned is not None:
+            host.learned.restart(now)
         host.enter("ready")
         host.endpoint = endpoint
         host.since = host.idle_since = now

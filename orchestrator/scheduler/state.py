@@ -135,7 +135,7 @@ class Host:
     sleepless: bool = False
     kept_bytes: int = 0
     most_asleep_bytes: int = 0
-    woken: Average = field(default_factory=lambda: Average(1.0))
+    woken: float = 1.0
     retired: bool = False
     predecessor: Host | None = None
     failures: int = 0
@@ -201,7 +201,7 @@ class Host:
         if self.waking or (self.state in {"falling_asleep", "asleep"} and not self.stopping):
             return self.wake_s.value
         if self.can_sleep and not self.stopping and (self.state == "ready" or self.to_sleep):
-            return self.load_s.value + self.woken.value * (self.wake_s.value - self.load_s.value)
+            return self.load_s.value + self.woken * (self.wake_s.value - self.load_s.value)
         return self.load_s.value
 
     @property
@@ -221,10 +221,11 @@ class Host:
             self.failures = 0
         if self.learned is None:
             return
+        began = now - outcome.duration_s
         if outcome.ok:
-            self.learned.completed(now, saturated=self.leases >= self.limit and self.queued > 0)
+            self.learned.completed(now, began=began, saturated=self.leases >= self.limit and self.queued > 0)
         elif outcome.retry_after_s is not None:
-            self.learned.pushed_back()
+            self.learned.pushed_back(now, began=began, service_s=self.service_s.value)
         self.limit = self.learned.value
 
     def note_use(self, now: float) -> None:

@@ -1,89 +1,54 @@
-"""Batches over experts that are processes: what dies in the midst of one, and what is left of it. By HTTP, as clients see it."""
-
-from __future__ import annotations
+"""What goes wrong under a batch: experts that die or disappear, memory that somebody else wants. No line is left without an end."""
 
 import asyncio
-import json
-import time
-from pathlib import Path
-from typing import Any
 
-import httpx
-import psutil
+import pytest
 
-from tests.support.batches import URL, line
-from tests.support.faulty import Servers, expert, faulty
-from tests.support.service import write_config
-from tests.support.serving import switchyard_serve
+from orchestrator.bulk.files import answer_file
+from tests.support.batches import responses, write_requests
+from tests.support.chat_server import asked, chat_expert
+from tests.support.queries import chat_query
+from tests.support.service import service_of, write_config
 
 
-async def test_a_batch_goes_on_where_one_expert_can_not_be_loaded_and_another_dies_once(tmp_path: Path) -> None:
-    async with faulty(tmp_path, expert("a"), expert("b"), memory={"budget_gb": 0.1}) as machine:
-        machine.tell("a", "dies_loading")
-        machine.tell("b", "hangs q3")
-        await machine.service.batches.open()
-        batch = await asyncio.to_thread(batch_of, str(machine.http.base_url), requests(6))
-        await machine.until(lambda: "q3" in machine.asked("b"))
-        machine.tell("b")
-        machine.alive("b")[0].kill()
-        status = await asyncio.to_thread(ended, str(machine.http.base_url), batch)
-        assert status["request_counts"] == {"total": 6, "completed": 3, "failed": 3}
-        assert sorted(machine.asked("b")) == ["q1", "q3", "q3", "q5"]
-        assert await machine.at_rest() == {"a": "cold", "b": "ready"}
+def statuses(folder):
+    return {name: answer["status_code"] for name, answer in responses(folder / "out.jsonl").items()}
 
 
-def test_a_gateway_killed_amid_a_batch_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    servers = Servers(tmp_path)
-    for name, last in (("a", "q4"), ("b", "q5")):
-        (tmp_path / name).mkdir()
-        servers.tell(name, f"hangs {last}")
-    config = write_config(tmp_path, expert("a"), expert("b"), memory={"budget_gb": 0.1, "prefetch": False})
-    with switchyard_serve(config) as killed:
-        batch = batch_of(killed.url, requests(8))
-        while not third_is_asked(killed.url, batch, servers):
-            time.sleep(0.05)
-        below = killed.servers()
-        killed.process.kill()
-    assert below
-    assert not psutil.wait_procs(below, timeout=10)[1]
-    for name in "ab":
-        servers.tell(name)
-    with switchyard_serve(config) as again:
-        status = ended(again.url, batch)
-        answers = httpx.get(f"{again.url}/v1/files/{status['output_file_id']}/content").text
-    assert status["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
-    assert answers.count("\n") == 8
-    asked = servers.asked("a") + servers.asked("b")
-    assert set(asked) == {f"q{i}" for i in range(8)}
-    assert len(asked) == 9, "only the one that was never answered was asked again"
-    assert servers.launches("a") + servers.launches("b") == 3
-    assert not servers.alive("a") + servers.alive("b")
+async def test_an_expert_that_dies_is_loaded_again_and_costs_no_other_line(tmp_path):
+    texts = [f"q{i}" for i in range(10)] + ["die"] + [f"q{i}" for i in range(10, 20)]
+    source = write_requests(tmp_path / "in.jsonl", [("a", text) for text in texts])
+    async with service_of(tmp_path, chat_expert("a", tmp_path), policies={"auto": {}}) as service:
+        report = await answer_file(service, source, tmp_path / "out.jsonl")
+    assert report.failed == 1
+    assert statuses(tmp_path)["r10"] == 502
+    assert report.loads["a"] > 1
 
 
-def requests(count: int) -> list[dict[str, Any]]:
-    """To `a` and `b` in turn."""
-    return [line(f"r{i}", "ab"[i % 2], f"q{i}") for i in range(count)]
+async def test_a_batch_survives_the_removal_of_an_expert_that_it_needs(tmp_path):
+    source = write_requests(tmp_path / "in.jsonl", [("ab"[i % 2], f"q{i}") for i in range(200)])
+    experts = [chat_expert(name, tmp_path) for name in "ab"]
+    memory = {"budget_gb": 1.5}
+    async with service_of(tmp_path, *experts, memory=memory) as service:
+        work = asyncio.create_task(answer_file(service, source, tmp_path / "out.jsonl"))
+        await service.scheduler.warm("a")
+        write_config(tmp_path, experts[0], memory=memory)
+        await service.reload()
+        report = await work
+    assert report.completed >= 100
+    assert set(statuses(tmp_path).values()) <= {200, 404, 502, 503}
+    assert report.total == len(statuses(tmp_path)) == 200
 
 
-def batch_of(url: str, lines: list[dict[str, Any]]) -> str:
-    data = "".join(json.dumps(each) + "\n" for each in lines)
-    file = httpx.post(f"{url}/v1/files", files={"file": ("in.jsonl", data)}, data={"purpose": "batch"}).json()
-    wanted = {"input_file_id": file["id"], "endpoint": URL, "completion_window": "24h"}
-    made: str = httpx.post(f"{url}/v1/batches", json=wanted).json()["id"]
-    return made
-
-
-def ended(url: str, batch: str) -> dict[str, Any]:
-    """The batch once it is completed."""
-    until = time.monotonic() + 30
-    while (status := httpx.get(f"{url}/v1/batches/{batch}").json())["status"] != "completed":
-        assert time.monotonic() < until, status
-        time.sleep(0.05)
-    found: dict[str, Any] = status
-    return found
-
-
-def third_is_asked(url: str, batch: str, servers: Servers) -> bool:
-    """Whether two are answered, and the next is being asked."""
-    completed: int = httpx.get(f"{url}/v1/batches/{batch}").json()["request_counts"]["completed"]
-    return len(servers.asked("a") + servers.asked("b")) == completed + 1 == 3
+@pytest.mark.slow
+async def test_somebody_who_waits_gets_the_memory_and_the_batch_goes_on_after(tmp_path):
+    source = write_requests(tmp_path / "in.jsonl", [("a", f"q{i}") for i in range(3000)])
+    experts = [chat_expert(name, tmp_path) for name in "ab"]
+    async with service_of(tmp_path, *experts, memory={"budget_gb": 1.5}) as service:
+        work = asyncio.create_task(answer_file(service, source, tmp_path / "out.jsonl"))
+        await service.scheduler.warm("a")
+        await service.pipeline.answer(chat_query("I wait", model="b"))
+        assert not work.done()
+        report = await work
+    assert (report.completed, report.loads) == (3000, {"a": 2, "b": 1})
+    assert ("b", "I wait") in asked(tmp_path)

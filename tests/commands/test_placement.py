@@ -81,6 +81,13 @@ def test_a_gain_too_small_leaves_all_in_place(folder, capsys):
         ("nodes: [{name: left, memory_gb: a lot}]", "Expected `float`, got `str`"),
         ("nodes: [", "cluster.yaml: not valid YAML"),
         ("nodes: [{name: left, memory_gb: 4}]", "expected at least one expert"),
+        ("nodes: [{name: left, memory_gb: .inf}]", r"Expected `float` <= 1000000000.0 - at `\$.nodes\[0\].memory_gb`"),
+        ("nodes: [{name: left, memory_gb: .nan}]", r"Expected `float` >= 0.0 - at `\$.nodes\[0\].memory_gb`"),
+        (
+            CLUSTER.replace("current: {left", "current: {lfet"),
+            r"'lfet' under current is none of the nodes \(left, right\)",
+        ),
+        (CLUSTER.replace("left: [a, b]", "left: [a, z]"), r"'z' under current is none of the experts \(a, b\)"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_the_place(folder, text, message):
@@ -95,14 +102,24 @@ def test_an_expert_as_large_as_its_node_fits(folder, capsys):
     assert placed(capsys)["shares"] == {"a": {"n": 1.0}}
 
 
-async def fill(folder, *attempts):
-    """A request a second, the last one now: each calls these experts."""
+async def fill(folder, *attempts, ages_s=tuple(range(20))):
+    """Requests that came so long ago, by default one a second: each calls these experts."""
     ledger = make_ledger(read_config(folder / "experts.yaml"), folder)
     await ledger.open()
-    for i in range(20):
+    for age_s in ages_s:
         made = [Attempt(expert, "ok", 0.0, 0.5) for expert in attempts]
         ledger.record(
-            Decision(f"sw-{i}", time.time() - i, "chat", "auto", "auto", "text", "anonymous", status=200, attempts=made)
+            Decision(
+                f"sw-{age_s}",
+                time.time() - age_s,
+                "chat",
+                "auto",
+                "auto",
+                "text",
+                "anonymous",
+                status=200,
+                attempts=made,
+            )
         )
     await ledger.close()
 
@@ -111,8 +128,15 @@ def test_traffic_and_sizes_come_from_the_fleet_and_its_ledger(folder, capsys):
     asyncio.run(fill(folder, "a", "c", "gpt"))
     body = placed(capsys, "nodes.yaml", from_ledger=True)
     assert sorted(body["shares"]) == ["a", "b"], "the persona is b's, and the echo has no weights"
-    assert body["nodes"]["left"]["load"] + body["nodes"]["right"]["load"] == pytest.approx(0.5 + 0.5 / 4, rel=0.1)
+    assert body["nodes"]["left"]["load"] + body["nodes"]["right"]["load"] == pytest.approx(0.5 + 0.5, rel=0.1)
     assert body["staying"]["network"] == 0.0, "a and c are asked together, and so stay on one node if they can"
+
+
+def test_traffic_is_spread_over_the_hours_and_not_only_since_the_first_request_in_them(folder, capsys):
+    """Five requests of half a second within ten seconds, in a ledger that is older than the two hours that are counted."""
+    asyncio.run(fill(folder, "a", ages_s=(0, 2, 4, 6, 8, 3 * 3600)))
+    body = placed(capsys, "nodes.yaml", from_ledger=True, hours=2.0)
+    assert sum(node["load"] for node in body["nodes"].values()) == pytest.approx(5 * 0.5 / 7200, rel=0.05)
 
 
 def test_a_ledger_without_decisions_says_so(folder):
@@ -138,6 +162,13 @@ def test_variants_are_chosen_and_another_gigabyte_is_priced(folder, capsys):
     assert body["quality"] == pytest.approx(0.575)
     assert body["another_gb"] == pytest.approx(0.075)
     assert body["memory_bytes"] == 8_000_000_000
+
+
+@pytest.mark.parametrize(("wrong", "message"), [("quality: 60", "<= 1.0"), ("quality: .nan", ">= 0.0")])
+def test_a_quality_is_a_reward(folder, wrong, message):
+    (folder / "variants.yaml").write_text(VARIANTS.replace("quality: 0.6", wrong))
+    with pytest.raises(ConfigError, match=rf"Expected `float` {message} - at `\$.experts\[0\].variants\[0\].quality`"):
+        precision(Path("variants.yaml"), budget_gb=4.0)
 
 
 def test_what_is_left_out_is_told(folder, capsys):

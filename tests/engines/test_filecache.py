@@ -1,10 +1,11 @@
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from orchestrator.engines.filecache import cached_bytes, warm
-from tests.support.pagecache import drop, until_cached
+from orchestrator.engines.filecache import ReadAhead, warm
+from tests.support.pagecache import cached_bytes, drop, until_cached
 
 SIZE = 24 << 20
 """More than Linux reads for one request to."""
@@ -29,22 +30,24 @@ def test_a_file_is_read_whole_ahead_of_its_load(weights: Path) -> None:
 
 def test_a_folder_is_read_with_all_that_lies_below(weights: Path) -> None:
     warm([weights])
-    assert until_cached([weights])
+    assert until_cached([weights / "config.json", weights / "shards" / "1.safetensors"])
 
 
-def test_what_was_read_is_counted_by_pages(weights: Path) -> None:
-    file = weights / "config.json"
-    with file.open("rb") as opened:
-        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead
-        os.pread(opened.fileno(), 3 * 4096, 8192)
-    assert cached_bytes([file]) == (3 * 4096, SIZE)
+def test_nothing_more_is_read_once_it_is_told_to_stop(weights: Path) -> None:
+    chunks = count()
+    warm([weights / "config.json"], stopped=lambda: next(chunks) >= 3)
+    assert next(chunks) == 4
+    assert cached_bytes(weights / "config.json") < SIZE
 
 
-def test_an_empty_file_takes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    assert cached_bytes([tmp_path]) == (0, 0)
+def test_files_are_read_in_the_background(weights: Path) -> None:
+    ahead = ReadAhead()
+    ahead.read((weights / "missing.gguf", weights / "config.json"))
+    ahead.read((weights / "shards",))
+    assert until_cached([weights / "config.json", weights / "shards" / "1.safetensors"])
+    ahead.close()
+    ahead.read((weights,))
 
 
 def test_weights_that_are_not_there_are_the_servers_to_complain_about(tmp_path: Path) -> None:
     warm([tmp_path / "missing.gguf"])
-    assert cached_bytes([tmp_path / "missing.gguf"]) == (0, 0)

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from orchestrator.gateway.auth import KeyRing
+from orchestrator.scheduler.base import MemoryStatus
 from orchestrator.types import Caller
 from tests.support.gateway import client_of, make_context
 from tests.support.pipeline import FakeScheduler, make_status
@@ -17,6 +18,15 @@ async def test_states_of_the_experts():
     async with client_of(make_context(scheduler=scheduler)) as client:
         (status,) = (await client.get("/admin/experts")).json()["data"]
     assert (status["expert"], status["state"], status["waiting"], status["memory_bytes"]) == ("small", "loading", 3, 7)
+
+
+async def test_memory_of_all_and_of_those_that_sleep():
+    memory = MemoryStatus(budget_bytes=9, used_bytes=0, asleep_budget_bytes=8, asleep_used_bytes=7)
+    scheduler = FakeScheduler(statuses=[make_status("small", "asleep", asleep_bytes=7)], memory_status=memory)
+    async with client_of(make_context(scheduler=scheduler)) as client:
+        told = (await client.get("/admin/experts")).json()
+    assert told["data"][0]["asleep_bytes"] == 7
+    assert told["memory"] == {"budget_bytes": 9, "used_bytes": 0, "asleep_budget_bytes": 8, "asleep_used_bytes": 7}
 
 
 @pytest.mark.parametrize("verb", ["warm", "unload"])

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.metrics import Metrics
+from orchestrator.scheduler.base import MemoryStatus
 from orchestrator.service import Service
 from orchestrator.types import Attempt, Decision
 from tests.support.gateway import HELLO, client_of, make_context
@@ -112,7 +113,7 @@ async def test_a_refused_reload_shows_until_the_next_good_one(tmp_path: Path):
 
 
 def test_what_the_ledger_gave_up_is_counted():
-    metrics = Metrics(lambda: (), lost=lambda: 3, reload_failed=lambda: False)
+    metrics = Metrics(lambda: (), FakeScheduler().memory, lost=lambda: 3, reload_failed=lambda: False)
     assert value(metrics.render().decode(), "ledger_lost_total") == 3
 
 
@@ -133,6 +134,27 @@ async def test_states_of_the_experts():
     assert value(text, "expert_breaker_open", expert="small") == 1
 
 
+async def test_memory_of_those_that_sleep():
+    memory = MemoryStatus(budget_bytes=9, used_bytes=0, asleep_budget_bytes=8, asleep_used_bytes=7)
+    scheduler = FakeScheduler(statuses=[make_status("small", "asleep", asleep_bytes=7)], memory_status=memory)
+    async with client_of(make_context(scheduler=scheduler)) as client:
+        text = (await client.get("/metrics")).text
+    assert value(text, "expert_asleep_bytes", expert="small") == 7
+    assert value(text, "expert_memory_bytes", expert="small") == 0
+    assert [value(text, f"asleep_{what}_bytes") for what in ("budget", "used")] == [8, 7]
+    assert value(text, "memory_budget_bytes") == 9
+
+
+async def test_what_only_grows_is_a_counter():
+    scheduler = FakeScheduler(statuses=[make_status("small", loads=3, prefetch_hits=2, prefetch_misses=1)])
+    async with client_of(make_context(scheduler=scheduler)) as client:
+        text = (await client.get("/metrics")).text
+    counts = [
+        value(text, f"expert_{what}_total", expert="small") for what in ("loads", "prefetch_hits", "prefetch_misses")
+    ]
+    assert counts == [3, 2, 1]
+
+
 async def test_requests_in_flight():
     context = make_context()
     async with client_of(context) as client:
@@ -144,7 +166,7 @@ async def test_requests_in_flight():
 
 def test_observing_does_little_work():
     """Counted in calls of Python functions, which no busy machine changes."""
-    metrics = Metrics(lambda: (), lost=lambda: 0, reload_failed=lambda: False)
+    metrics = Metrics(lambda: (), FakeScheduler().memory, lost=lambda: 0, reload_failed=lambda: False)
     attempts = [Attempt("small", "ok", wait_s=0.0, latency_s=0.1)]
     decision = Decision(
         "sw-1", 1.0, "chat", "auto", "auto", "Hello", "anonymous", expert="small", overhead_ms=0.2, attempts=attempts

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -184,13 +185,62 @@ async def test_weights_are_read_while_their_host_waits_for_memory(tmp_path):
         scheduler.release(lease, OK)
 
 
-async def test_a_launch_says_how_much_it_will_have_to_read(tmp_path, caplog):
-    caplog.set_level("INFO")
-    (tmp_path / "a.gguf").write_bytes(bytes(3_000_000))
-    command = ServerCommand(argv=("serve", "a"), files=(tmp_path,))
-    async with scheduling(local("a", 60, command=lambda: command), engine=FakeEngine(hold=False)) as (scheduler, _):
-        await scheduler.warm("a")
-    assert "launching a: 3 of 3 MB of its files are in memory" in caplog.text
+async def test_weights_are_read_again_for_who_waits_again(tmp_path):
+    weights = tmp_path / "b.gguf"
+    weights.write_bytes(os.urandom(1 << 22))
+    command = ServerCommand(argv=("serve", "b"), files=(weights,))
+    async with scheduling(local("a", 60), local("b", 60, command=lambda: command)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a")).succeed()
+        lease = await waiting
+        for _ in range(2):
+            if not drop(weights):
+                pytest.skip("this file system keeps what it is told to forget")
+            behind = asyncio.create_task(scheduler.warm("b"))
+            assert await asyncio.to_thread(until_cached, [weights])
+            behind.cancel()
+            await asyncio.wait({behind})
+        scheduler.release(lease, OK)
+
+
+async def test_closing_does_not_wait_for_weights_to_be_read(tmp_path):
+    slow = tmp_path / "b.gguf"
+    os.mkfifo(slow)  # who opens it waits for somebody who writes
+    command = ServerCommand(argv=("serve", "b"), files=(slow,))
+    async with scheduling(local("a", 60), local("b", 60, command=lambda: command)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a")).succeed().finish()
+        lease = await waiting
+        behind = asyncio.create_task(scheduler.warm("b"))
+        writing = os.fdopen(await asyncio.to_thread(os.open, slow, os.O_WRONLY), "wb")  # it is being read
+        with writing:
+            behind.cancel()
+            scheduler.release(lease, OK)
+            await asyncio.wait_for(scheduler.close(), 5)
+
+
+async def test_a_bug_in_a_command_is_not_met_by_who_is_served(caplog):
+    def broken() -> ServerCommand:
+        raise ZeroDivisionError
+
+    async with scheduling(local("a", 60), local("b", 60, command=broken)) as (scheduler, engine):
+        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
+        (await engine.launched("a")).succeed().finish()
+        lease = await waiting
+        behind = asyncio.create_task(scheduler.warm("b"))
+        await asyncio.sleep(0)
+        assert not behind.done()
+        scheduler.release(lease, OK)
+        with pytest.raises(ExpertError, match="can't be launched"):
+            await behind
+
+
+async def test_memory_of_a_device_is_not_looked_for_in_the_hosts():
+    gpu = replace(local("a", 60), on_device=True)
+    async with scheduling(gpu, engine=FakeEngine(available_bytes=lambda: 0)) as (scheduler, engine):
+        warming = asyncio.create_task(scheduler.warm("a"))
+        (await asyncio.wait_for(engine.launched("a"), 5)).succeed()
+        await warming
 
 
 async def test_memory_that_is_not_known_is_not_waited_for():

@@ -114,6 +114,26 @@ async def test_a_launch_after_a_death_while_waking_can_still_be_broken_off() -> 
         assert launch.result.cancelled()
 
 
+async def test_nobody_is_sent_to_a_server_that_died_as_it_woke_up() -> None:
+    """Its wake was taken for the success of the launch that had begun after its death."""
+    async with over_fakes() as (scheduler, engine, server):
+        server.may_change.clear()
+        server.called.clear()
+        waking = asyncio.create_task(scheduler.acquire(ask("a")))
+        await server.called.wait()
+        engine.hold = True
+        server.crash()
+        server.may_change.set()
+        launch = await engine.launched("a", times=2)
+        await asyncio.sleep(0)
+        assert states(scheduler)["a"] == "loading"
+        launched = launch.succeed()
+        launched.finish()
+        lease = await waking
+        assert lease.endpoint is launched.endpoint
+        scheduler.release(lease, OK)
+
+
 async def test_unloading_ends_a_server_that_sleeps() -> None:
     async with over_fakes() as (scheduler, _, server):
         await scheduler.unload("a")

@@ -39,6 +39,20 @@ def test_what_a_session_will_ask_next_is_loaded_while_the_last_answer_is_made():
     assert world.core.hosts["b"].prefetch_hits == 1
 
 
+def test_who_is_launched_by_another_command_since_a_reload_is_loaded_ahead_too():
+    places = [local("a", 40), local("b", 40, keep_alive_s=IDLE_S)]
+    world = World(places, 100, load_s=2.0, service_s=5.0)
+    later = a_habit(world, "a", "b") + LATER_S
+    reloaded_at = later - LATER_S - 1.0
+    world.run(reloaded_at)
+    assert world.core.hosts["b"].state == "ready"
+    world.core.reconfigure(places, 100, frozenset({"b"}), reloaded_at)
+    world.arrive(reloaded_at + 30.0, ask("b"))
+    world.arrive(later + IDLE_S, in_session("a", "new", 0))
+    world.run(later + IDLE_S + 4.0)
+    assert world.loads[-1] == ("b", later + IDLE_S)
+
+
 def test_nobody_is_evicted_for_it():
     world = World([local("a", 60), local("b", 60)], 100)
     later = a_habit(world, "a", "b") + LATER_S

@@ -95,6 +95,22 @@ def test_a_host_changed_twice_still_waits_for_the_first_server():
     assert happened(core) == ["stop a", "load a"]
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_server_that_is_gone_is_remembered_by_nobody(dies):
+    """Each edit kept one more alive, and the host was never again loaded ahead of demand."""
+    core = Core([local("a", 30)], BUDGET, 0.0)
+    lease = loaded(core, "a")
+    old = core.expert("a").host
+    reload(core, local("a", 31), changed=["a"])
+    assert core.expert("a").host.predecessor is old
+    if dies:
+        core.died(old, "its server exited with code -9", 11.0)
+    else:
+        core.release(lease, OK, 11.0)
+        core.stopped(old, 12.0)
+    assert core.expert("a").host.predecessor is None
+
+
 def test_a_load_of_what_is_changed_is_broken_off():
     core = Core([local("a", 30)], BUDGET, 0.0)
     core.acquire(ask("a", request_id="w"), 0.0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.scheduler.base import Lease
+from orchestrator.scheduler.base import Lease, MemoryStatus
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import SwitchyardRules
 from orchestrator.scheduler.state import Grant, Host
 from tests.support.places import ENDPOINT, OK, ask, become_ready, happened, local
+from tests.support.world import World
 
 LOAD_S = 10.0
 
@@ -90,6 +91,48 @@ def test_what_can_not_sleep_is_stopped_as_ever():
     now = serve(core, "a", 0.0)
     core.acquire(ask("b"), now)
     assert happened(core) == ["stop a"]
+
+
+def test_a_sleep_that_there_is_never_room_for_changes_nothing():
+    """Its stays were as short as if it could be woken, and reloads took nearly all the time."""
+
+    def loads(asleep_bytes: int | None) -> list[tuple[str, float]]:
+        places = [local(name, 60, asleep_bytes=asleep_bytes) for name in "ab"]
+        world = World(places, 100, load_s=10.0, service_s=0.5)
+        for second in range(200):
+            world.arrive(float(second), ask("aab"[second % 3], request_id=f"r{second}"))
+        world.run()
+        return world.loads
+
+    assert loads(60) == loads(None)
+
+
+def test_who_seldom_finds_room_to_sleep_stays_for_nearly_as_long_as_one_that_can_not():
+    core = core_of(sleepy("a"), sleepy("b"), sleepy("c"), asleep_budget_bytes=20)
+    serve(core, "a", 0.0)
+    first = host(core, "a").reload_s
+    now = 20.0
+    for name in "bcbcabcbca":  # b and c are used more, and sleep in its place
+        now = serve(core, name, now, times=1 if name == "a" else 5)
+    assert first == LOAD_S / 10
+    assert first + 3.0 < host(core, "a").reload_s <= LOAD_S
+
+
+def test_a_wake_that_was_never_measured_is_expected_to_take_a_tenth_of_the_measured_load():
+    core = core_of(sleepy("a"), sleepy("b"))
+    serve(core, "a", 0.0)
+    assert host(core, "a").load_s.value == LOAD_S
+    assert host(core, "a").wake_s.value == LOAD_S / 10
+
+
+def test_status_tells_what_sleepers_keep_and_may_keep():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "b", serve(core, "a", 0.0))
+    core.acquire(ask("a"), now)
+    core.slept(host(core, "b"), 25, now)
+    kept = {status.expert: (status.memory_bytes, status.asleep_bytes) for status in core.status(now)}
+    assert kept == {"a": (60, 20), "b": (0, 25)}  # one on its way back has still what it kept
+    assert core.memory == MemoryStatus(budget_bytes=100, used_bytes=60, asleep_budget_bytes=50, asleep_used_bytes=45)
 
 
 def test_without_room_to_sleep_it_is_stopped():

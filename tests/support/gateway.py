@@ -46,7 +46,7 @@ def make_context(pipeline: Pipeline | None = None, keys: KeyRing | None = None, 
         scheduler=scheduler,
         keys=keys or KeyRing(),
         config=lambda: config,
-        metrics=Metrics(scheduler.status, lost=lambda: 0, reload_failed=lambda: False),
+        metrics=Metrics(scheduler.status, scheduler.memory, lost=lambda: 0, reload_failed=lambda: False),
         **overrides,
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import NotFound
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, Position
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Position
 from orchestrator.types import Decision, Feedback, Kind, Query
 
 BODY = (
@@ -109,6 +109,7 @@ class FakeScheduler:
     positions: dict[str, Position] = field(default_factory=dict)
     default_position: Position | None = None
     statuses: list[ExpertStatus] = field(default_factory=list)
+    memory_status: MemoryStatus = field(default_factory=lambda: MemoryStatus(0, 0, 0, 0))
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     async def acquire(self, request: LeaseRequest) -> Lease:
@@ -125,6 +126,9 @@ class FakeScheduler:
 
     def status(self) -> tuple[ExpertStatus, ...]:
         return tuple(self.statuses)
+
+    def memory(self) -> MemoryStatus:
+        return self.memory_status
 
     async def warm(self, expert: str) -> None:
         self.calls.append(("warm", expert))

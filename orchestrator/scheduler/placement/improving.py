@@ -41,7 +41,7 @@ def improved(problem: Problem, placement: Placement, *, until: float, bound: flo
 
 
 def with_copies(problem: Problem, placement: Placement, *, until: float) -> Placement:
-    """Its best shares, and further copies of what the busiest node does most of, as long as each makes it cheaper and time is left."""
+    """Its best shares, and, until then, further copies of what the busiest node does most of, as long as each makes it cheaper."""
     best = _shared(problem, placement, until)
     while time.monotonic() < until and (more := _another_copy(problem, best)) is not None:
         shared = _shared(problem, more, until)

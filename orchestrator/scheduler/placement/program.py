@@ -25,6 +25,9 @@ _TIME_LIMIT = 1
 """scipy's status when the time ran out."""
 _INFEASIBLE = 2
 
+_INTERIOR_S = 1.0
+"""From so much time on it is interior points: sooner done where memory is tight, but deaf to a limit that ends before they begin."""
+
 TOLERANCE_GB = 1e-6
 """Of sums of whole MB."""
 
@@ -104,7 +107,7 @@ def relaxed_bound(problem: Problem, *, time_limit_s: float = 10.0) -> float:
         A_ub=sparse.vstack([row.A for row in rows], format="csr"),
         b_ub=np.concatenate([np.broadcast_to(row.ub, row.A.shape[0]) for row in rows]),
         bounds=np.column_stack((bounds.lb, bounds.ub)),
-        method="highs-ipm",
+        method="highs-ipm" if time_limit_s >= _INTERIOR_S else "highs-ds",
         options={"time_limit": time_limit_s},
     )
     return max(float(found.fun) if found.status == 0 else 0.0, _least(problem))

@@ -1,5 +1,6 @@
 """Experts on nodes: never more than fits, never dearer than without a solver, and as cheap as trying everything."""
 
+import time
 from dataclasses import replace
 from itertools import product
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import ConfigError
 from orchestrator.scheduler.placement.base import Links, Placement, Problem, Together
 from orchestrator.scheduler.placement.greedy import greedy
+from orchestrator.scheduler.placement.improving import with_copies
 from orchestrator.scheduler.placement.placing import place
 from orchestrator.scheduler.placement.program import Copies, relaxed_bound, solve
 from tests.support.clusters import check, demand, nodes, problems
@@ -118,14 +120,27 @@ def test_a_node_too_small_for_any_expert_is_left_empty():
     assert not place(problem).placement.shares[:, 1].any()
 
 
-def test_a_thousand_experts_have_a_placement_and_a_bound_within_seconds():
-    random = np.random.default_rng(0)
-    sizes = random.uniform(1, 8, 1000)
+def a_thousand_experts(memory):
+    """On eight nodes, which have so much memory as a multiple of theirs."""
+    sizes = np.random.default_rng(0).uniform(1, 8, 1000)
     experts = tuple(demand(f"e{i}", gb, 4.0 / (i + 1) / 7.5) for i, gb in enumerate(sizes))
-    problem = Problem(nodes(*[sizes.sum() / 8 * 1.2] * 8), experts)
+    return Problem(nodes(*[sizes.sum() / 8 * memory] * 8), experts)
+
+
+def test_a_thousand_experts_have_a_placement_and_a_bound_within_seconds():
+    problem = a_thousand_experts(memory=1.2)
     placed = place(problem, time_limit_s=2.0)
     check(problem, placed.placement)
     assert placed.gap < 0.05
+
+
+def test_a_greedy_placement_is_all_that_there_is_time_for():
+    problem = a_thousand_experts(memory=1.2)
+    quick, began = greedy(problem), time.process_time()
+    assert with_copies(problem, quick, until=time.monotonic()) is quick
+    assert solve(problem, time_limit_s=0.0).placement is None
+    assert time.process_time() - began < 0.1
+    check(problem, place(problem, time_limit_s=0.0).placement)
 
 
 def test_copies_that_fit_nowhere_have_no_solution():
