@@ -7,7 +7,7 @@
 Mixture-of-Experts with Expert Choice Routing (arXiv 2202.09368), whose capped variant is a linear program like this one, for
 whole models. `kernels.gating.expert_choice` takes the best pairs first instead, which is faster but not the highest sum, and gives
 a query several experts or none. Where places don't suffice, add an expert that is nobody: `n_queries` places, and the score of no
-answer.
+answer. `switchyard batch --capacity` is made of it (`orchestrator/bulk/sharing.py`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ class Assignment:
 def assign(scores: FloatArray, capacities: NDArray[np.intp]) -> Assignment:
     """One expert for every query, no expert more queries than its capacity; minus infinity is never taken.
 
-    Raises ValueError when there are too few places. A linear program whose corners are whole (it is a transport problem), by
-    HiGHS: interior points first, about 1 s for 10,000 queries and 16 experts.
+    Raises ValueError when there are too few places, and for scores that are no numbers, or plus infinity. A linear program whose
+    corners are whole (it is a transport problem), by HiGHS: interior points first, about 1 s for 10,000 queries and 16 experts.
     """
     num_queries, num_experts = scores.shape
+    if not (scores < np.inf).all():
+        raise ValueError("expected scores that are numbers, or minus infinity")
     if not num_queries:
         return Assignment(np.zeros(0, dtype=np.intp), np.zeros(num_experts, dtype=np.float32))
     for method in (

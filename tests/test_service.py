@@ -190,6 +190,7 @@ async def test_the_scheduler_is_told_who_can_sleep_and_what_to_read_ahead(tmp_pa
     async with service_of(tmp_path, light, deep, never, A, memory={"asleep_gb": 9}) as service:
         places = {place.expert: place for place in make_places(service.fleet)}
         assert [places[name].asleep_bytes for name in ("light", "deep", "never", "a")] == [9e9, 2e9, None, None]
+        assert [places[name].on_device for name in ("light", "a")] == [True, False]
         assert places["light"].command().files == (tmp_path / "w",)
 
 

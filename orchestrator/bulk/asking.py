@@ -27,7 +27,7 @@ from orchestrator.bulk.leasing import Unleased
 from orchestrator.bulk.reach import Reach
 from orchestrator.bulk.reading import model_of, read_request
 from orchestrator.config import ExpertBase
-from orchestrator.errors import ExpertError, ExpertRejected, FailureKind, NoCapacity, RateLimited
+from orchestrator.errors import ExpertError, ExpertRejected, FailureKind, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.experts.base import Expert
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.labelling.journal import Entry, Journal
@@ -49,13 +49,14 @@ GIVEN_UP_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A line, and on whose behalf it is asked. deadline: monotonic seconds."""
+    """A line, and on whose behalf it is asked. deadline: monotonic seconds. expert: whom it was given to, where places are few."""
 
     key: str
     url: str
     body: bytes
     caller: Caller
     deadline: float
+    expert: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,24 @@ class Answerer:
         """The hosts that a line may ask one after the other."""
         return self._view.reach.asks(model_of(body))
 
+    async def utilities(self, asked: Asked) -> Mapping[str, float]:
+        """By expert, where a policy chooses one for the line; else none, and none where nobody can answer it."""
+        if model_of(asked.body) not in self._view.fleet.policies or self.asks(asked.body):
+            return {}
+        timeout_s = asked.deadline - time.monotonic()
+        try:
+            query, _ = read_request(asked.url, asked.body, caller=asked.caller, timeout_s=timeout_s)
+            decision = await self._pipeline(self._view.unhurried, self._scheduler, asked).route(query)
+        except SwitchyardError:
+            return {}  # what is wrong with it is told when it is asked
+        return decision.utilities if decision.scores else {}
+
     async def answer(self, asked: Asked, job: Job, journal: Journal) -> Answered:
         """Raises `SwitchyardError`. Cancelled when the line has to wait for its turn, to be called again then."""
         timeout_s = asked.deadline - time.monotonic()
         query, present = read_request(asked.url, asked.body, caller=asked.caller, timeout_s=timeout_s)
+        if asked.expert is not None:
+            query = replace(query, options=replace(query.options, experts=(asked.expert,)))
         view = self._view
         if view.reach.writes_together(query.model):
             async with self._floor.seat(job, query.model, holds_weights=True):

@@ -11,6 +11,7 @@ Interrupted in any way, it goes on where it was when it is run again, and asks n
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,17 @@ class Report:
         return {"out": str(self.out), **{name: getattr(self, name) for name in names}}
 
 
-async def answer_file(service: Service, source: Path, out: Path, watch: Watch = lambda done, total: None) -> Report:
-    """Raises `DataError`, before anybody is asked, for files that can't be used, and `LabelError` for their journal."""
+async def answer_file(
+    service: Service,
+    source: Path,
+    out: Path,
+    watch: Watch = lambda done, total: None,
+    places: Mapping[str, int] | None = None,
+) -> Report:
+    """places: how many of the lines for policies an expert may have (`sharing.py`), of those that may not have any number.
+
+    Raises `DataError`, before anybody is asked, for files that can't be used, and `LabelError` for their journal.
+    """
     began = time.monotonic()
     kept = out.with_name(f"{out.name}.journal")
     _check(source, out, kept)
@@ -66,6 +76,9 @@ async def answer_file(service: Service, source: Path, out: Path, watch: Watch = 
             watch=watch,
         )
         await run.look_back()
+        if places:
+            _check_names(places, service)
+            await run.share_out(places)
         await run.work(bulk.floor)
         _write(out, run)
     counts = run.counts
@@ -85,6 +98,12 @@ def _check(source: Path, out: Path, kept: Path) -> None:
         raise DataError(
             f"{out}: is there and has no {kept.name}; expected a new file, or one written by `switchyard batch`"
         )
+
+
+def _check_names(places: Mapping[str, int], service: Service) -> None:
+    known = service.fleet.config.by_name
+    if unknown := sorted(places.keys() - known.keys()):
+        raise DataError(f"there is no expert '{unknown[0]}'; expected one of {', '.join(known)}")
 
 
 def _write(out: Path, run: Run) -> None:

@@ -11,7 +11,7 @@ What is answered goes into the journal before anything else is made of it. Not h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,8 @@ import msgspec
 
 from orchestrator.bulk.asking import Answerer, Asked
 from orchestrator.bulk.floor import Floor, Job
-from orchestrator.bulk.lines import Line, Source
+from orchestrator.bulk.lines import Line, Request, Source
+from orchestrator.bulk.sharing import share_out
 from orchestrator.errors import DataError, LabelError
 from orchestrator.gateway.errors import translate
 from orchestrator.labelling.journal import Entry, Journal
@@ -86,6 +87,7 @@ class Run:
         self._keeps_failures = keeps_failures
         self._watch = watch
         self._left: list[Line] = list(lines)
+        self._experts: dict[str, str] = {}
         self.counts = Counts(total=len(lines))
         self.spent = Spent()
         self.num_asked = 0
@@ -94,6 +96,13 @@ class Run:
     async def look_back(self) -> None:
         """Find what was done in earlier runs. Raises `DataError` for a file that was changed."""
         self._left = await asyncio.to_thread(self._not_done)
+
+    async def share_out(self, places: Mapping[str, int]) -> None:
+        """Give the experts no more lines than they have places. Raises `DataError` when that can't be."""
+        requests = map(self._source.request, self._lines)
+        self._experts = await share_out(
+            requests, lambda request: self._answerer.utilities(self._asked(request)), places
+        )
 
     async def work(self, floor: Floor) -> None:
         """Do what is left. Raises `LabelError` when answers can't be kept, `DataError` for a file that was changed."""
@@ -127,9 +136,8 @@ class Run:
     async def _answer(self, line: Line, job: Job) -> None:
         """Once it is done it is in the journal."""
         request = self._source.request(line)
-        asked = Asked(request.key, request.url, request.body, self._caller, self._deadline)
         try:
-            answered = await self._answerer.answer(asked, job, self._journal)
+            answered = await self._answerer.answer(self._asked(request), job, self._journal)
         except (LabelError, DataError):
             raise
         except Exception as exc:  # noqa: BLE001 (whatever is wrong with a line, it must not cost the others)
@@ -149,6 +157,10 @@ class Run:
         self._journal.add(request.key, entry)
         self.num_asked += 1
         self._count(entry)
+
+    def _asked(self, request: Request) -> Asked:
+        expert = self._experts.get(request.key)
+        return Asked(request.key, request.url, request.body, self._caller, self._deadline, expert)
 
     def _count(self, entry: Entry) -> None:
         if entry.measured["status"] == OK:

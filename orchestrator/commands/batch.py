@@ -1,6 +1,7 @@
 """`switchyard batch`: a file of requests, answered by the fleet with as few loads as there are experts.
 
     switchyard batch in.jsonl -o out.jsonl
+    switchyard batch in.jsonl -o out.jsonl --capacity gpt-large=200
 
 Lines are those of OpenAI's batch API. Not here: the work itself (`orchestrator/bulk/`).
 """
@@ -27,25 +28,41 @@ def batch(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.jsonl", help="The file of answers to write.")],
     config: ConfigOption = None,
     engine: Annotated[str | None, typer.Option(help="Where experts run. Default: what the YAML says.")] = None,
+    capacity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPERT=N", help="How many of the lines for policies it may have. May be given again."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer every request of a file, loading each expert once. Run again, it goes on where it stopped."""
     from orchestrator.fleet.configfile import find_config
 
     with resumable(f"what was answered is kept in {out}.journal"):
-        report = asyncio.run(_run(find_config(config), requests, out, engine, quiet=as_json))
+        places = dict(map(_place, capacity or ()))
+        report = asyncio.run(_run(find_config(config), requests, out, engine, places, quiet=as_json))
     _print_report(report, as_json=as_json)
     if report.failed:
         raise typer.Exit(1)
 
 
-async def _run(config_path: Path, requests: Path, out: Path, engine: str | None, *, quiet: bool) -> Report:
+def _place(written: str) -> tuple[str, int]:
+    expert, _, number = written.rpartition("=")
+    if not expert or not number.isdecimal():
+        raise typer.BadParameter(f"expected EXPERT=N, got {written!r}", param_hint="--capacity")
+    return expert, int(number)
+
+
+async def _run(
+    config_path: Path, requests: Path, out: Path, engine: str | None, places: dict[str, int], *, quiet: bool
+) -> Report:
     from orchestrator.bulk.files import answer_file
     from orchestrator.service import running
 
     async with running(config_path, engine=engine) as service:
         with progress_bar(quiet=quiet) as progress:
-            return await answer_file(service, requests, out, lambda done, total: progress("answering", done, total))
+            return await answer_file(
+                service, requests, out, lambda done, total: progress("answering", done, total), places
+            )
 
 
 def _print_report(report: Report, *, as_json: bool) -> None:

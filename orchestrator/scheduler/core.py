@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from itertools import count, islice
 
 from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
 from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Place, Position
@@ -32,6 +32,8 @@ from orchestrator.scheduler.state import Action, Expert, Grant, Host, Outbox, Re
 from orchestrator.types import Endpoint
 
 MAX_WAITING = 1000
+REBOUND = 64
+"""How many of those who wait for a host look elsewhere when it leaves."""
 
 _FAILED_TO_LOAD = LeaseOutcome(ok=False, duration_s=0.0)
 
@@ -347,9 +349,11 @@ class Core:
         if self._rules.prefetches and now >= self._prefetcher.look_at:
             self._residency.prefetch(self._roster.hosts.values(), self._prefetcher, now)
 
-    def _rebind(self, expert: Expert, now: float) -> None:
+    def _rebind(self, expert: Expert, now: float, *, at_most: int | None = None) -> None:
         """Something happened to the expert: whoever is bound to it and better off elsewhere moves."""
-        for waiter in self._queues.still_waiting(expert.queue):
+        for waiter in self._queues.still_waiting(islice(expert.queue, at_most)):
+            if len(waiter.candidates) == 1:
+                continue
             better, _ = self._queues.binding(waiter, now)
             if better is not waiter.bound:
                 self._move(waiter, better, now)
@@ -361,8 +365,9 @@ class Core:
             successor.predecessor = None
 
     def _rebind_all(self, host: Host, now: float) -> None:
+        """It is in memory no more. Those far behind are looked at when others have room."""
         for expert in host.experts:
-            self._rebind(expert, now)
+            self._rebind(expert, now, at_most=REBOUND)
 
     def _give_up(self, host: Host, reason: str, detail: str, now: float) -> None:
         """The host could not be loaded: its waiters go to their other candidates, or hear why not."""

@@ -199,7 +199,9 @@ class LocalScheduler:
         else:
             self._servers[host] = server
             server.exited.add_done_callback(partial(self._exited, host))
-            self._core.loaded(host, server.endpoint, server.memory_bytes(), self._clock())
+            declared_on_device = host.place.on_device and host.place.memory_bytes is not None
+            memory_bytes = 0 if declared_on_device else server.memory_bytes()  # what is seen is the host's
+            self._core.loaded(host, server.endpoint, memory_bytes, self._clock())
         finally:
             self._changed(host)
         self._carry_out()

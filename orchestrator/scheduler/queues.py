@@ -316,7 +316,7 @@ class Queues:
             return None
         own = self._own_head(expert, now)
         if expert.breaker.allows(now):
-            for waiter in islice(expert.listed, SCAN):
+            for waiter in islice(expert.listed, SCAN if own is None else SCAN_BESIDE):
                 if own is not None and waiter.rank >= own.rank:
                     break
                 if waiter.bound is not expert and self._rather(waiter, expert, now):

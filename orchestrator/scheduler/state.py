@@ -24,8 +24,7 @@ from orchestrator.types import Endpoint
 from routers.policy import Choice
 
 MINUTE_S = 60.0
-USE_MEMORY_S = 300.0
-WORTH_MEMORY_S = 300.0
+FADING_S = 300.0
 
 
 class Average:
@@ -48,20 +47,20 @@ class Average:
 
 
 class Fading:
-    """A sum of which a part `1 - 1/e` is forgotten every `WORTH_MEMORY_S`."""
+    """A sum of which a part `1 - 1/e` is forgotten every `FADING_S`. noted_at: when something was last added."""
 
-    __slots__ = ("_noted_at", "_value")
+    __slots__ = ("_value", "noted_at")
 
     def __init__(self) -> None:
         self._value = 0.0
-        self._noted_at = 0.0
+        self.noted_at = 0.0
 
     def at(self, now: float) -> float:
-        return self._value * math.exp((self._noted_at - now) / WORTH_MEMORY_S)
+        return self._value * math.exp((self.noted_at - now) / FADING_S)
 
     def add(self, amount: float, now: float) -> None:
         self._value = self.at(now) + amount
-        self._noted_at = now
+        self.noted_at = now
 
 
 class MinuteWindow:
@@ -102,9 +101,8 @@ class Host:
     most_asleep_bytes: what all who sleep may keep together. woken: how often it came back from sleep of late, 0..1, where it can.
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
-    gone first. uses: grants, halved over and over; see `use_rate`. worth: of having it in memory, and
-    reliefs: what cold hosts would take off it, see `worth.py`. chosen: it is to be loaded for what it is worth, whoever waits. look_at: when
-    something may be due for it.
+    gone first. uses: recent grants. worth: of having it in memory, and reliefs: what cold hosts would take off it, see `worth.py`.
+    chosen: it is to be loaded for what it is worth, whoever waits. look_at: when something may be due for it.
     """
 
     place: Place
@@ -147,8 +145,7 @@ class Host:
     prefetched: bool = False
     prefetch_hits: int = 0
     prefetch_misses: int = 0
-    uses: float = 0.0
-    used_at: float = 0.0
+    uses: Fading = field(default_factory=Fading)
     look_at: float = math.inf
     worth: Fading = field(default_factory=Fading)
     reliefs: dict[Host, Fading] = field(default_factory=dict)
@@ -229,12 +226,16 @@ class Host:
         self.limit = self.learned.value
 
     def note_use(self, now: float) -> None:
-        self.uses = 1.0 + self.uses * math.exp((self.used_at - now) / USE_MEMORY_S)
-        self.used_at = now
+        self.uses.add(1.0, now)
+
+    @property
+    def used_at(self) -> float:
+        """When it was last granted to anybody."""
+        return self.uses.noted_at
 
     def use_rate(self, now: float) -> float:
         """Recent grants per second."""
-        return self.uses * math.exp((self.used_at - now) / USE_MEMORY_S) / USE_MEMORY_S
+        return self.uses.at(now) / FADING_S
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ without the one that answers it to that one's worth; nobody gives up more than i
 would be the next best relieves the resident of a part of its worth: two of a kind are not both needed. All of it fades.
 
 When a cold host's worth exceeds what is lost with those that would make room for it, and what the load costs others, it is time to
-swap (`residency.py`). That is the rent-or-buy rule (Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988), which
+swap (`residency.py`). That is the rent-or-buy rule (Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988). It
 pays at most twice of what is best in hindsight: single requests don't trigger loads that many others would have to wait for, and
 what is asked for again and again is loaded. With one candidate per request, it is the cost of a reload times the rate of use.
 """
@@ -22,7 +22,7 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 
-from orchestrator.scheduler.state import WORTH_MEMORY_S, Expert, Fading, Host
+from orchestrator.scheduler.state import FADING_S, Expert, Fading, Host
 from routers.policy import Choice
 
 LOOK_S = 0.5
@@ -118,7 +118,7 @@ class Worth:
 
     def _rate(self, now: float) -> float:
         """Requests per second, without a bias towards none at the beginning."""
-        known_s = WORTH_MEMORY_S * -math.expm1((self._first_at - now) / WORTH_MEMORY_S)
+        known_s = FADING_S * -math.expm1((self._first_at - now) / FADING_S)
         return self._arrivals.at(now) / max(known_s, LOOK_S)
 
 

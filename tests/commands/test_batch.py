@@ -70,3 +70,15 @@ async def test_an_engine_that_is_not_there_is_refused(tmp_path):
     result = await switchyard(*COMMAND, "--engine", "ray", cwd=tmp_path)
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert "local" in result.err
+
+
+async def test_an_expert_gets_no_more_lines_than_it_may_have(tmp_path):
+    write_requests(tmp_path / "in.jsonl", [("auto", f"q{i}") for i in range(5)])
+    write_config(tmp_path, ECHO, {"name": "other", "backend": "echo"})
+    result = await switchyard(*COMMAND, "--capacity", "parrot=2", cwd=tmp_path)
+    assert result.code == 0, result.err
+    answers = responses(tmp_path / "out.jsonl").values()
+    assert sorted(answer["body"]["model"] for answer in answers) == ["other"] * 3 + ["parrot"] * 2
+    wrong = await switchyard(*COMMAND, "--capacity", "parrot", cwd=tmp_path)
+    assert wrong.code != 0
+    assert "expected EXPERT=N, got 'parrot'" in " ".join(wrong.err.split())

@@ -83,6 +83,12 @@ def test_nobody_takes_the_queries_that_places_do_not_do_for():
     assert assign(scores, np.array([2, 3])).experts.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected scores that are numbers, or minus infinity"):
+        assign(np.array([[0.5, wrong]], dtype=np.float32), np.array([1, 1]))
+
+
 def test_no_queries_need_no_places():
     assert assign(np.zeros((0, 2), dtype=np.float32), np.array([0, 0])).experts.tolist() == []
 

@@ -189,8 +189,8 @@ def test_eviction_between_bursts_is_no_hindrance():
         now += 1000.0
         for _ in range(30):
             core.acquire(ask("a"), now)
-        while core.has_actions:
-            for action in core.take_actions():
+        while (actions := core.take_actions()) or inside:
+            for action in actions:
                 match action:
                     case Load(host):
                         become_ready(core, host.name, now)
@@ -198,7 +198,7 @@ def test_eviction_between_bursts_is_no_hindrance():
                         core.stopped(host, now)
                     case Grant(_, lease):
                         inside.append((lease, now))
-            while inside and not core.has_actions:
+            if not actions:
                 lease, began = inside.popleft()
                 now += 1.0
                 core.release(lease, LeaseOutcome(ok=True, duration_s=now - began), now)

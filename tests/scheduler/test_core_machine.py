@@ -71,6 +71,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.places, BUDGET, self.now, asleep_budget_bytes=ASLEEP_BUDGET, max_waiting=5, uniform=lambda: 0.5
         )
         self.fleet = self.places
+        self.budget, self.asleep_budget = BUDGET, ASLEEP_BUDGET
+        self.closed = False
         self.plans: dict[str, Plan] = {}
         self.waiting: set[Waiter] = set()
         self.leases: list[tuple[Lease, Host, int]] = []
@@ -84,17 +86,25 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # What can happen
 
-    @rule(data=st.data(), patience=st.sampled_from([1.0, 50.0, math.inf]))
-    def acquire(self, data, patience):
+    @rule(
+        data=st.data(),
+        patience=st.sampled_from([1.0, 50.0, math.inf]),
+        priority=st.sampled_from(["interactive", "bulk"]),
+        tenant=st.sampled_from("xyz"),
+        session=st.sampled_from([None, "s1", "s2"]),
+    )
+    def acquire(self, data, patience, priority, tenant, session):
         plan = data.draw(plans(self.places))
         self.asked += 1
-        request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, self.now + patience)
+        deadline = self.now + patience
+        request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, deadline, priority, tenant, session)
         self.plans[request.id] = plan
         try:
             admitted = self.core.acquire(request, self.now)
         except SwitchyardError:
             pass
         else:
+            assert not self.closed
             if isinstance(admitted, Lease):
                 self.granted(admitted)
             else:
@@ -131,12 +141,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.carry_out()
 
     @precondition(lambda self: self.falling_asleep)
-    @rule(data=st.data(), works=MOSTLY)
-    def finish_falling_asleep(self, data, works):
+    @rule(data=st.data(), works=MOSTLY, kept_bytes=st.sampled_from([0, 10, 25]))
+    def finish_falling_asleep(self, data, works, kept_bytes):
         host = self.falling_asleep.pop(data.draw(st.integers(0, len(self.falling_asleep) - 1)))
         self.in_memory.remove(host)
         if works:
-            self.core.slept(host, 0, self.now)
+            self.core.slept(host, kept_bytes, self.now)
         else:
             self.asleep.remove(host)
             self.core.died(host, "it did not fall asleep", self.now)
@@ -171,14 +181,27 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.core.unload(name, self.now)
             self.carry_out()
 
+    @precondition(lambda self: not self.closed)
     @rule(
         gone=st.sets(st.sampled_from(["api", "poet", "medium", "flash"])),
         changed=st.frozensets(st.sampled_from(["small", "large", "unknown"])),
+        budget=st.sampled_from([BUDGET, BUDGET - 5]),
+        asleep_budget=st.sampled_from([ASLEEP_BUDGET, 20, 0]),
     )
-    def reconfigure(self, gone, changed):
+    def reconfigure(self, gone, changed, budget, asleep_budget):
         self.fleet = tuple(place for place in self.places if place.expert not in gone)
-        self.core.reconfigure(self.fleet, BUDGET, changed, self.now)
+        self.budget, self.asleep_budget = budget, asleep_budget
+        self.core.reconfigure(self.fleet, budget, changed, self.now, asleep_budget_bytes=asleep_budget)
         self.carry_out()
+
+    @precondition(lambda self: self.asked >= 10)
+    @rule()
+    def close(self):
+        self.closed = True
+        self.core.close(self.now)
+        self.carry_out()
+        assert not self.waiting
+        assert set(self.stopping) == self.in_memory | self.asleep
 
     # What must hold
 
@@ -212,7 +235,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.falling_asleep.append(host)
                 case Stop(host):
                     assert host in self.in_memory | self.asleep
-                    assert not self.live(host), "a leased server was stopped"
+                    assert self.closed or not self.live(host), "a leased server was stopped"
                     for under_way in (self.loading, self.falling_asleep):
                         if host in under_way:
                             under_way.remove(host)
@@ -252,8 +275,10 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_within_the_budget(self):
-        assert sum(host.memory_bytes for host in self.in_memory) <= BUDGET
-        assert sum(host.asleep_bytes for host in self.asleep) <= ASLEEP_BUDGET
+        if not any(host.state == "draining" for host in self.in_memory):  # room is made for a smaller budget
+            assert sum(host.memory_bytes for host in self.in_memory) <= self.budget
+        if not any(host.stopping or host.queued or host.waking for host in self.asleep):
+            assert sum(host.asleep_bytes for host in self.asleep) <= self.asleep_budget
 
     @invariant()
     def every_waiter_stands_in_one_queue(self):
@@ -295,6 +320,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.core.loaded(host, Endpoint("http://127.0.0.1:1/v1", "t"), host.memory_bytes, self.now)
                 self.carry_out()
             if not self.waiting:
+                assert not self.closed or not self.in_memory | self.asleep
                 return
             assert self.core.next_wake < math.inf, "somebody waits, and nothing will ever happen"
             self.tick(max(self.now, self.core.next_wake))

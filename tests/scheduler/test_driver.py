@@ -212,11 +212,13 @@ async def test_closing_does_not_wait_for_weights_to_be_read(tmp_path):
         (await engine.launched("a")).succeed().finish()
         lease = await waiting
         behind = asyncio.create_task(scheduler.warm("b"))
-        writing = os.fdopen(await asyncio.to_thread(os.open, slow, os.O_WRONLY), "wb")  # it is being read
-        with writing:
-            behind.cancel()
-            scheduler.release(lease, OK)
+        await asyncio.sleep(0)
+        behind.cancel()
+        scheduler.release(lease, OK)
+        try:
             await asyncio.wait_for(scheduler.close(), 5)
+        finally:
+            os.close(os.open(slow, os.O_RDWR))
 
 
 async def test_a_bug_in_a_command_is_not_met_by_who_is_served(caplog):
@@ -239,8 +241,9 @@ async def test_memory_of_a_device_is_not_looked_for_in_the_hosts():
     gpu = replace(local("a", 60), on_device=True)
     async with scheduling(gpu, engine=FakeEngine(available_bytes=lambda: 0)) as (scheduler, engine):
         warming = asyncio.create_task(scheduler.warm("a"))
-        (await asyncio.wait_for(engine.launched("a"), 5)).succeed()
+        (await asyncio.wait_for(engine.launched("a"), 5)).succeed(memory_bytes=90)  # of the host's
         await warming
+        assert scheduler.status()[0].memory_bytes == 60
 
 
 async def test_memory_that_is_not_known_is_not_waited_for():

@@ -15,15 +15,18 @@ from orchestrator.scheduler.rules import (
     concurrency,
     pick_victims,
     queue_wait_s,
+    visit_cost_s,
 )
 from orchestrator.scheduler.state import Average, Host, MinuteWindow
+from orchestrator.scheduler.worth import worth_per_byte
 from tests.support.places import local, remote
 
 
-def host(name: str, memory_bytes: int, *, uses: float = 0.0, load_s: float = 1.0, leases: int = 0) -> Host:
+def host(name: str, memory_bytes: int, *, worth_s: float = 0.0, load_s: float = 1.0, leases: int = 0) -> Host:
     made = Host(local(name, memory_bytes), memory_bytes, 4, Average(load_s))
     made.enter("ready")
-    made.uses, made.leases = uses, leases
+    made.leases = leases
+    made.worth.add(worth_s, 0.0)
     return made
 
 
@@ -45,23 +48,56 @@ def test_a_load_is_assumed_to_read_its_bytes():
     assert assumed_load_s(400_000_000) == pytest.approx(2.5)
 
 
-def test_a_quantum_is_four_loads_and_not_less_than_two_seconds():
-    assert quantum_s(host("a", 1, load_s=3.0)) == 12.0
-    assert quantum_s(host("a", 1, load_s=0.1)) == 2.0
-
-
 def test_back_offs_double_to_a_minute():
     assert [backoff_s(failures) for failures in (0, 1, 2, 3, 7, 5000)] == [0.0, 1.0, 2.0, 4.0, 60.0, 60.0]
 
 
-def test_regret_is_reload_cost_times_use_per_byte():
-    assert regret_per_byte(host("a", 10, uses=300.0, load_s=2.0), 0.0) == pytest.approx(0.2)
-    assert regret_per_byte(host("a", 10, uses=300.0), 300.0) == pytest.approx(0.1 / math.e)
+def test_who_stays_serves_for_at_least_four_loads_and_two_seconds():
+    for load_s, least_s in ((3.0, 12.0), (0.1, 2.0)):
+        resident, wanted = host("a", 1, load_s=load_s, leases=1), host("b", 1)
+        resident.since = wanted.wanted_since = 0.0
+        assert SwitchyardRules().leaves_at(resident, wanted, 0.0) == least_s
 
 
-def test_the_least_regret_goes_first_and_idle_before_busy():
-    hosts = [host("busy", 10, leases=1), host("used", 10, uses=5.0), host("unused", 10)]
+def test_what_was_worth_it_fades():
+    assert worth_per_byte(host("a", 10, worth_s=300.0), 300.0) == pytest.approx(30.0 / math.e)
+
+
+def test_uses_are_counted_per_second():
+    used = host("a", 10)
+    for _ in range(30):
+        used.note_use(7.0)
+    assert used.used_at == 7.0
+    assert used.use_rate(307.0) == pytest.approx(0.1 / math.e)
+
+
+def test_who_is_worth_least_goes_first_and_idle_before_busy():
+    hosts = [host("busy", 10, leases=1), host("used", 10, worth_s=5.0), host("unused", 10)]
     assert names(sorted(hosts, key=lambda h: SwitchyardRules().eviction_key(h, 0.0))) == ["unused", "used", "busy"]
+
+
+def test_a_request_costs_less_of_a_visit_the_more_share_the_load():
+    visited = host("a", 10, load_s=6.0)
+    visited.service_s.add(2.0)
+    visited.served = 4
+    assert visit_cost_s(visited) == pytest.approx(0.5 + 2 * 6.0 / 4)
+    visited.served = 120
+    assert visit_cost_s(visited) == pytest.approx(0.5 + 0.1)
+
+
+def test_who_is_asked_for_by_many_is_loaded_a_little_earlier():
+    early, late = host("early", 10, load_s=6.0), host("late", 10, load_s=6.0)
+    early.queued, late.queued = 1, 100
+    rules = SwitchyardRules()
+    assert names(rules.load_order({early: 0.0, late: 20.0}, 30.0)) == ["late", "early"]
+    assert names(rules.load_order({early: 0.0, late: 30.0}, 30.0)) == ["early", "late"]
+
+
+def test_who_only_bulk_work_waits_for_comes_last():
+    bulk, asked = host("bulk", 10), host("asked", 10)
+    bulk.queued = bulk.queued_bulk = 1000
+    asked.queued = 1
+    assert names(SwitchyardRules().load_order({bulk: 0.0, asked: 500.0}, 500.0)) == ["asked", "bulk"]
 
 
 def test_no_more_go_than_are_needed():
@@ -72,12 +108,12 @@ def test_no_more_go_than_are_needed():
 
 def test_no_victim_is_picked_in_vain():
     assert pick_victims([host("a", 10), host("b", 10)], 30) == ()
-    assert names(pick_victims([host("small", 10), host("large", 50, uses=100.0)], 50)) == ["large"]
+    assert names(pick_victims([host("small", 10), host("large", 50, worth_s=100.0)], 50)) == ["large"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 9)), max_size=8), st.integers(1, 200))
 def test_victims_free_enough_with_nobody_to_spare(hosts, short):
-    made = [host(f"h{i}", size, uses=uses) for i, (size, uses) in enumerate(hosts)]
+    made = [host(f"h{i}", size, worth_s=worth_s) for i, (size, worth_s) in enumerate(hosts)]
     picked = pick_victims(made, short)
     freed = sum(h.memory_bytes for h in picked)
     if sum(h.memory_bytes for h in made) < short:

@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import ConfigError
+from orchestrator.scheduler.rules import MIN_STAY
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-QUANTUM_LOADS = 4.0
-"""A visitor stays for about so many of its own loads before another may take its room: the scheduler's residency quantum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +154,10 @@ class Problem:
 
     @cached_property
     def swapping(self) -> Floats:
-        """Seconds a second that a node loads a visitor: once it has been loaded, it stays for its quantum and then until others
+        """Seconds a second that a node loads a visitor: once it has been loaded, it stays for MIN_STAY and then until others
         come, and the next of its requests, which come at random, loads it again."""
         rates = np.array([demand.rate_per_s for demand in self.experts])[:, None]
-        swapping: Floats = rates * self.load_s / (1.0 + rates * QUANTUM_LOADS * self.load_s)
+        swapping: Floats = rates * self.load_s / (1.0 + rates * MIN_STAY * self.load_s)
         return swapping
 
     @cached_property

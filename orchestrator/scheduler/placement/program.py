@@ -26,7 +26,7 @@ _TIME_LIMIT = 1
 _INFEASIBLE = 2
 
 _INTERIOR_S = 1.0
-"""From so much time on it is interior points: sooner done where memory is tight, but deaf to a limit that ends before they begin."""
+"""From so much time on interior points: sooner done where memory is tight, but deaf to a limit that ends before they begin."""
 
 TOLERANCE_GB = 1e-6
 """Of sums of whole MB."""

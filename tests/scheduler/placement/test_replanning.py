@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -77,13 +76,12 @@ def test_a_node_that_has_shrunk_leaves_no_choice_but_to_move():
 
 def test_the_time_to_plan_is_for_all_of_it():
     """Staying, placing and copying had that time each, and copying any number of times."""
-    sizes = np.random.default_rng(0).uniform(1, 8, 1000)
-    experts = tuple(demand(f"e{i}", gb, 4.0 / (i + 1) / 7.5) for i, gb in enumerate(sizes))
+    experts = tuple(demand(f"e{i}", gb=4, load=3.0 / (i + 1)) for i in range(1000))
     current = {f"e{i}": {f"n{i % 8}"} for i in range(300)}
-    problem = Problem(nodes(*[sizes.sum() / 8 * 1.2] * 8), experts, current=current)
+    problem = Problem(nodes(*[2000] * 8), experts, current=current)
     began = time.process_time()
     planned = replan(problem, time_limit_s=0.5)
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < 1.2
     check(problem, planned.placed.placement)
 
 
