@@ -107,11 +107,13 @@ class Service:
     def gateway_context(self) -> GatewayContext:
         """What the gateway needs of the service. Raises `ConfigError` when the keys can't be read."""
         keys_file = self.fleet.config.gateway.keys_file
+        keys = KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file)
+        self.batches.rights = keys.renewed
         return GatewayContext(
             pipeline=self.pipeline,
             ledger=self.ledger,
             scheduler=self.scheduler,
-            keys=KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file),
+            keys=keys,
             config=lambda: self.fleet.config,
             metrics=self.metrics,
             scored=self.learner.wake,

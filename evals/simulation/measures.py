@@ -3,12 +3,13 @@
     row = measure("switchyard", [simulate(trace, setting, rules) for trace in traces])
     row.latency_s.p99, row.served_per_s
 
-The runs of one policy are pooled: a percentile is that of all their requests together. Refused requests count as not served, and
-have no latency. Not here: comparisons of two policies (`comparison.py`).
+The runs of one policy are pooled: a percentile is that of all their requests together. A refused request is not served, and in a
+percentile it takes forever. Not here: comparisons of two policies (`comparison.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +24,7 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from arrival to completion."""
+    """Seconds from arrival to completion. p50, p99: of all requests, infinite where too many were refused. mean, max: of the rest."""
 
     mean: float
     p50: float
@@ -36,9 +37,9 @@ class Row:
     """A policy on a workload.
 
     served_per_s: answers, by the time when the last of a run was given. swaps_per_100: loads per 100 requests. cold_p99_s: of
-    requests whose expert was not in memory when they came; None when there were none. max_rate_p99_120: the most requests a second
-    with a p99 of at most 120 s; None when it wasn't looked for, or is beyond what was tried. reward: mean, 0..1, of who answered;
-    None where requests are not real queries.
+    requests whose expert was not in memory when they came, refused ones included; None when there were none. max_rate_p99_120: the
+    most requests a second with a p99 of at most 120 s; None when it wasn't looked for, or is beyond what was tried. reward: mean,
+    0..1, of who answered; None where requests are not real queries. refused: the part of the requests that got no answer, 0..1.
     """
 
     policy: str
@@ -48,6 +49,7 @@ class Row:
     cold_p99_s: float | None
     max_rate_p99_120: float | None = None
     reward: float | None = None
+    refused: float = 0.0
 
 
 def measure(
@@ -59,30 +61,47 @@ def measure(
     if not answered.any():
         raise ValueError(f"{policy}: no request was answered")
     cold = np.concatenate([run.cold for run in runs])
-    cold_s = latency_s[answered & cold]
-    latency_s = latency_s[answered]
-    p50, p99 = np.percentile(latency_s, [50, 99])
+    answered_s = latency_s[answered]
     return Row(
         policy=policy,
-        served_per_s=len(latency_s) / sum(float(np.nanmax(run.done_s, initial=0.0)) for run in runs),
+        served_per_s=len(answered_s) / sum(float(np.nanmax(run.done_s, initial=0.0)) for run in runs),
         swaps_per_100=100.0 * sum(len(run.load_s) for run in runs) / len(answered),
-        latency_s=Latency(float(latency_s.mean()), float(p50), float(p99), float(latency_s.max())),
-        cold_p99_s=float(np.percentile(cold_s, 99)) if len(cold_s) else None,
+        latency_s=Latency(
+            float(answered_s.mean()), percentile_s(latency_s, 50), percentile_s(latency_s, 99), float(answered_s.max())
+        ),
+        cold_p99_s=percentile_s(latency_s[cold], 99) if cold.any() else None,
         max_rate_p99_120=max_rate_p99_120,
         reward=float(np.nanmean(np.concatenate(rewards))) if rewards else None,
+        refused=1.0 - len(answered_s) / len(answered),
     )
 
 
+def percentile_s(latency_s: Floats, percent: float) -> float:
+    """latency_s: (n,), at least one; NaN for a request without answer, which takes forever. Interpolated, as numpy's is."""
+    answered_s = np.sort(latency_s[~np.isnan(latency_s)])
+    position = percent * (len(latency_s) - 1) / 100.0
+    if position > len(answered_s) - 1:
+        return math.inf
+    return float(np.interp(position, np.arange(len(answered_s)), answered_s))
+
+
 def as_json(row: Row) -> dict[str, Any]:
-    """Without a reward where there is none."""
+    """Without a reward where there is none; None for what is infinite, which JSON has no word for."""
     fields = asdict(row)
     if row.reward is None:
         del fields["reward"]
+    fields["latency_s"] = {name: finite(value) for name, value in fields["latency_s"].items()}
+    fields["cold_p99_s"] = None if row.cold_p99_s is None else finite(row.cold_p99_s)
     return fields
 
 
+def finite(value: float) -> float | None:
+    """None in place of what is infinite."""
+    return value if math.isfinite(value) else None
+
+
 def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Columns and cells for a terminal; the highest rate and the reward where any row has one."""
+    """Columns and cells for a terminal; the highest rate, the reward and what was refused where any row has some."""
     columns: dict[str, list[float | None]] = {
         "served/s": [row.served_per_s for row in rows],
         "swaps/100": [row.swaps_per_100 for row in rows],
@@ -93,6 +112,7 @@ def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[object, ...]
         "cold p99 s": [row.cold_p99_s for row in rows],
         "highest rate/s": [row.max_rate_p99_120 for row in rows],
         "reward": [row.reward for row in rows],
+        "refused": [row.refused or None for row in rows],
     }
     shown = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
     lines: list[tuple[object, ...]] = [

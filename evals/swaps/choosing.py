@@ -4,7 +4,8 @@
 
 Eight real models stand in for eight experts whose rewards on every query are on record (`evals/simulation/replay.py`): loads, waits
 and answers are real, the reward of an answer is what the expert in whose place the model stands earned on that query. The router is
-fitted on queries that are not asked. Not here: the same in simulation (`evals/bench_joint.py`).
+fitted on queries that are not asked. An expert that fails is not followed by another. Not here: the same in simulation
+(`evals/bench_joint.py`).
 """
 
 from __future__ import annotations
@@ -19,32 +20,33 @@ from pathlib import Path
 import numpy as np
 
 from evals.protocols import MID_POOL
+from evals.simulation.registry import OURS
 from evals.simulation.replay import FOLDS, ROUTE_THEN_SCHEDULE, Replayed, replay, replays
 from evals.simulation.workloads import Workload
 from evals.swaps.fleet import COPIES, write_fleet
-from evals.swaps.running import MAX_CHARACTERS, PATIENCE_S, QUERIES, body_of, loads_of
+from evals.swaps.running import MAX_CHARACTERS, PATIENCE_S, QUERIES, body_of, loads_of, percentiles_s
 from evals.sweeps.datasets import DataSet
-from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest
+from orchestrator.errors import ExpertError, SwitchyardError
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest
 from orchestrator.service import Service, running
 from orchestrator.types import Call
 from routers.base import Encoder
 from routers.policy import Choice
 
-JOINT = "switchyard"
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """reward: x 100, mean over the requests. The rest as of `running.Row`."""
+    """reward: x 100, mean over the requests that were answered. The rest as of `running.Row`."""
 
     policy: str
     mu: float
     requests: int
+    failed: int
     swaps: int
     total_s: float
     latency_p50_s: float
     latency_p99_s: float
-    reward: float
+    reward: float | None
 
 
 def bench_choice(
@@ -57,11 +59,11 @@ def bench_choice(
     with tempfile.TemporaryDirectory(prefix="switchyard-swaps-") as folder:
         config = write_fleet(Path(folder))
         for mu in (None, *mus):
-            yield asyncio.run(_replayed(config, replay(found, arrivals, seed, mu or 0.0), mu))
+            yield asyncio.run(ask_for_rewards(config, replay(found, arrivals, seed, mu or 0.0), mu))
 
 
-async def _replayed(config: Path, asked: Replayed, mu: float | None) -> Row:
-    """mu None: the router chooses alone."""
+async def ask_for_rewards(config: Path, asked: Replayed, mu: float | None) -> Row:
+    """asked: of as many experts as are configured, in that order. mu: None means that the router chooses alone."""
     async with running(config) as service:
         names = list(service.fleet.specs)
         trace = asked.joint if mu is not None else asked.apart
@@ -76,11 +78,12 @@ async def _replayed(config: Path, asked: Replayed, mu: float | None) -> Row:
         rewards = [
             asked.source.rewards[query, names.index(name)]
             for query, (name, _) in zip(asked.asked, answers, strict=True)
+            if name is not None
         ]
-        p50, p99 = np.percentile([latency_s for _, latency_s in answers], [50, 99]).tolist()
-        policy = ROUTE_THEN_SCHEDULE if mu is None else JOINT
-        reward = 100 * float(np.mean(rewards))
-        return Row(policy, mu or 0.0, len(answers), loads_of(service), total_s, p50, p99, reward)
+        p50, p99 = percentiles_s(np.array([latency_s for _, latency_s in answers]))
+        policy, failed = ROUTE_THEN_SCHEDULE if mu is None else OURS, len(answers) - len(rewards)
+        reward = 100 * float(np.mean(rewards)) if rewards else None
+        return Row(policy, mu or 0.0, len(answers), failed, loads_of(service), total_s, p50, p99, reward)
 
 
 def _texts(asked: Replayed) -> list[str]:
@@ -96,12 +99,27 @@ def _candidates(asked: Replayed, number: int, names: Sequence[str], mu: float | 
 
 async def _answered(
     service: Service, request_id: str, candidates: tuple[Choice, ...], mu: float, text: str, at: float
-) -> tuple[str, float]:
-    """Who answered, and the seconds from arrival to the answer's end."""
+) -> tuple[str | None, float]:
+    """Who answered, and the seconds from arrival to the answer's end; None and NaN when nobody did."""
     await asyncio.sleep(at - time.monotonic())
-    lease = await service.scheduler.acquire(LeaseRequest(request_id, candidates, mu, at + PATIENCE_S))
-    leased = time.monotonic()
-    call = Call("completion", body_of(lease.expert, text), at + PATIENCE_S, lease.endpoint)
-    await service.fleet.experts[lease.expert].answer(call)
-    service.scheduler.release(lease, LeaseOutcome(ok=True, duration_s=time.monotonic() - leased))
+    try:
+        lease = await service.scheduler.acquire(LeaseRequest(request_id, candidates, mu, at + PATIENCE_S))
+        await _answer(service, lease, text, at + PATIENCE_S)
+    except SwitchyardError:
+        return None, np.nan
     return lease.expert, time.monotonic() - at
+
+
+async def _answer(service: Service, lease: Lease, text: str, deadline: float) -> None:
+    """Under the lease, which is given back whatever comes of it."""
+    leased, ok = time.monotonic(), None
+    try:
+        await service.fleet.experts[lease.expert].answer(
+            Call("completion", body_of(lease.expert, text), deadline, lease.endpoint)
+        )
+        ok = True
+    except ExpertError:
+        ok = False
+        raise
+    finally:
+        service.scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=time.monotonic() - leased))

@@ -15,17 +15,20 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from evals.simulation.base import Setting, Trace
+from evals.simulation.base import Floats, Setting, Trace
+from evals.simulation.measures import percentile_s
 from evals.simulation.registry import make_rules
 from evals.simulation.workloads import Workload
 from evals.swaps.fleet import COPIES, write_fleet
 from orchestrator.bulk.files import answer_file
+from orchestrator.errors import SwitchyardError
+from orchestrator.fleet.configfile import load_config
 from orchestrator.gateway.requests import make_query
 from orchestrator.service import Service, running
 from routers.data.outcomes import read_outcomes
@@ -34,12 +37,17 @@ QUERIES = "mmlupro28-dev.jsonl.gz"
 MAX_CHARACTERS = 900
 MAX_TOKENS = 8
 PATIENCE_S = 3600.0
+START_UP_S = 0.3
+"""From the service's start to the first arrival, so that a policy which knows the arrivals can be told them beforehand."""
 BULK = "batch"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """swaps: loads. total_s: from the first arrival to the last answer. Latencies run from arrival to the answer's end."""
+    """swaps: loads. total_s: from the first arrival to the last answer.
+
+    Latencies run from arrival to the answer's end, and a request without an answer takes forever. The batch has none.
+    """
 
     policy: str
     requests: int
@@ -60,8 +68,8 @@ def bench_swaps(data: Path, *, requests: int, rate: float, policies: Sequence[st
         config = write_fleet(Path(folder))
         trace = Workload(requests=requests, rate=rate, zipf=1.0).trace(2 * COPIES, seed)
         for policy in policies:
-            yield asyncio.run(_replayed(config, policy, texts, trace))
-        yield asyncio.run(_batched(config, texts, trace))
+            yield asyncio.run(ask_under(config, policy, texts, trace))
+        yield asyncio.run(ask_as_batch(config, texts, trace))
 
 
 def _texts(path: Path, count: int) -> list[str]:
@@ -69,31 +77,36 @@ def _texts(path: Path, count: int) -> list[str]:
     return list(islice((text for text in texts if len(text) <= MAX_CHARACTERS), count))
 
 
-async def _replayed(config: Path, policy: str, texts: Sequence[str], trace: Trace) -> Row:
-    rules = make_rules(policy, Setting.even(experts=2 * COPIES), trace)
+async def ask_under(config: Path, policy: str, texts: Sequence[str], trace: Trace) -> Row:
+    """texts: one for each request of the trace, whose experts are numbered as in the configuration."""
+    experts = [expert.name for expert in load_config(config).experts]
+    began = time.monotonic() + START_UP_S
+    rules = make_rules(policy, Setting.even(experts), replace(trace, at_s=began + trace.at_s))
     async with running(config, rules=rules) as service:
-        experts = list(service.fleet.specs)
-        began = time.monotonic()
+        began = max(began, time.monotonic())
         asking = (
             _asked(service, experts[expert], text, began + at_s)
             for text, expert, at_s in zip(texts, trace.expert.tolist(), trace.at_s.tolist(), strict=True)
         )
-        latencies = await asyncio.gather(*asking)
+        latency_s = np.array(await asyncio.gather(*asking))
         total_s = time.monotonic() - began
-        answered = [latency for latency in latencies if latency is not None]
-        p50, p99 = np.percentile(answered, [50, 99]).tolist()
-        return Row(policy, len(texts), len(texts) - len(answered), loads_of(service), total_s, p50, p99)
+        failed = int(np.isnan(latency_s).sum())
+        return Row(policy, len(texts), failed, loads_of(service), total_s, *percentiles_s(latency_s))
 
 
-async def _asked(service: Service, expert: str, text: str, at: float) -> float | None:
-    """Seconds from arrival to the answer's end; None when there was none."""
+async def _asked(service: Service, expert: str, text: str, at: float) -> float:
+    """Seconds from arrival to the answer's end; NaN when there was none."""
     await asyncio.sleep(at - time.monotonic())
     query = make_query("completion", body_of(expert, text), received_at=time.monotonic(), timeout_s=PATIENCE_S)
-    reply = await service.pipeline.answer(query)
-    return None if reply.body is None else time.monotonic() - at
+    try:
+        await service.pipeline.answer(query)
+    except SwitchyardError:
+        return np.nan
+    return time.monotonic() - at
 
 
-async def _batched(config: Path, texts: Sequence[str], trace: Trace) -> Row:
+async def ask_as_batch(config: Path, texts: Sequence[str], trace: Trace) -> Row:
+    """The same requests, all at once."""
     async with running(config) as service:
         experts = list(service.fleet.specs)
         lines = [
@@ -114,6 +127,11 @@ async def _batched(config: Path, texts: Sequence[str], trace: Trace) -> Row:
 
 def body_of(expert: str, text: str) -> dict[str, object]:
     return {"model": expert, "prompt": text, "max_tokens": MAX_TOKENS, "temperature": 0}
+
+
+def percentiles_s(latency_s: Floats) -> tuple[float, float]:
+    """The p50 and the p99."""
+    return percentile_s(latency_s, 50), percentile_s(latency_s, 99)
 
 
 def loads_of(service: Service) -> int:

@@ -5,8 +5,16 @@
 
 The pipeline is given a scheduler that grants at once and a fleet whose experts take a place on the floor, then a lease, and then
 answer. A line that may ask several (a panel, a cascade) finds in the journal what it was told in an earlier run, so nothing is paid
-for twice, whoever ended that run. Waits don't count in the choice of expert, conversations move nobody, and panels have no limits
-of time: all of these are about somebody who waits. On record, what a line waited for its lease is part of its attempt's time.
+for twice, whoever ended that run; and every line finds in its job which calls have failed, so that no expert is loaded again for
+those. Where what kept it from an answer may pass (an expert can't be loaded, or is over its limits) and nobody else could answer
+either, it is put off and begun again, for as long as it has patience.
+
+Waits don't count in the choice of expert, conversations move nobody, and panels have no limits of time: all of these are about
+somebody who waits. On record, what a line waited for its lease is part of its attempt's time.
+
+A panel that writes token by token (`aggregators/tokens/`) is one expert here, with all its members in memory at once: lines that may
+come to one are answered whole, one host at a time, with no grouping of its members, nothing of them in the journal before the
+answer, and so no call saved when they are interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +30,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from orchestrator.aggregators.panel import Panel
-from orchestrator.bulk.floor import Floor, Job
+from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.leasing import Unleased
 from orchestrator.bulk.reach import Reach
 from orchestrator.bulk.reading import model_of, read_request
@@ -43,19 +51,23 @@ from routers.policy import Choice
 TRIES: dict[FailureKind, int] = {"not_loaded": 2, "rate_limited": 5, "overloaded": 5}
 """How often an expert is asked, where that may pass, before the line goes to another or fails; others are asked once."""
 LONGEST_PAUSE_S = 60.0
-GIVEN_UP_S = 60.0
-"""How long nobody asks an expert again that could not be loaded."""
+FIRST_REST_S = 1.0
+"""How long nobody asks an expert again that could not be loaded; twice as long each time, up to `LONGEST_PAUSE_S`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A line, and on whose behalf it is asked. deadline: monotonic seconds. expert: whom it was given to, where places are few."""
+    """A line, and on whose behalf it is asked. deadline: monotonic seconds. expert: whom it was given to, where places are few.
+
+    patience_s: how long it is put off altogether before a failure that may pass is its end.
+    """
 
     key: str
     url: str
     body: bytes
     caller: Caller
     deadline: float
+    patience_s: float = 0.0
     expert: str | None = None
 
 
@@ -65,6 +77,16 @@ class Answered:
 
     decision: Decision
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why a host could not be asked. times: in a row. until: monotonic seconds, before which it is not worth trying."""
+
+    kind: FailureKind
+    message: str
+    times: int
+    until: float
 
 
 class Answerer:
@@ -86,7 +108,7 @@ class Answerer:
         self._record = record
         self._prompts = read_prompts("policy")
         self._last: _View | None = None
-        self._given_up: dict[str, tuple[float, str]] = {}
+        self._troubles: dict[str, _Trouble] = {}
 
     def asks(self, body: bytes) -> frozenset[str]:
         """The hosts that a line may ask one after the other."""
@@ -105,7 +127,17 @@ class Answerer:
         return decision.utilities if decision.scores else {}
 
     async def answer(self, asked: Asked, job: Job, journal: Journal) -> Answered:
-        """Raises `SwitchyardError`. Cancelled when the line has to wait for its turn, to be called again then."""
+        """Raises `SwitchyardError`, and `PutOff`. Cancelled when it has to wait for its turn, to be called again then."""
+        try:
+            return await self._answer(asked, job, journal)
+        except SwitchyardError as error:
+            if (later := self._later(asked, job)) is None:
+                raise
+            job.failed = {key: failure for key, failure in job.failed.items() if not _may_pass(failure)}
+            job.troubled.clear()
+            raise later from error
+
+    async def _answer(self, asked: Asked, job: Job, journal: Journal) -> Answered:
         timeout_s = asked.deadline - time.monotonic()
         query, present = read_request(asked.url, asked.body, caller=asked.caller, timeout_s=timeout_s)
         if asked.expert is not None:
@@ -113,11 +145,11 @@ class Answerer:
         view = self._view
         if view.reach.writes_together(query.model):
             async with self._floor.seat(job, query.model, holds_weights=True):
-                reply = await self._pipeline(view.unhurried, self._scheduler, asked).answer(query, present)
+                reply = await self._pipeline(view.unhurried, self._scheduler, asked, job).answer(query, present)
         else:
             line = _Line(self, view.unhurried, asked, job, journal if job.asks else None)
             fleet = replace(view.unhurried, experts=_Experts(line))
-            reply = await self._pipeline(fleet, Unleased(), asked).answer(query, present)
+            reply = await self._pipeline(fleet, Unleased(), asked, job).answer(query, present)
         assert reply.body is not None, "no line asks for a stream"
         return Answered(reply.decision, reply.body)
 
@@ -125,23 +157,56 @@ class Answerer:
         """One expert, under a lease that waits behind interactive requests. Patient with what may pass."""
         host = line.fleet.specs[spec.host]
         async with self._floor.seat(line.job, host.name, holds_weights=host.holds_weights):
-            until, lost = self._given_up.get(host.name, (0.0, ""))
-            if until > time.monotonic():
-                raise ExpertError(spec.name, "not_loaded", lost)
+            trouble = self._troubles.get(host.name)
+            if trouble is not None and trouble.kind == "not_loaded" and trouble.until > time.monotonic():
+                line.job.troubled.add(host.name)
+                raise ExpertError(spec.name, "not_loaded", trouble.message)
             tries = 1
             while True:
                 try:
-                    return await self._leased(expert, spec, call, line)
+                    answer = await self._leased(expert, spec, call, line)
                 except ExpertError as error:
                     if error.lasting or tries >= TRIES.get(error.kind, 1):
-                        if error.kind == "not_loaded":
-                            self._given_up[host.name] = time.monotonic() + GIVEN_UP_S, error.message
+                        self._note(host.name, error, line.job)
                         raise
                     pause_s = min(error.retry_after_s or 2.0 ** (tries - 1), LONGEST_PAUSE_S)
                     if error.kind == "not_loaded":
                         pause_s = 0.0  # the scheduler itself waits before it loads again
+                else:
+                    if self._troubles.pop(host.name, None) is not None:
+                        self._floor.recall(host.name)
+                    return answer
                 tries += 1
                 await asyncio.sleep(pause_s)
+
+    def _note(self, host: str, error: ExpertError, job: Job) -> None:
+        """Remember a failure that may pass."""
+        if not _may_pass(error):
+            return
+        job.troubled.add(host)
+        now, last = time.monotonic(), self._troubles.get(host)
+        if last is not None and last.until > now:
+            return
+        times = 1 if last is None else last.times + 1
+        rest_s = min(max(FIRST_REST_S * 2.0 ** min(times - 1, 10), error.retry_after_s or 0.0), LONGEST_PAUSE_S)
+        self._troubles[host] = _Trouble(error.kind, error.message, times, now + rest_s)
+
+    def _later(self, asked: Asked, job: Job) -> PutOff | None:
+        """When a line that has failed is begun again; None when it is not."""
+        if not job.troubled:
+            return None
+        now = time.monotonic()
+        if job.troubled_since is None:
+            job.troubled_since = now
+        if now - job.troubled_since >= asked.patience_s:
+            return None
+        delays = {host: self._rest_s(host, now) for host in job.troubled}
+        soonest = min(delays, key=delays.__getitem__)
+        return PutOff(soonest, delays[soonest])
+
+    def _rest_s(self, host: str, now: float) -> float:
+        trouble = self._troubles.get(host)
+        return FIRST_REST_S if trouble is None else max(trouble.until - now, 0.0)
 
     async def _leased(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
         wanted = LeaseRequest(
@@ -164,7 +229,7 @@ class Answerer:
             duration_s = time.monotonic() - began
             self._scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, retry_after_s=retry_after_s))
 
-    def _pipeline(self, fleet: Fleet, scheduler: Leases, asked: Asked) -> Pipeline:
+    def _pipeline(self, fleet: Fleet, scheduler: Leases, asked: Asked, job: Job | None = None) -> Pipeline:
         """Its dice fall the same in every run of a line."""
         return make_pipeline(
             fleet=lambda: fleet,
@@ -172,12 +237,13 @@ class Answerer:
             ledger=self._ledger,
             dice=random.Random(asked.key),
             prompts=self._prompts,
-            record=self._record_ended,
+            record=lambda decision: self._record_ended(decision, asked, job),
         )
 
-    def _record_ended(self, decision: Decision) -> None:
-        """A run that was ended to be begun anew leaves no record."""
-        if decision.status != CLIENT_LEFT:
+    def _record_ended(self, decision: Decision, asked: Asked, job: Job | None) -> None:
+        """A run that was ended to be begun anew leaves no record, and neither does one that is put off."""
+        is_put_off = decision.status >= 400 and job is not None and self._later(asked, job) is not None
+        if decision.status != CLIENT_LEFT and not is_put_off:
             self._record(decision)
 
     @property
@@ -186,7 +252,7 @@ class Answerer:
         fleet = self._fleet()
         if self._last is None or self._last.fleet is not fleet:
             self._last = _View.of(fleet)
-            self._given_up.clear()
+            self._troubles.clear()
         return self._last
 
 
@@ -252,16 +318,35 @@ class _InTurn:
     line: _Line
 
     async def answer(self, call: Call) -> Answer:
-        journal = self.line.journal
-        if journal is None:
-            return await self.line.answerer.ask(self.expert, self.spec, call, self.line)
-        key = self.line.key(self.spec.name, call)
-        if (entry := journal.get(key)) is not None:
+        line = self.line
+        key, failed = line.key(self.spec.name, call), line.job.failed
+        if key in failed:
+            raise _copy(failed[key])
+        if line.journal is not None and (entry := line.journal.get(key)) is not None:
             usage = Usage(int(entry.measured["prompt_tokens"]), int(entry.measured["completion_tokens"]))
             return Answer(body=str(entry.value).encode(), usage=usage)
-        answer = await self.line.answerer.ask(self.expert, self.spec, call, self.line)
+        try:
+            answer = await line.answerer.ask(self.expert, self.spec, call, line)
+        except SwitchyardError as error:
+            failed[key] = _copy(error)
+            raise
+        if line.journal is not None:
+            self._keep(line.journal, key, answer)
+        return answer
+
+    def _keep(self, journal: Journal, key: str, answer: Answer) -> None:
         assert answer.body is not None, "no line asks for a stream"
         tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens
         measured = {"prompt_tokens": float(tokens[0]), "completion_tokens": float(tokens[1])}
         journal.add(key, Entry(self.spec.name, answer.body.decode(), cost_usd(self.spec.price, *tokens), measured))
-        return answer
+
+
+def _may_pass(error: SwitchyardError) -> bool:
+    return isinstance(error, ExpertError) and not error.lasting and error.kind in TRIES
+
+
+def _copy(error: SwitchyardError) -> SwitchyardError:
+    """A twin to raise: panels change those that they catch, and each holds the frames that it passed."""
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin

@@ -54,6 +54,7 @@ _NOT_DONE = {
     "expired": {"code": "batch_expired", "message": "The batch's time was over before this request was executed."},
     "cancelled": {"code": "batch_cancelled", "message": "The batch was cancelled before this request was executed."},
 }
+_NO_KEY = Fault("key_unknown", "The key that made this batch is not known any more.")
 _UNUSABLE = Fault("batch_failed", "The batch could not be run to its end; the gateway's log says why.")
 
 logger = logging.getLogger(__name__)
@@ -76,12 +77,13 @@ class _Live:
 
 
 class Batches:
-    """limits: of the configuration now."""
+    """limits: of the configuration now. rights: what whoever made a batch may do now; None when nothing any more."""
 
     def __init__(self, bulk: Bulk, store: Store, limits: Callable[[], BatchesSpec]) -> None:
         self._bulk = bulk
         self._store = store
         self._limits = limits
+        self.rights: Callable[[Caller], Caller | None] = lambda caller: caller
         self.uploads = Uploads(store, limits, self._in_use)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._live: dict[str, _Live] = {}
@@ -116,7 +118,10 @@ class Batches:
         self._is_open = False
 
     async def create(self, caller: Caller, request: BatchRequest) -> Batch:
-        """Raises `NotFound` for the file, `RequestError` for one of another purpose, `RateLimited` while too many are under way."""
+        """Raises `NotFound` for the file, `RequestError` for one of another purpose, `RateLimited` while too many are under way.
+
+        And `BodyTooLarge` without room for as much again as its file.
+        """
         file = await self.uploads.get(caller, request.input_file_id)
         if file.purpose != "batch":
             raise RequestError(f"The file {file.id!r} was not uploaded for a batch.", param="input_file_id")
@@ -127,7 +132,8 @@ class Batches:
         owned = Owned(new_batch(request, now=time.time()), caller)
         if kept is not None:
             owned = msgspec.structs.replace(owned, outputs_kept_s=kept.seconds)
-        await in_thread(self._store.save_batch, owned)
+        async with self.uploads.room(file.bytes):
+            await in_thread(self._store.save_batch, owned)
         self._start(owned)
         return owned.batch
 
@@ -137,8 +143,8 @@ class Batches:
         return self._as_it_is(owned)
 
     async def batches(self, caller: Caller, page: Page) -> list[Batch]:
-        """The caller's own. Raises `NotFound` for a page after a batch that isn't there."""
-        return [self._as_it_is(owned) for owned in await in_thread(self._store.batches, caller.key_id, page)]
+        """The caller's own, an operator's key everybody's. Raises `NotFound` for a page after a batch that isn't there."""
+        return [self._as_it_is(owned) for owned in await in_thread(self._store.batches, whose(caller), page)]
 
     async def cancel(self, caller: Caller, batch_id: str) -> Batch:
         """Begin to end it: what is answered by then is kept. Raises `NotFound`, and `RequestError` for one that is over."""
@@ -195,12 +201,23 @@ class Batches:
             stack.enter_context(Source.open(path)),
             stack.enter_context(Journal.open(self._store.journal(owned.batch.id))),
             self._bulk.answerer,
-            caller=owned.caller,
+            caller=await self._renewed(live),
             deadline=time.monotonic() + owned.batch.expires_at - time.time() + GRACE_S,
+            patience_s=limits.patience_s,
             keeps_failures=True,
         )
         await live.run.look_back()
         return True
+
+    async def _renewed(self, live: _Live) -> Caller:
+        """As whom it runs. Where that is nobody any more it is cancelled, and what is answered already is kept."""
+        caller = self.rights(live.owned.caller)
+        if caller is not None:
+            return caller
+        live.owned = _with_errors(live.owned, (_NO_KEY,))
+        await self._enter(live, "cancelling")
+        live.stop.set()
+        return live.owned.caller
 
     async def _work(self, live: _Live) -> Status:
         """Until all is done, it is cancelled, or its time is over; returns how it ends."""

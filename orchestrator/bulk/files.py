@@ -25,6 +25,8 @@ from orchestrator.types import ANONYMOUS
 from routers.data.outcomes import replaced
 
 NO_DEADLINE_S = 30 * 86_400.0
+PATIENCE_S = 120.0
+"""How long lines wait for an expert that can't be loaded, or is over its limits, before they fail until the next run."""
 MAX_REQUESTS = 100_000_000
 TOLD = 20
 """Of the faults of a file."""
@@ -54,6 +56,7 @@ async def answer_file(
     out: Path,
     watch: Watch = lambda done, total: None,
     places: Mapping[str, int] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> Report:
     """places: how many of the lines for policies an expert may have (`sharing.py`), of those that may not have any number.
 
@@ -72,6 +75,7 @@ async def answer_file(
             bulk.answerer,
             caller=ANONYMOUS,
             deadline=began + NO_DEADLINE_S,
+            patience_s=patience_s,
             keeps_failures=False,
             watch=watch,
         )

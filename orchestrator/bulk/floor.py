@@ -6,29 +6,42 @@
 
 A job that can't ask an expert now is cancelled when nothing of it is under way any more, and run anew, from the start, when it can;
 what it has been told already it must find written down (`asking.py`). So a job that stands still costs a few hundred bytes, and
-there can be any number. Who may be asked when is decided in `waves.py`.
+there can be any number. One that can get no answer for now raises `PutOff`, and is run anew after that time. Who may be asked when
+is decided in `waves.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from orchestrator.bulk.waves import Look, Ticket, Waves
+from orchestrator.bulk.waves import AT_ONCE, Look, Ticket, Waves
+from orchestrator.errors import SwitchyardError
 
 ROUTED_AT_ONCE = 64
 PARK_AFTER_S = 0.02
 """How long a job that can't ask one expert may take to ask others meanwhile."""
 
 
+class PutOff(Exception):
+    """Raised by a job that is to be run again after `delay_s`, or when it is recalled, to ask the host."""
+
+    def __init__(self, host: str, delay_s: float) -> None:
+        super().__init__(host, delay_s)
+        self.host = host
+        self.delay_s = delay_s
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job(Ticket):
     """A query and how it is answered. run: may be called again; what it raises, other than being cancelled, ends all the work.
 
-    calls: how many experts it is asking. held: whom it could not ask in this run, and how often.
+    calls: how many experts it is asking. held: whom it could not ask in this run, and how often. failed: calls that failed in any
+    run, by key, which are not made again. troubled: the hosts whose failures may pass, and since when it has waited for that, in
+    monotonic seconds. put_off: the host that it is put off for.
     """
 
     run: Callable[[Job], Awaitable[None]]
@@ -36,6 +49,10 @@ class Job(Ticket):
     task: asyncio.Task[None] | None = None
     calls: int = 0
     held: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, SwitchyardError] = field(default_factory=dict)
+    troubled: set[str] = field(default_factory=set)
+    troubled_since: float | None = None
+    put_off: str | None = None
     is_starting: bool = True
     is_parking: bool = False
 
@@ -61,6 +78,8 @@ class Floor:
         self._look = look
         self._dismiss = dismiss
         self._waves: Waves[Job] = Waves()
+        self._put_off: defaultdict[str, dict[Job, None]] = defaultdict(dict)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._feeding = 0
         self._starting = 0
 
@@ -99,7 +118,10 @@ class Floor:
         work.is_over = True
         running = [job for job in work.left if job.task is not None]
         for job in work.left.difference(running):
-            self._waves.end(job)
+            if job.put_off is None:
+                self._waves.end(job)
+            else:
+                self._put_off[job.put_off].pop(job)
         tasks = [job.task for job in running if job.task is not None]
         for task in tasks:
             task.cancel()
@@ -124,6 +146,34 @@ class Floor:
             self._park_soon(job)
             self._move_on()
 
+    def recall(self, host: str, most: int | None = None) -> None:
+        """Those that were put off for the host wait for their turn again: all, or the first."""
+        waiting = self._put_off.pop(host, {})
+        for job in list(waiting)[:most]:
+            del waiting[job]
+            job.put_off = None
+            self._waves.begin(job)
+            self._waves.park(job, (host,))
+        if waiting:
+            self._put_off[host] = waiting
+        self._move_on()
+
+    def _wait(self, job: Job, later: PutOff) -> None:
+        job.put_off = later.host
+        self._put_off[later.host][job] = None
+        self._set_timer(later.host, later.delay_s)
+
+    def _set_timer(self, host: str, delay_s: float) -> None:
+        if host not in self._timers:
+            self._timers[host] = asyncio.get_running_loop().call_later(delay_s, self._probe, host, delay_s)
+
+    def _probe(self, host: str, delay_s: float) -> None:
+        """A few find out for the others."""
+        del self._timers[host]
+        self.recall(host, AT_ONCE)
+        if host in self._put_off:
+            self._set_timer(host, delay_s)
+
     async def _hold(self, job: Job, host: str) -> None:
         """Never returns: it is cancelled with the job, or by whoever in the job needs no answer of the host any more."""
         job.held[host] += 1
@@ -141,7 +191,7 @@ class Floor:
         job.task = asyncio.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
-        work, is_parked = job.work, False
+        work, is_parked, later = job.work, False, None
         assert work is not None
         try:
             await job.run(job)
@@ -149,6 +199,10 @@ class Floor:
             if not job.is_parking or work.is_over:
                 raise
             is_parked = True
+        except PutOff as put_off:
+            if work.is_over:
+                raise
+            later = put_off
         except Exception as failure:  # noqa: BLE001 (whatever it is, whoever waits for the work gets it)
             work.failure = failure
         job.task = None
@@ -156,8 +210,11 @@ class Floor:
             self._waves.park(job, job.held)
         else:
             self._waves.end(job)
-            work.left.discard(job)
-            work.changed.set()
+            if later is None:
+                work.left.discard(job)
+                work.changed.set()
+            else:
+                self._wait(job, later)
         self._settle(job)
         self._move_on()
 

@@ -5,14 +5,15 @@
     with Source.open(Path("in.jsonl")) as source:
         source.request(scanned.lines[0])
 
-A line is OpenAI's: {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {...}}. Empty lines are skipped. Not
-here: whether an expert can make anything of a body, which is its own line's affair (`reading.py`).
+A line is OpenAI's: {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {...}}. Empty lines are skipped, and
+so is a byte order mark. Not here: whether an expert can make anything of a body, which is its own line's affair (`reading.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,8 +83,9 @@ class Scanned:
 def scan(path: Path, limits: Limits, *, endpoint: str | None = None) -> Scanned:
     """All lines, checked. endpoint: the only `url` they may have; None allows every one. Raises OSError."""
     scanned, seen = Scanned(), set[bytes]()
-    offset = 0
     with path.open("rb") as file:
+        offset = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        file.seek(offset)
         for number, raw in enumerate(file, 1):
             if raw.strip():
                 scanned.lines.append(Line(number, offset, len(raw)))

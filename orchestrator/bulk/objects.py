@@ -124,7 +124,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Owned(Struct, frozen=True):
-    """A batch as it is kept. caller: with whose rights it runs. outputs_kept_s: how long its files are kept."""
+    """A batch as it is kept. caller: who made it, with their rights then. outputs_kept_s: how long its files are kept."""
 
     batch: Batch
     caller: Caller

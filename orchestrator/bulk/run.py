@@ -1,6 +1,6 @@
 """One batch: every line answered once, whatever interrupts it, and what came of each as OpenAI writes it.
 
-    run = Run(scanned.lines, source, journal, answerer, caller=caller, deadline=deadline, keeps_failures=True, watch=watch)
+    run = Run(scanned.lines, source, journal, answerer, caller=caller, deadline=deadline, ...)
     await run.look_back()                     # what the journal has from before
     await run.work(floor)                     # cancelled or killed, it goes on from there the next time
     for line in run.results(): ...            # Result(is_ok=True, text=b'{"id": "batch_req_...", "custom_id": ..., ...}')
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.bulk.asking import Answerer, Asked
-from orchestrator.bulk.floor import Floor, Job
+from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.lines import Line, Request, Source
 from orchestrator.bulk.sharing import share_out
 from orchestrator.errors import DataError, LabelError
@@ -64,7 +64,10 @@ class Result:
 
 
 class Run:
-    """deadline: monotonic seconds. keeps_failures: a line that failed counts as done in later runs; else it is tried again."""
+    """deadline: monotonic seconds. keeps_failures: a line that failed counts as done in later runs; else it is tried again.
+
+    patience_s: how long a line waits for experts whose failures may pass.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Run:
         *,
         caller: Caller,
         deadline: float,
+        patience_s: float,
         keeps_failures: bool,
         watch: Watch = lambda done, total: None,
     ) -> None:
@@ -84,6 +88,7 @@ class Run:
         self._answerer = answerer
         self._caller = caller
         self._deadline = deadline
+        self._patience_s = patience_s
         self._keeps_failures = keeps_failures
         self._watch = watch
         self._left: list[Line] = list(lines)
@@ -138,7 +143,7 @@ class Run:
         request = self._source.request(line)
         try:
             answered = await self._answerer.answer(self._asked(request), job, self._journal)
-        except (LabelError, DataError):
+        except (LabelError, DataError, PutOff):
             raise
         except Exception as exc:  # noqa: BLE001 (whatever is wrong with a line, it must not cost the others)
             failure = translate(exc)
@@ -159,8 +164,15 @@ class Run:
         self._count(entry)
 
     def _asked(self, request: Request) -> Asked:
-        expert = self._experts.get(request.key)
-        return Asked(request.key, request.url, request.body, self._caller, self._deadline, expert)
+        return Asked(
+            request.key,
+            request.url,
+            request.body,
+            self._caller,
+            self._deadline,
+            self._patience_s,
+            self._experts.get(request.key),
+        )
 
     def _count(self, entry: Entry) -> None:
         if entry.measured["status"] == OK:

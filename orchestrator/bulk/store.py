@@ -51,7 +51,10 @@ class Store:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Raises `NoCapacity` while another process has it open: batches are run by one. And OSError, `SQLAlchemyError`."""
+        """Delete what a process that was killed left half made.
+
+        Raises `NoCapacity` while another process has it open: batches are run by one. And OSError, `SQLAlchemyError`.
+        """
         if is_file(database := sa.make_url(self._url).database):
             self._folder = Path(database).parent / FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,12 +68,31 @@ class Store:
                 raise NoCapacity("Batches are run by another gateway that shares this one's ledger.") from exc
             raise
         self._lock = lock
+        self._discard_leftovers()
 
     def close(self) -> None:
         if self._lock is not None:
             self._engine.dispose()
             os.close(self._lock)
             self._lock = None
+
+    def _discard_leftovers(self) -> None:
+        """What `path`, `journal` and `replaced` have made, and no row speaks of."""
+        files, batches = schema.files.c, schema.batches.c
+        with self._engine.connect() as connection:
+            kept = {self.path(file_id).name for file_id in connection.scalars(sa.select(files.id))}
+            kept |= {
+                self.journal(each).name for each in connection.scalars(sa.select(batches.id).where(~batches.is_over))
+            }
+        for pattern in ("file-*.jsonl", "batch_*.journal", ".file-*.tmp"):
+            for entry in self._folder.glob(pattern):
+                if entry.name not in kept:
+                    entry.unlink(missing_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where all is kept, once it is open."""
+        return self._folder
 
     def path(self, file_id: str) -> Path:
         """Where a file's contents are."""
@@ -90,7 +112,7 @@ class Store:
         """Raises `NotFound`; somebody else's is as unknown as one that never was."""
         return _decoded(self._one(schema.files, file_id, key_id, "file"), FileObject)
 
-    def files(self, key_id: str, page: Page, purpose: str | None = None) -> list[FileObject]:
+    def files(self, key_id: str | None, page: Page, purpose: str | None = None) -> list[FileObject]:
         """Raises `NotFound` for a page after something that isn't there."""
         alike = () if purpose is None else (schema.files.c.purpose == purpose,)
         return [_decoded(row, FileObject) for row in self._page(schema.files, key_id, page, *alike)]
@@ -136,7 +158,7 @@ class Store:
         """Raises `NotFound`."""
         return _decoded(self._one(schema.batches, batch_id, key_id, "batch"), Owned)
 
-    def batches(self, key_id: str, page: Page) -> list[Owned]:
+    def batches(self, key_id: str | None, page: Page) -> list[Owned]:
         """Raises `NotFound` for a page after something that isn't there."""
         return [_decoded(row, Owned) for row in self._page(schema.batches, key_id, page)]
 
@@ -155,7 +177,9 @@ class Store:
             raise NotFound(f"There is no {what} {wanted!r}.", param=f"{what}_id")
         return row
 
-    def _page(self, table: sa.Table, key_id: str, page: Page, *alike: sa.ColumnElement[bool]) -> Sequence[sa.Row[Any]]:
+    def _page(
+        self, table: sa.Table, key_id: str | None, page: Page, *alike: sa.ColumnElement[bool]
+    ) -> Sequence[sa.Row[Any]]:
         number = table.c.number
         query = _visible(sa.select(table.c.record), table, key_id).where(*alike).limit(page.limit)
         query = query.order_by(number.desc() if page.newest_first else number)

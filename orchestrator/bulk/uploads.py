@@ -1,7 +1,8 @@
 """Files that go into batches and come out of them: kept until they expire or are deleted, up to so many bytes together.
 
     uploads = Uploads(store, limits=lambda: config.batches, in_use=lambda: set())
-    file = await uploads.add(caller, "in.jsonl", contents, size)
+    async with uploads.room(size):
+        file = await uploads.add(caller, "in.jsonl", contents, size)
     file, contents = await uploads.contents(caller, file.id)
 
 Not here: HTTP (`orchestrator/gateway/files.py`), and what a batch makes of a file (`batches.py`).
@@ -13,7 +14,9 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,16 +40,29 @@ class Uploads:
         self._store = store
         self._limits = limits
         self._in_use = in_use
+        self._reserved_bytes = 0
+
+    @asynccontextmanager
+    async def room(self, size: int) -> AsyncIterator[Path]:
+        """Set so many bytes aside for what is to come; yields the folder it may wait in. Raises `BodyTooLarge` without room."""
+        await self.sweep()
+        self._reserved_bytes += size
+        try:
+            reserved = (
+                self._reserved_bytes
+            )  # as it is now: what arrives meanwhile is counted twice rather than not at all
+            most = self._limits().max_stored_gb * 1e9
+            if await in_thread(self._store.stored_bytes) + reserved > most:
+                message = f"More than the {most / 1e9:g} GB of files that this gateway keeps; delete some."
+                raise BodyTooLarge(message, code="storage_limit_exceeded")
+            yield self._store.folder
+        finally:
+            self._reserved_bytes -= size
 
     async def add(
         self, caller: Caller, filename: str, contents: IO[bytes], size: int, expiry: Expiry | None = None
     ) -> FileObject:
-        """Keep an upload. Raises `BodyTooLarge` while too much is stored."""
-        await self.sweep()
-        most = self._limits().max_stored_gb * 1e9
-        if await in_thread(self._store.stored_bytes) + size > most:
-            message = f"More than the {most / 1e9:g} GB of files that this gateway keeps; delete some."
-            raise BodyTooLarge(message, code="storage_limit_exceeded")
+        """Keep an upload, for which there is `room`."""
         file = new_file(filename, size, now=time.time(), expiry=expiry)
 
         def keep() -> None:
@@ -68,9 +84,9 @@ class Uploads:
         return file, await in_thread(self._store.path(file_id).open, "rb")
 
     async def page(self, caller: Caller, page: Page, purpose: str | None = None) -> list[FileObject]:
-        """The caller's own. Raises `NotFound` for a page after a file that isn't there."""
+        """The caller's own, an operator's key everybody's. Raises `NotFound` for a page after a file that isn't there."""
         await self.sweep()
-        return await in_thread(self._store.files, caller.key_id, page, purpose)
+        return await in_thread(self._store.files, whose(caller), page, purpose)
 
     async def delete(self, caller: Caller, file_id: str) -> None:
         """Raises `NotFound`, and `RequestError` for one that a batch reads."""

@@ -67,13 +67,17 @@ class LedgerSpec(Section):
 
 
 class BatchesSpec(Section):
-    """What `/v1/files` and `/v1/batches` take: of one file, of one key's batches that are not over, and of all files together."""
+    """What `/v1/files` and `/v1/batches` take: of one file, of one key's batches that are not over, and of all files together.
+
+    patience_s: how long a line waits for an expert that can't be loaded, or is over its limits, before it fails.
+    """
 
     max_file_mb: Positive = 200.0
     max_line_mb: Positive = 20.0
     max_requests: Annotated[int, Field(ge=1)] = 50_000
     max_unfinished: Annotated[int, Field(ge=1)] = 100
     max_stored_gb: Positive = 10.0
+    patience_s: Annotated[float, Field(ge=0)] = 3600.0
 
 
 class Config(Section):

@@ -68,6 +68,14 @@ class KeyRing:
             raise Unauthorized("Incorrect API key provided.")
         return caller
 
+    def renewed(self, caller: Caller) -> Caller | None:
+        """Whoever asked once, with the rights of their key as they are now; None when there is no such key any more.
+
+        Where no keys are configured, nobody is limited, and all stay as they were.
+        """
+        found = [each for each in self._callers.values() if each.key_id == caller.key_id]
+        return caller if caller in found or not self._callers else next(iter(found), None)
+
 
 def require_loopback(host: str, keys: KeyRing) -> None:
     """Raises `ConfigError` when `host` can be reached from other machines and no key protects it."""

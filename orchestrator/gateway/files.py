@@ -8,8 +8,11 @@ Not here: where they are kept (`orchestrator/bulk/uploads.py`), and what batches
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -61,8 +64,12 @@ class FileDeleted(Struct):
 async def upload(request: Request) -> None:
     """A form with `file` and `purpose`, of which only `batch` is known here."""
     uploads = (await opened(request)).uploads
-    form = await _form(request)
-    try:
+    most = int(request.context.config().batches.max_file_mb * 1_000_000) + FORM_BYTES
+    declared = _whole(request.header(b"content-length") or "")
+    async with (
+        uploads.room(most if declared is None else min(declared, most)) as folder,
+        _form(request, most, folder) as form,
+    ):
         file, purpose = form.get("file"), form.get("purpose")
         if not isinstance(file, UploadFile):
             raise RequestError("The form has no `file`.", param="file")
@@ -70,8 +77,6 @@ async def upload(request: Request) -> None:
             raise RequestError("Files are kept for batches here: `purpose` must be `batch`.", param="purpose")
         name = (file.filename or "")[:255]
         kept = await uploads.add(request.caller, name, file.file, file.size or 0, _expiry(form))
-    finally:
-        await form.close()
     await request.respond_json(kept)
 
 
@@ -133,9 +138,9 @@ class PageQuery:
         said = self.text("limit")
         if said is None:
             return default
-        if not said.isascii() or not said.isdigit() or not 1 <= int(said[:9]) <= most:
+        if (number := _whole(said)) is None or not 1 <= number <= most:
             raise RequestError(f"Expected a whole number from 1 to {most}, got {said[:40]!r}.", param="limit")
-        return int(said)
+        return number
 
     def order(self) -> str:
         said = self.text("order") or "desc"
@@ -155,17 +160,42 @@ def _expiry(form: FormData) -> Expiry | None:
     if not any(given.values()):
         return None
     seconds = str(given["seconds"])
-    return validate(Expiry, {"anchor": given["anchor"], "seconds": int(seconds) if seconds.isdigit() else seconds})
+    number = _whole(seconds)
+    return validate(Expiry, {"anchor": given["anchor"], "seconds": seconds if number is None else number})
 
 
-async def _form(request: Request) -> FormData:
-    """Raises `RequestError` for what is no form with one file, and `BodyTooLarge`."""
+def _whole(text: str) -> int | None:
+    """A number of at most ten digits; None for anything else, such as the digits of other scripts."""
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() else None
+
+
+class _Parser(MultiPartParser):
+    """folder: where files wait until they have come, which is the disk that they are counted on."""
+
+    def __init__(self, headers: Headers, pieces: AsyncGenerator[bytes, None], folder: Path) -> None:
+        super().__init__(headers, pieces, max_files=1, max_fields=MAX_FIELDS)
+        self._folder = folder
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if (file := self._current_part.file) is not None:
+            spool = SpooledTemporaryFile(max_size=self.spool_max_size, dir=str(self._folder))  # noqa: SIM115 (the form closes it)
+            self._files_to_close_on_error.append(spool)
+            file.file.close()
+            file.file = cast("BinaryIO", spool)
+
+
+@asynccontextmanager
+async def _form(request: Request, most: int, folder: Path) -> AsyncIterator[FormData]:
+    """Of `most` bytes. Raises `RequestError` for what is no form with one file, and `BodyTooLarge`."""
     if not (request.header(b"content-type") or "").lower().startswith("multipart/form-data"):
         raise RequestError("Expected a form: content-type multipart/form-data.", param="file")
-    limit = int(request.context.config().batches.max_file_mb * 1_000_000) + FORM_BYTES
-    headers = Headers(raw=request.scope["headers"])
-    parser = MultiPartParser(headers, request.pieces(limit), max_files=1, max_fields=MAX_FIELDS)
+    parser = _Parser(Headers(raw=request.scope["headers"]), request.pieces(most), folder)
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as exc:
         raise RequestError(f"The form can't be read: {exc.message}", param="file") from exc
+    try:
+        yield form
+    finally:
+        await form.close()

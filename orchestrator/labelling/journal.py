@@ -11,10 +11,11 @@ what makes two calls the same (`asking.py`, and for batches `orchestrator/bulk/a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -60,6 +61,7 @@ class Journal:
         self._file = file
         self._spans: dict[str, _Span] = {}
         self._size = 0
+        self._failure: str | None = None
         self.cost_usd = sum(self._read().values())
         """What everything in it has cost together."""
 
@@ -85,18 +87,19 @@ class Journal:
             return None
         return msgspec.json.decode(os.pread(self._file, span.size, span.offset), type=_Line).entry
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._spans
-
     def add(self, key: str, entry: Entry) -> None:
-        """Raises `LabelError` when it can't be written: then nothing more may be paid for."""
+        """Raises `LabelError` when it can't be written: then nothing more may be paid for, and nothing more is added."""
+        if self._failure is not None:
+            raise LabelError(self._failure)
         line = msgspec.json.encode(_Line(key, entry)) + b"\n"
         try:
-            written = os.write(self._file, line)
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as exc:
-            raise LabelError(f"{self._path}: can't be written: {exc.strerror}") from exc
-        if written < len(line):
-            raise LabelError(f"{self._path}: can't be written: the disk is full")
+            self._failure = f"{self._path}: can't be written: {exc.strerror}"
+            with suppress(OSError):  # then the half line is cut off when it is read again
+                os.ftruncate(self._file, self._size)
+            raise LabelError(self._failure) from exc
         self._note(_Line(key, entry), len(line))
         self.cost_usd += entry.cost_usd
 

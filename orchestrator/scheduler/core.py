@@ -203,6 +203,7 @@ class Core:
         for host in old.hosts.values():
             if new.hosts.get(host.name) is not host:
                 host.retired = True
+                self._residency.forget(host)
                 self._residency.drain(host, now)
         for waiter in self._queues.still_waiting(self._queues.waiters.values()):
             if new.experts.get(waiter.bound.name) is not waiter.bound:

@@ -5,14 +5,17 @@
 
 What it keeps to. The memory of all hosts that are not cold is never more than the budget (a server that turns out larger than
 declared is the exception: room is made at once). Nothing leased is stopped, except by `close`. Who has been wanted longest is
-loaded first. Idle hosts are evicted as soon as somebody needs their memory. A busy one is left alone until a host has been wanted
-for its quantum (`rules.quantum_s`) and the busy one has been there for its own; then it drains: it takes no new leases, ends those
-it has, and stops, or falls asleep where its server can (`sleeping.py`). While an overdue host can't be helped, nobody behind it is
-loaded.
+loaded first, but for what `rules.py` adds for the number of its waiters. Idle hosts are evicted as soon as somebody needs their
+memory, busy ones when the rules say so: then they drain, that is, take no new leases, end those they have, and stop, or fall asleep
+where their server can (`sleeping.py`). The room is for whom it was made. While an overdue host can't be helped, nobody behind it is
+loaded. When nobody waits for a load, a cold host may be chosen for what it is worth (`worth.py`).
 
-So nobody starves: with loads of at most L seconds, leases of D, quanta of Q, and S seconds to stop a server (or to stop those that
-sleep, and put it to sleep), a cold host that is wanted behind k others is ready within (k + 1) * (2L + 2Q + D + S), however busy
-the residents are, and its oldest waiters are served at once.
+So nobody starves. With reloads of at most R seconds, leases of D, S seconds to stop a server (or to stop those that sleep, and put it
+to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that one of n others keeps from being loaded is ready within
+(MAX_STAY + 7) R + n (Q + D + S + R), however busy they are, and its oldest waiters are served at once: a host that is evicted is
+wanted since MAX_STAY R before that at the earliest, a thousand waiters count for ln 1001 < 7 reloads, so later than that everybody
+goes behind it who has had a turn, and a turn takes no longer than a stay, the last leases, a stop and a load. (Bulk work comes
+BULK_AFTER_S later.)
 """
 
 from __future__ import annotations
@@ -108,6 +111,12 @@ class Residency:
             self._promised.pop(host, None)
             self.has_news = True  # what was done for it may be called off
 
+    def forget(self, host: Host) -> None:
+        """Nobody can ask for it any more, or it can't be loaded: it is not chosen either."""
+        host.chosen = False
+        if not host.queued:
+            self.unwant(host)
+
     def is_wanted(self, host: Host) -> bool:
         """Whether it is to be loaded already."""
         return host in self._wanted
@@ -195,7 +204,9 @@ class Residency:
         if any(host.state != "ready" for host in self.resident) and self.used_bytes >= self.budget_bytes:
             return
         for challenger in self.worth.challengers(now):
-            if challenger.dismissed or not self._may_load(challenger, plan, now):
+            if challenger.dismissed or challenger.memory_bytes > self._most_room(challenger):
+                continue
+            if not self._may_load(challenger, plan, now):
                 continue
             short = challenger.memory_bytes - (self.budget_bytes - self.used_bytes)
             if short <= 0:
@@ -304,6 +315,7 @@ class Residency:
 
         to_sleep: fall asleep rather than stop, if the server can and there is room.
         """
+        host.chosen = False
         if host.state in {"cold", "remote"}:
             return
         if host.state in {"ready", "loading"}:
@@ -390,6 +402,8 @@ class Residency:
 
     def failed(self, host: Host, reason: str, now: float) -> None:
         """It could not be brought into memory."""
+        self.forget(host)
+        host.chosen = False
         host.failures += 1
         host.not_before = now + backoff_s(host.failures)
         host.last_error = reason

@@ -32,7 +32,7 @@ FIRST_BACKOFF_S, LAST_BACKOFF_S = 1.0, 60.0
 RETURN_LOADS = 2.0
 """What coming back costs, in loads: its own, and that which it puts off for somebody else."""
 PATIENCE = 0.4
-"""A part of the time for which another host has been wanted. Below a half, so that the stays of two that are always busy don't grow."""
+"""A part of the time for which another host has been wanted; below a half, or the stays of two that are always busy would grow."""
 SHORTEST_STAY_S = 2.0
 """However fast it is loaded: those that can't serve yet would otherwise take turns in no time."""
 MIN_STAY, MAX_STAY = 4.0, 20.0

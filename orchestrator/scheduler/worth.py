@@ -53,7 +53,7 @@ class Worth:
 
     def challengers(self, now: float) -> list[Host]:
         """Of the cold hosts that somebody has given up since this was last asked, those that are worth most per byte."""
-        noted = [host for host in self._noted if host.loadable]
+        noted = [host for host in self._noted if host.loadable and not host.retired]
         self._noted.clear()
         return heapq.nlargest(CHALLENGERS, noted, key=lambda host: worth_per_byte(host, now))
 

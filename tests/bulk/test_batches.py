@@ -30,7 +30,8 @@ def contents(lines):
 async def upload(batches, lines, caller=ALICE, expiry=None):
     data = contents(lines)
     await batches.open()
-    return await batches.uploads.add(caller, "in.jsonl", io.BytesIO(data), len(data), expiry)
+    async with batches.uploads.room(len(data)):
+        return await batches.uploads.add(caller, "in.jsonl", io.BytesIO(data), len(data), expiry)
 
 
 async def made(batches, lines, caller=ALICE):
@@ -159,6 +160,8 @@ async def test_keys_see_their_own_and_operators_everybodys(tmp_path):
             await batches.create(BOB, BatchRequest(batch.input_file_id, URL, "24h"))
         assert await batches.batches(BOB, Page(10)) == []
         assert (await batches.batch(ANONYMOUS, batch.id)).id == batch.id
+        assert [each.id for each in await batches.batches(ANONYMOUS, Page(10))] == [batch.id]
+        assert len(await batches.uploads.page(ANONYMOUS, Page(10))) == 2
 
 
 async def test_a_batch_runs_with_the_rights_of_its_key(tmp_path):
@@ -168,6 +171,40 @@ async def test_a_batch_runs_with_the_rights_of_its_key(tmp_path):
         batch = await when(batches, batch, "completed", caller=limited)
         (failed,) = await rows(batches, batch.error_file_id, limited)
         assert (failed["custom_id"], failed["response"]["status_code"]) == ("others", 403)
+
+
+async def test_a_batch_that_goes_on_has_the_rights_that_its_key_has_then(tmp_path):
+    await left_under_way(tmp_path)
+    async with batches_of(tmp_path, ECHO) as batches:
+        batches.rights = lambda caller: Caller("alice", experts=frozenset({"b"}), admin=False)
+        await batches.open()
+        (batch,) = await batches.batches(ALICE, Page(10))
+        (row,) = await rows(batches, (await when(batches, batch, "completed")).error_file_id)
+        assert row["response"]["status_code"] == 403
+
+
+async def test_a_batch_whose_key_is_gone_is_cancelled_and_says_so(tmp_path):
+    await left_under_way(tmp_path)
+    async with batches_of(tmp_path, ECHO) as batches:
+        batches.rights = lambda caller: None
+        await batches.open()
+        (batch,) = await batches.batches(ANONYMOUS, Page(10))
+        batch = await when(batches, batch, "cancelled")
+        assert [fault.code for fault in batch.errors.data] == ["key_unknown"]
+        assert (batch.output_file_id, batch.request_counts.completed) == (None, 0)
+
+
+async def left_under_way(folder):
+    async with batches_of(folder, SLOW) as batches:
+        batch = await made(batches, [line("a")])
+        await when(batches, batch, "in_progress")
+
+
+async def test_a_batch_is_not_begun_without_room_for_its_answers(tmp_path):
+    async with batches_of(tmp_path, ECHO, batches={"max_stored_gb": 1e-6}) as batches:
+        file = await upload(batches, [line("a", text="x" * 500)])
+        with pytest.raises(BodyTooLarge, match="delete some"):
+            await batches.create(ALICE, BatchRequest(file.id, URL, "24h"))
 
 
 async def test_what_a_batch_needs_cannot_be_deleted_and_the_rest_can(tmp_path):
@@ -183,7 +220,7 @@ async def test_what_a_batch_needs_cannot_be_deleted_and_the_rest_can(tmp_path):
 
 
 async def test_files_and_batches_are_bounded(tmp_path):
-    limits = {"max_stored_gb": 1e-6, "max_unfinished": 1, "max_requests": 2}
+    limits = {"max_stored_gb": 2e-6, "max_unfinished": 1, "max_requests": 2}
     async with batches_of(tmp_path, SLOW, batches=limits) as batches:
         batch = await made(batches, [line("a")])
         with pytest.raises(RateLimited, match="not over yet"):

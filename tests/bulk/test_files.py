@@ -152,7 +152,7 @@ async def test_an_expert_that_cannot_be_loaded_fails_its_own_lines_only(tmp_path
     broken = {"name": "broken", "backend": "command", "command": ["python", "-c", "raise SystemExit(3)", "{port}"]}
     source = write_requests(tmp_path / "in.jsonl", [("broken", "x"), ("a", "y"), ("broken", "z")])
     async with service_of(tmp_path, broken, ECHO) as service:
-        report = await answer_file(service, source, tmp_path / "out.jsonl")
+        report = await answer_file(service, source, tmp_path / "out.jsonl", patience_s=0.0)
     assert (report.completed, report.failed) == (1, 2)
     answers = responses(tmp_path / "out.jsonl")
     assert answers["r0"]["status_code"] == 502

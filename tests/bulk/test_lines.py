@@ -24,6 +24,14 @@ def test_lines_are_found_and_read_again(tmp_path):
     assert requests[0].key != requests[1].key
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = write_lines(tmp_path / "in.jsonl", ["\ufeff" + json.dumps(line("a")), line("b")])
+    scanned = scan(path, Limits())
+    assert scanned.faults == []
+    with Source.open(path) as source:
+        assert [source.request(found).custom_id for found in scanned.lines] == ["a", "b"]
+
+
 def test_every_fault_is_told_with_its_line(tmp_path):
     lines = [
         line("a"),

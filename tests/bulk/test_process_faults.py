@@ -18,7 +18,8 @@ from tests.support.serving import switchyard_serve
 
 
 async def test_a_batch_goes_on_where_one_expert_can_not_be_loaded_and_another_dies_once(tmp_path: Path) -> None:
-    async with faulty(tmp_path, expert("a"), expert("b"), memory={"budget_gb": 0.1}) as machine:
+    at_once = {"patience_s": 0}
+    async with faulty(tmp_path, expert("a"), expert("b"), memory={"budget_gb": 0.1}, batches=at_once) as machine:
         machine.tell("a", "dies_loading")
         machine.tell("b", "hangs q3")
         await machine.service.batches.open()

@@ -43,6 +43,15 @@ def test_anything_else_is_unauthorized(headers):
         KEYS.authenticate(headers)
 
 
+def test_rights_are_those_that_the_key_has_now(tmp_path):
+    file = tmp_path / "keys.txt"
+    file.write_text("alice:sk-1 experts=a\n")
+    keys = KeyRing.load({}, file)
+    (before, now), gone = (Caller("alice", experts, admin=False) for experts in (None, frozenset("a"))), Caller("bob")
+    assert (keys.renewed(before), keys.renewed(now), keys.renewed(gone)) == (now, now, None)
+    assert KeyRing().renewed(before) == before
+
+
 def test_without_keys_authorization_is_ignored():
     assert KeyRing.load({}).authenticate(bearer("anything")) == ANONYMOUS
 

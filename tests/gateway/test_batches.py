@@ -1,5 +1,6 @@
 """/v1/files and /v1/batches by OpenAI's own client, and by requests that it would never send."""
 
+import asyncio
 import json
 import signal
 from collections import deque
@@ -21,14 +22,15 @@ from tests.support.serving import switchyard_serve
 from tests.support.upstream import running_upstream
 
 ECHO = {"name": "a", "backend": "echo"}
+KEYS = "alice:sk-alice\nbob:sk-bob\n"
 SLOW = {"name": "slow", "backend": "echo", "latency_s": 30}
 REQUESTS = "".join(json.dumps(line(f"r{i}", text=f"q{i}")) + "\n" for i in range(3)).encode()
 
 
 @asynccontextmanager
-async def gateway(folder, *experts, **sections) -> AsyncIterator[AsyncOpenAI]:
+async def gateway(folder, *experts, keys=KEYS, **sections) -> AsyncIterator[AsyncOpenAI]:
     """A client of a gateway with the keys of `alice` and `bob`; hers."""
-    (folder / "keys.txt").write_text("alice:sk-alice\nbob:sk-bob\n")
+    (folder / "keys.txt").write_text(keys)
     path = write_config(folder, *experts, gateway={"keys_file": "keys.txt", "max_body_mb": 0.01}, **sections)
     async with (
         running(path) as service,
@@ -39,10 +41,10 @@ async def gateway(folder, *experts, **sections) -> AsyncIterator[AsyncOpenAI]:
 
 
 @asynccontextmanager
-async def plainly(folder, *experts) -> AsyncIterator[httpx.AsyncClient]:
+async def plainly(folder, *experts, **sections) -> AsyncIterator[httpx.AsyncClient]:
     """The same without OpenAI's client, for what that would never send."""
     async with (
-        gateway(folder, *experts) as client,
+        gateway(folder, *experts, **sections) as client,
         httpx.AsyncClient(base_url=str(client.base_url), headers=client.auth_headers) as http,
     ):
         yield http
@@ -125,6 +127,17 @@ async def test_other_keys_know_nothing_of_them(tmp_path):
             await alice.with_options(api_key="sk-nobody").files.list()
 
 
+async def test_a_batch_ends_with_its_key_and_operators_see_that(tmp_path):
+    async with gateway(tmp_path, SLOW) as alice:
+        file = await upload(alice, json.dumps(line("r", "slow")).encode())
+        batch = await alice.batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h")
+    async with gateway(tmp_path, SLOW, keys="root:sk-root admin\n") as client:
+        root = client.with_options(api_key="sk-root")
+        assert [each.id async for each in root.batches.list()] == [batch.id]
+        batch = await done(root, batch)
+    assert (batch.status, batch.errors.data[0].code) == ("cancelled", "key_unknown")
+
+
 async def test_a_file_that_cannot_be_used_fails_the_batch_line_by_line(tmp_path):
     async with gateway(tmp_path, ECHO) as client:
         file = await upload(client, b"{}\n" + REQUESTS + b"no json\n")
@@ -145,6 +158,22 @@ async def test_files_may_be_larger_than_bodies_and_have_a_limit(tmp_path):
         assert refused.value.status_code == 413
 
 
+async def test_a_file_for_which_there_is_no_room_is_refused_before_it_comes(tmp_path):
+    async def endless():
+        yield b"--x\r\n"
+        await asyncio.Event().wait()
+
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "2000"}
+    async with plainly(tmp_path, ECHO, batches={"max_stored_gb": 1e-6}) as http:
+        answer = await http.post("files", content=endless(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "storage_limit_exceeded")
+
+
+def expiring(seconds):
+    fields = {"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": seconds}
+    return {"data": fields, "files": {"file": b"x"}}
+
+
 @pytest.mark.parametrize(
     ("form", "param"),
     [
@@ -154,6 +183,8 @@ async def test_files_may_be_larger_than_bodies_and_have_a_limit(tmp_path):
         ({"content": b"--x\r\n", "headers": {"content-type": "multipart/form-data; boundary=y"}}, "file"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, "file"),
         ({"data": {"purpose": "batch", "expires_after[seconds]": "1"}, "files": {"file": b"x"}}, "anchor"),
+        (expiring("²"), "seconds"),
+        (expiring("9" * 5000), "seconds"),
     ],
 )
 async def test_forms_that_are_wrong_name_the_field(tmp_path, form, param):
@@ -177,7 +208,9 @@ async def test_batches_that_are_wrong_name_the_field(tmp_path, body, param):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=10001", "order=up"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=10001", f"limit={'0' * 4400}1", "limit=%C2%B2", "order=up"]
+)
 async def test_pages_that_are_wrong_name_the_parameter(tmp_path, query):
     async with plainly(tmp_path, ECHO) as http:
         answer = await http.get(f"files?{query}")

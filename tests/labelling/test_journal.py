@@ -1,6 +1,7 @@
 """The journal: what was written is there again, whatever became of the process that wrote it."""
 
 import os
+import resource
 
 import pytest
 
@@ -29,6 +30,26 @@ def test_a_line_that_was_cut_short_is_dropped_and_written_again(tmp_path):
     with Journal.open(path) as journal:
         assert journal.get("k1") == Entry("a", "one")
         assert journal.get("k2") is None
+        journal.add("k3", Entry("a", "three"))
+    with Journal.open(path) as journal:
+        assert journal.get("k3") == Entry("a", "three")
+
+
+def test_a_line_that_could_not_be_written_whole_leaves_nothing_and_is_the_last(tmp_path):
+    path = tmp_path / "o.journal"
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal.open(path) as journal:
+        journal.add("k1", Entry("a", "one"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, unlimited[1]))
+        try:
+            with pytest.raises(LabelError, match="can't be written"):
+                journal.add("k2", Entry("a", "two" * 100))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        with pytest.raises(LabelError, match="can't be written"):
+            journal.add("k3", Entry("a", "three"))
+    with Journal.open(path) as journal:
+        assert [journal.get(key) for key in ("k1", "k2", "k3")] == [Entry("a", "one"), None, None]
         journal.add("k3", Entry("a", "three"))
     with Journal.open(path) as journal:
         assert journal.get("k3") == Entry("a", "three")

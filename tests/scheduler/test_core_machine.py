@@ -146,7 +146,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         host = self.falling_asleep.pop(data.draw(st.integers(0, len(self.falling_asleep) - 1)))
         self.in_memory.remove(host)
         if works:
+            trimmed = not host.stopping
             self.core.slept(host, kept_bytes, self.now)
+            assert not trimmed or self.those_asleep_have_room()
         else:
             self.asleep.remove(host)
             self.core.died(host, "it did not fall asleep", self.now)
@@ -260,6 +262,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def live(self, host):
         return sum(h is host and generation == host.generation for _, h, generation in self.leases)
 
+    def those_asleep_have_room(self):
+        """Or all have been stopped that may be."""
+        remain = [host for host in self.asleep if not host.stopping]
+        if all(host.state != "asleep" or host.queued for host in remain):
+            return True
+        return sum(host.asleep_bytes for host in remain) <= self.asleep_budget
+
     def crashable(self):
         launching = {host for host in self.loading if not host.waking}
         hosts = (self.in_memory | self.asleep) - launching - set(self.stopping)
@@ -275,10 +284,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_within_the_budget(self):
-        if not any(host.state == "draining" for host in self.in_memory):  # room is made for a smaller budget
+        assert sum(host.memory_bytes for host in self.in_memory) <= BUDGET
+        if all(host.state == "ready" for host in self.in_memory):  # room has been made for a smaller one
             assert sum(host.memory_bytes for host in self.in_memory) <= self.budget
-        if not any(host.stopping or host.queued or host.waking for host in self.asleep):
-            assert sum(host.asleep_bytes for host in self.asleep) <= self.asleep_budget
 
     @invariant()
     def every_waiter_stands_in_one_queue(self):

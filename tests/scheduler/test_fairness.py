@@ -103,7 +103,7 @@ def bound_s(load_s: float, stop_s: float, service_s: float, *, others: int) -> f
     """As `residency.py` states it."""
     reload_s = max(load_s, 0.6)  # what is assumed of a load that was not measured yet
     stay_s = max(20.0 * reload_s, 2.0)
-    return 27.0 * reload_s + (others + 1) * (stay_s + service_s + stop_s + load_s) + 1e-6
+    return 27.0 * reload_s + (others + 1) * (stay_s + service_s + stop_s + reload_s) + 1e-6
 
 
 def test_who_is_left_behind_does_not_take_the_room_back():

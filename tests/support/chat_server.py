@@ -4,7 +4,7 @@ experts = [chat_expert("a", tmp_path), chat_expert("b", tmp_path, memory_gb=1.0)
 asked(tmp_path)                               # [("a", "Hello"), ...]: every request that reached a server, in order
 
 It is a child process of the gateway, so that loads are real. `python chat_server.py PORT NAME LOG` serves until it is ended.
-Asked to "die", it does.
+Asked to "die", it does. Named "bad", it fails whatever it is asked.
 """
 
 import json
@@ -46,16 +46,18 @@ class Handler(BaseHTTPRequestHandler):
             file.write(json.dumps([name, text]) + "\n")
         if text == "die":
             os._exit(1)
+        if name == "bad":
+            return self.reply({"error": {"message": "I can't", "type": "server_error"}}, status=500)
         message = {"role": "assistant", "content": f"{name} heard: {text[:60]}"}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
         usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
-        self.reply(
+        return self.reply(
             {"id": "c", "object": "chat.completion", "created": 1, "model": name, "choices": choices, "usage": usage}
         )
 
-    def reply(self, body: Any) -> None:
+    def reply(self, body: Any, status: int = 200) -> None:
         text = json.dumps(body).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
