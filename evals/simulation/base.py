@@ -145,8 +145,8 @@ class Run:
     """What came of a trace under one policy; arrays are (n,), in the order of the trace, but for the loads'.
 
     arrived_s: later than the trace says where the request waited for another's answer. started_s, done_s: NaN for a request that
-    was refused. expert: who answered, `NOBODY` if it was refused. cold: whether that expert was not in memory when the request
-    arrived, or there was none. load_expert, load_s: (loads,) which expert was loaded, and when that began.
+    was refused. expert: who answered, `NOBODY` if it was refused. cold: whether that expert took no requests when this one
+    arrived (it was not in memory, or on its way out), or there was none. load_expert, load_s: (loads,) which expert was loaded, and when that began.
     """
 
     arrived_s: Floats

@@ -63,7 +63,7 @@ def compare(
 
 def _run(entrant: Entrant, setting: Setting, rate: float, seed: int) -> Run:
     trace = entrant.requests(rate, seed)
-    return simulate(trace, setting, make_rules(entrant.policy, setting, trace))
+    return simulate(trace, setting, make_rules(entrant.policy, setting, trace), seed=seed)
 
 
 def _highest(entrant: Entrant, setting: Setting, seeds: int, start: float) -> float | None:

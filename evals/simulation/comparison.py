@@ -105,7 +105,7 @@ def _run(name: str, policy: str, requests: int, seed: int) -> tuple[str, int, fl
     rules = make_rules(policy, scenario.setting, trace)
     patience = None if policy == OURS else Patience(OUT_S, requests // 100)
     try:
-        row = measure(policy, [simulate(trace, scenario.setting, rules, patience)])
+        row = measure(policy, [simulate(trace, scenario.setting, rules, patience, seed)])
     except TooSlow:
         return policy, seed, 0.0, np.inf
     return policy, seed, row.served_per_s, row.latency_s.p99

@@ -57,9 +57,9 @@ def max_rate(requests: Requests, setting: Setting, policy: str, seeds: int, star
 def keeps_up(traces: list[Trace], setting: Setting, policy: str) -> bool:
     """Whether at most 1 request in 100 of all traces together takes longer than `PATIENCE_S`."""
     left = sum(len(trace) for trace in traces) // 100
-    for trace in traces:
+    for seed, trace in enumerate(traces):
         try:
-            run = simulate(trace, setting, make_rules(policy, setting, trace), Patience(PATIENCE_S, left))
+            run = simulate(trace, setting, make_rules(policy, setting, trace), Patience(PATIENCE_S, left), seed)
         except TooSlow:
             return False
         left -= int((~(run.latency_s <= PATIENCE_S)).sum())  # a refusal is no answer in time

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evals.simulation.base import SLOT_BYTES, Ints, Setting, Trace
-from evals.simulation.measures import measure
+from evals.simulation.measures import finite, measure
 from evals.simulation.registry import make_rules
 from evals.simulation.running import simulate
 
@@ -51,7 +51,7 @@ class Segments:
 class MemoryRow:
     """A policy with so much memory. hit_rate: the part of the requests whose expert was in memory when they came.
 
-    p99_s: of latency, None for `IN_ORDER`, which is about memory alone.
+    p99_s: of latency, None for `IN_ORDER`, which is about memory alone, and where too many were refused.
     """
 
     budget_gb: float
@@ -165,7 +165,7 @@ def _simulated(trace: Trace, setting: Setting, policy: str) -> MemoryRow:
     run = simulate(trace, setting, make_rules(policy, setting, trace))
     row = measure(policy, [run])
     hit_rate = float(1.0 - run.cold.mean())
-    return MemoryRow(setting.budget_bytes / SLOT_BYTES, policy, hit_rate, row.swaps_per_100, row.latency_s.p99)
+    return MemoryRow(setting.budget_bytes / SLOT_BYTES, policy, hit_rate, row.swaps_per_100, finite(row.latency_s.p99))
 
 
 def _budgets(setting: Setting) -> list[int]:

@@ -10,7 +10,6 @@ what a run says (`measures.py`), several of them (`comparing.py`).
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from evals.simulation.machine import Machine, Timing
 from orchestrator.scheduler.base import LeaseRequest, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
-from orchestrator.scheduler.state import Expert
+from orchestrator.scheduler.state import Expert, Host
 from routers.policy import Choice
 
 
@@ -39,8 +38,10 @@ class Patience:
     num_requests: int
 
 
-def simulate(trace: Trace, setting: Setting, rules: Rules, patience: Patience | None = None) -> Run:
-    """Raises `TooSlow` when `patience` is at an end, and ValueError when the trace is about other experts than the setting.
+def simulate(trace: Trace, setting: Setting, rules: Rules, patience: Patience | None = None, seed: int = 0) -> Run:
+    """seed: of which loads fail: an expert's first, second, ... does or doesn't whatever the rules and the other experts are.
+
+    Raises `TooSlow` when `patience` is at an end, and ValueError when the trace is about other experts than the setting.
 
     A policy that leaves requests waiting for ever is a RuntimeError.
     """
@@ -49,7 +50,7 @@ def simulate(trace: Trace, setting: Setting, rules: Rules, patience: Patience | 
         raise ValueError(f"the trace asks for expert {trace.expert.max()}, and there are {known}, numbered from 0")
     if trace.utilities is not None and trace.utilities.shape[1] != known:
         raise ValueError(f"the trace has utilities of {trace.utilities.shape[1]} experts, and there are {known}")
-    return _Replay(trace, setting, rules, patience).run()
+    return _Replay(trace, setting, rules, patience, seed).run()
 
 
 def places_of(setting: Setting) -> list[Place]:
@@ -68,26 +69,29 @@ def places_of(setting: Setting) -> list[Place]:
     ]
 
 
-def _timing(setting: Setting) -> Timing:
+def _timing(setting: Setting, seed: int) -> Timing:
     load_s: dict[str, float] = dict(zip(setting.experts, setting.load_s.tolist(), strict=True))
     service_s: dict[str, float] = dict(zip(setting.experts, setting.service_s.tolist(), strict=True))
     slowing = setting.slowing if setting.batching == "continuous" else 0.0
-    draw = random.Random(0).random
+    draws = {name: np.random.default_rng((seed, index)) for index, name in enumerate(setting.experts)}
 
     def served(expert: Expert) -> float:
         return service_s[expert.name] * (1.0 + slowing * (expert.host.leases - 1))
 
-    return Timing(lambda host: load_s[host.name], served, setting.stop_s, lambda host: draw() < setting.load_failures)
+    def fails(host: Host) -> bool:
+        return setting.load_failures > 0.0 and draws[host.name].random() < setting.load_failures
+
+    return Timing(lambda host: load_s[host.name], served, setting.stop_s, fails)
 
 
 class _Replay:
     """Hands the trace to a machine, and notes when what happens to each request."""
 
-    def __init__(self, trace: Trace, setting: Setting, rules: Rules, patience: Patience | None) -> None:
+    def __init__(self, trace: Trace, setting: Setting, rules: Rules, patience: Patience | None, seed: int) -> None:
         core = Core(
             places_of(setting), setting.budget_bytes, 0.0, rules=rules, max_waiting=len(trace) + 1, uniform=lambda: 0.5
         )
-        self._machine = Machine(core, _timing(setting), self)
+        self._machine = Machine(core, _timing(setting, seed), self)
         self._trace = trace
         self._names = setting.experts
         self._index = {name: index for index, name in enumerate(setting.experts)}
@@ -104,9 +108,8 @@ class _Replay:
         self._expert = [NOBODY] * n
         self._refused = 0
         self._loads: list[tuple[int, float]] = []
-        self._in_memory: set[str] = set()
-        self._came: dict[str, list[float]] = {name: [] for name in setting.experts}
-        self._went: dict[str, list[float]] = {name: [] for name in setting.experts}
+        self._hosts = [core.expert(name).host for name in setting.experts]
+        self._serving = np.zeros((n,) if trace.utilities is None else trace.utilities.shape, dtype=bool)
 
     def run(self) -> Run:
         self._machine.feed(self._arrivals())
@@ -114,14 +117,14 @@ class _Replay:
         done_s = np.array(self._done_s)
         if left := int(np.isnan(done_s).sum()) - self._refused:
             raise RuntimeError(f"the policy leaves {left} of {len(done_s)} requests waiting for ever")
-        expert, arrived_s = np.array(self._expert, dtype=np.int64), np.array(self._arrived_s)
+        expert = np.array(self._expert, dtype=np.int64)
         loads = np.array(self._loads).reshape(-1, 2)
         return Run(
-            arrived_s,
+            np.array(self._arrived_s),
             np.array(self._started_s),
             done_s,
             expert,
-            self._cold(expert, arrived_s),
+            self._cold(expert),
             loads[:, 0].astype(np.int64),
             loads[:, 1],
         )
@@ -148,20 +151,20 @@ class _Replay:
         for follower in self._followers.get(index, ()):
             self._machine.arrive(now + self._at_s[follower] - self._at_s[index], self._request(follower))
 
-    def _cold(self, expert: Ints, arrived_s: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether the one who answered was away when the request came: as often gone by then as loaded."""
-        cold = np.ones(len(expert), dtype=bool)
-        for index, name in enumerate(self._names):
-            own = expert == index
-            came = np.searchsorted(self._came[name], arrived_s[own], side="right")
-            went = np.searchsorted(self._went[name], arrived_s[own], side="right")
-            cold[own] = came == went
-        return cold
+    def _cold(self, expert: Ints) -> NDArray[np.bool_]:
+        """Whether the one who answered took no requests when this one came: away, loading, or on its way out."""
+        served = self._serving if self._serving.ndim == 1 else self._serving[np.arange(len(expert)), expert]
+        return ~served | (expert == NOBODY)
 
     # What the machine tells
 
     def arrived(self, request_id: str, now: float) -> None:
-        self._arrived_s[int(request_id)] = now
+        index = int(request_id)
+        self._arrived_s[index] = now
+        if self._serving.ndim == 1:
+            self._serving[index] = self._hosts[self._trace.expert[index]].serving
+        else:
+            self._serving[index] = [host.serving for host in self._hosts]
 
     def leased(self, request_id: str, expert: str, now: float) -> None:
         index = int(request_id)
@@ -184,14 +187,9 @@ class _Replay:
     def load_began(self, host: str, now: float) -> None:
         self._loads.append((self._index[host], now))
 
-    def loaded(self, host: str, now: float) -> None:
-        self._in_memory.add(host)
-        self._came[host].append(now)
+    def loaded(self, host: str, now: float) -> None: ...
 
-    def unloaded(self, host: str, now: float) -> None:
-        if host in self._in_memory:
-            self._in_memory.remove(host)
-            self._went[host].append(now)
+    def unloaded(self, host: str, now: float) -> None: ...
 
 
 def _followers(trace: Trace) -> dict[int, list[int]]:

@@ -328,7 +328,7 @@ class Core:
                 self._dispatch(host, now)
 
     def _settle(self, now: float, *, follows: bool = True) -> None:
-        """Plan residency until nothing follows from it any more. follows: whether something may, beyond whom somebody wants anew."""
+        """Plan residency until nothing follows any more. follows: whether something may, beyond whom somebody wants anew."""
         if self._closed:  # what stops now makes room for nobody
             return
         if self._rules.keeps_order:

@@ -10,7 +10,7 @@ memory, busy ones when the rules say so: then they drain, that is, take no new l
 where their server can (`sleeping.py`). The room is for whom it was made. While an overdue host can't be helped, nobody behind it is
 loaded. When nobody waits for a load, a cold host may be chosen for what it is worth (`worth.py`).
 
-So nobody starves. With reloads of at most R seconds, leases of D, S seconds to stop a server (or to stop those that sleep, and put it
+loaded. When nobody waits for a load, a cold host may be chosen for what it is worth (`worth.py`).
 to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that one of n others keeps from being loaded is ready within
 (MAX_STAY + 7) R + n (Q + D + S + R), however busy they are, and its oldest waiters are served at once: a host that is evicted is
 wanted since MAX_STAY R before that at the earliest, a thousand waiters count for ln 1001 < 7 reloads, so later than that everybody
@@ -315,7 +315,6 @@ class Residency:
 
         to_sleep: fall asleep rather than stop, if the server can and there is room.
         """
-        host.chosen = False
         if host.state in {"cold", "remote"}:
             return
         if host.state in {"ready", "loading"}:
@@ -403,7 +402,6 @@ class Residency:
     def failed(self, host: Host, reason: str, now: float) -> None:
         """It could not be brought into memory."""
         self.forget(host)
-        host.chosen = False
         host.failures += 1
         host.not_before = now + backoff_s(host.failures)
         host.last_error = reason

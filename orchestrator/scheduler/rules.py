@@ -85,13 +85,13 @@ class SwitchyardRules:
 
     which falls the more requests share the load. Another batch costs service_s for the m requests that it would hold, and is begun
     while service_s <= m * c: the marginal value theorem (Charnov, "Optimal foraging, the marginal value theorem", 1976), by which
-    a patch is left when it yields less than the average. What is left over comes back with the next visit. Where requests join those
-    that run, nothing is begun and the queue tells nothing; there a resident that runs so few leaves once nobody has come for c
-    seconds (the giving-up time of the same theory).
+    a patch is left when it yields less than the average. What is left over comes back with the next visit. Where requests join
+    those that run, nothing is begun and the queue tells nothing; there a resident that runs so few leaves once nobody has come for
+    c seconds (the giving-up time of the same theory).
 
-    That alone would let a resident with full batches stay for ever, so it also leaves after PATIENCE of the time for which the other
-    has been wanted, at least MIN_STAY and at most MAX_STAY of its reload times: reloads take at most a fifth of the time under a
-    light load, and a twentieth in overload, where staying is worth more than taking turns.
+    That alone would let a resident with full batches stay for ever, so it also leaves after PATIENCE of the time for which the
+    other has been wanted, at least MIN_STAY and at most MAX_STAY of its reload times: reloads take at most a fifth of the time
+    under a light load, and a twentieth in overload, where staying is worth more than taking turns.
 
     The longest wanted is loaded first; each e-fold of requests that wait for a host counts like a reload time of having waited.
     Hosts that only bulk work waits for come BULK_AFTER_S later, and take a place only after its reload time without use.

@@ -56,7 +56,7 @@ def test_json_has_a_row_for_every_policy():
     }
     for row in rows:
         assert set(row) == {
-            *("policy", "served_per_s", "swaps_per_100", "latency_s", "cold_p99_s", "max_rate_p99_120"),
+            *("policy", "served_per_s", "swaps_per_100", "latency_s", "cold_p99_s", "max_rate_p99_120", "refused"),
         }
         assert set(row["latency_s"]) == {"mean", "p50", "p99", "max"}
         assert row["max_rate_p99_120"] is None

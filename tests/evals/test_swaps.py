@@ -37,7 +37,8 @@ def servers(tmp_path):
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_every_policy_swaps_the_experts_of_the_fleet(servers, policy):
     row = await ask_under(servers, policy, TEXTS, TURNS)
-    assert (row.policy, row.requests, row.failed, row.swaps) == (policy, 3, 0, 2)
+    assert (row.policy, row.requests, row.failed) == (policy, 3, 0)
+    assert row.swaps >= 2
     assert 0 < row.latency_p50_s <= row.latency_p99_s <= row.total_s
 
 

@@ -1,4 +1,4 @@
-"""A chat server that fails as it is told to, and notes what happens to it. Started as a process of its own, by `faulty.py`.
+"""A server of chats and completions that fails as it is told to, and notes what happens to it. Started as a process of its own, by `faulty.py`.
 
     python faulty_server.py FOLDER PORT
 
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = body["messages"][-1]["content"]
+        text = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
         note("asked", text)
         if fault() == "dies_answering":
             os._exit(9)
@@ -58,7 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(text)
             return
         hang_if_told(text)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
         self.reply(200, "application/json", json.dumps(answer).encode())
 

@@ -2,7 +2,8 @@
 
 Source: Belady, "A study of replacement algorithms for a virtual-storage computer", 1966. When requests are served in order no
 eviction has fewer misses (Mattson et al. 1970). It is no bound here, where they may be regrouped; `bound.py` has one. Where a
-policy chooses the expert, it goes by what the trace says.
+policy chooses the expert, it goes by what the trace says; and where requests wait for answers (sessions), by times at which they
+would come if every answer took no time, so that what it knows there is only near the truth.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ def test_a_recorded_trace_is_what_it_is():
 
 
 def replay_of(scores, rewards):
-    return Replay(("a", "b"), np.array(scores), np.array(rewards), np.zeros(len(scores), dtype=int), ["q"] * len(scores))
+    return Replay(
+        ("a", "b"), np.array(scores), np.array(rewards), np.zeros(len(scores), dtype=int), ["q"] * len(scores)
+    )
 
 
 def test_with_outcomes_ours_chooses_and_stands_beside_the_router_alone():

@@ -16,8 +16,8 @@ from orchestrator.scheduler.rules import SwitchyardRules
 TWO = Setting.even(experts=3, slots=2)
 
 
-def run(trace, setting=TWO, patience=None):
-    return simulate(trace, setting, make_rules(OURS, setting, trace), patience)
+def run(trace, setting=TWO, patience=None, policy=OURS, seed=0):
+    return simulate(trace, setting, make_rules(policy, setting, trace), patience, seed)
 
 
 def asking(*wishes, **more):
@@ -117,6 +117,42 @@ def test_requests_whose_expert_fails_to_load_are_refused():
     result = run(asking((0.0, 0), (1.0, 0)), setting)
     assert np.isnan(result.done_s).all()
     assert result.expert.tolist() == [NOBODY, NOBODY]
+
+
+def test_seeds_differ_in_the_loads_that_fail():
+    setting = Setting.even(experts=3, slots=3, load_failures=0.5)
+    trace = asking(*((float(i), i % 3) for i in range(30)))
+    refused = [np.isnan(run(trace, setting, seed=seed).done_s).tolist() for seed in range(6)]
+    assert refused[0] == np.isnan(run(trace, setting, seed=0).done_s).tolist()
+    assert any(others != refused[0] for others in refused[1:])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_experts_loads_fail_alike_whoever_else_loads_and_under_every_policy(seed):
+    """Each is asked long after the other's load."""
+    setting = Setting.even(experts=2, slots=1, load_failures=0.5)
+    first = [(1000.0 * i, 0) for i in range(12)]
+    between = [(1000.0 * i + 500.0, 1) for i in range(12)]
+    mixed = asking(*sorted(first + between))
+    swapped = asking(*sorted([(at, 0) for at, _ in first] + [(at - 250.0, 1) for at, _ in between]))
+    found = [run(trace, setting, policy=policy, seed=seed) for trace in (mixed, swapped) for policy in (OURS, "lru")]
+    loads = [(other.load_expert == 0).sum() for other in found]
+    refused = [np.isnan(other.done_s[mixed.expert == 0]).tolist() for other in found]
+    assert all(answers == refused[0] for answers in refused[1:])
+    assert len(set(loads)) == 1
+
+
+class _GivesWay(SwitchyardRules):
+    """At once, busy or not."""
+
+    def leaves_at(self, resident, wanted, now):
+        return now
+
+
+def test_a_request_for_an_expert_on_its_way_out_is_cold():
+    setting = Setting.even(experts=2, slots=1)
+    trace = asking((0.0, 0), (7.0, 1), (7.5, 0))
+    assert simulate(trace, setting, _GivesWay()).cold.tolist() == [True, True, True]
 
 
 def test_a_run_is_given_up_when_too_many_were_too_slow():
