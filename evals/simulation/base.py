@@ -146,7 +146,8 @@ class Run:
 
     arrived_s: later than the trace says where the request waited for another's answer. started_s, done_s: NaN for a request that
     was refused. expert: who answered, `NOBODY` if it was refused. cold: whether that expert took no requests when this one
-    arrived (it was not in memory, or on its way out), or there was none. load_expert, load_s: (loads,) which expert was loaded, and when that began.
+    arrived (it was not in memory, or on its way out), or there was none. load_expert, load_s: (loads,) which expert was loaded, and
+    when that began.
     """
 
     arrived_s: Floats

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from evals.bench_joint import Row as JointRow
 from evals.files import write_whole
 from evals.reports.images import DPI, GREY, INKS
-from evals.simulation.measures import Row
+from evals.simulation.measures import Row, finite
 from evals.simulation.registry import OURS
 from evals.simulation.replay import ROUTE_THEN_SCHEDULE
 
@@ -29,8 +29,14 @@ SECONDS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
 
 def save_plot(rows: Sequence[Row], path: Path) -> None:
-    """Panels for the p99 of latency, the served rate, and the reward where there is one; ours stands out."""
-    panels = {"p99 latency, s": [row.latency_s.p99 for row in rows], "served, 1/s": [row.served_per_s for row in rows]}
+    """Panels for the p99 of latency, the served rate, and the reward where there is one; ours stands out.
+
+    A p99 that is infinite has no bar.
+    """
+    panels = {
+        "p99 latency, s": [finite(row.latency_s.p99) or 0.0 for row in rows],
+        "served, 1/s": [row.served_per_s for row in rows],
+    }
     rewards = [row.reward for row in rows if row.reward is not None]
     if len(rewards) == len(rows):
         panels["reward × 100"] = [100.0 * reward for reward in rewards]

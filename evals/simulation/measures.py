@@ -24,7 +24,7 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from arrival to completion. p50, p99: of all requests, infinite where too many were refused. mean, max: of the rest."""
+    """Seconds from arrival to completion. mean, max: of what was answered. p50, p99: of all; infinite if too many were refused."""
 
     mean: float
     p50: float

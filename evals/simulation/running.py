@@ -154,7 +154,8 @@ class _Replay:
     def _cold(self, expert: Ints) -> NDArray[np.bool_]:
         """Whether the one who answered took no requests when this one came: away, loading, or on its way out."""
         served = self._serving if self._serving.ndim == 1 else self._serving[np.arange(len(expert)), expert]
-        return ~served | (expert == NOBODY)
+        cold: NDArray[np.bool_] = ~served | (expert == NOBODY)
+        return cold
 
     # What the machine tells
 

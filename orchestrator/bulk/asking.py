@@ -12,8 +12,8 @@ either, it is put off and begun again, for as long as it has patience.
 Waits don't count in the choice of expert, conversations move nobody, and panels have no limits of time: all of these are about
 somebody who waits. On record, what a line waited for its lease is part of its attempt's time.
 
-A panel that writes token by token (`aggregators/tokens/`) is one expert here, with all its members in memory at once: lines that may
-come to one are answered whole, one host at a time, with no grouping of its members, nothing of them in the journal before the
+A panel that writes token by token (`aggregators/tokens/`) is one expert here, with all its members in memory at once: lines that
+may come to one are answered whole, one host at a time, with no grouping of its members, nothing of them in the journal before the
 answer, and so no call saved when they are interrupted.
 """
 

@@ -15,13 +15,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
+from orchestrator.bulk.dealing import Dealer
 from orchestrator.bulk.desk import Bulk
-from orchestrator.bulk.lines import Fault, Limits, Source, scan
+from orchestrator.bulk.lines import Fault, Limits, Scanned, Source, scan
 from orchestrator.bulk.objects import (
     ENDS,
     OUTPUTS,
@@ -30,6 +32,7 @@ from orchestrator.bulk.objects import (
     Errors,
     FileObject,
     Owned,
+    RequestCounts,
     Status,
     counted,
     entered,
@@ -37,17 +40,23 @@ from orchestrator.bulk.objects import (
     output_file,
     output_id,
 )
-from orchestrator.bulk.run import Run
+from orchestrator.bulk.run import Run, in_whole_thread
 from orchestrator.bulk.store import Page, Store
 from orchestrator.bulk.uploads import Uploads, in_thread, whose
 from orchestrator.config import BatchesSpec
-from orchestrator.errors import RateLimited, RequestError
+from orchestrator.errors import DataError, LabelError, LedgerUnavailable, RateLimited, RequestError
 from orchestrator.labelling.journal import Journal
 from orchestrator.types import Caller
 from routers.data.outcomes import replaced
 
 AT_ONCE = 16
 """Batches that run at the same time, and share their loads; others wait for one to end."""
+MOST_OF_ONE_KEY = 12
+READ_AT_ONCE = 2
+"""Files that are looked through at the same time for batches that don't run."""
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+"""Between tries, while disk or database can't keep what is done."""
 GRACE_S = 60.0
 """By which a batch's time ends before that of its lines."""
 _NOT_DONE = {
@@ -62,13 +71,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Live:
-    """A batch that is under way. stop: set when it is to be cancelled. turn: held while its state changes."""
+    """A batch that is under way. stop: set when it is to be cancelled. turn: held while its state changes. faults: why it fails."""
 
     owned: Owned
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     run: Run | None = None
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self.owned.batch.expires_at - time.time())
 
     @property
     def batch(self) -> Batch:
@@ -85,7 +99,8 @@ class Batches:
         self._limits = limits
         self.rights: Callable[[Caller], Caller | None] = lambda caller: caller
         self.uploads = Uploads(store, limits, self._in_use)
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = Dealer(AT_ONCE, MOST_OF_ONE_KEY)
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._live: dict[str, _Live] = {}
         self._opening = asyncio.Lock()
         self._is_open = False
@@ -101,9 +116,14 @@ class Batches:
             if self._is_open:
                 return
             await in_thread(self._store.open)
-            self._is_open = True
-            for owned in await in_thread(self._store.unfinished):
+            try:
+                unfinished = await in_thread(self._store.unfinished)
+            except BaseException:
+                await asyncio.to_thread(self._store.close)
+                raise
+            for owned in unfinished:
                 self._start(owned)
+            self._is_open = True
             await self.uploads.sweep()
 
     async def close(self) -> None:
@@ -167,47 +187,48 @@ class Batches:
 
     def _start(self, owned: Owned) -> None:
         live = self._live[owned.batch.id] = _Live(owned)
-        match owned.batch.status:
-            case "cancelling":
-                live.stop.set()
-            case "finalizing":  # it was interrupted at that
-                live.owned = msgspec.structs.replace(owned, batch=entered(owned.batch, "in_progress", now=time.time()))
+        if owned.batch.status == "cancelling":
+            live.stop.set()
         live.task = asyncio.create_task(self._drive(live), name=owned.batch.id)
 
     async def _drive(self, live: _Live) -> None:
-        """To its end, whatever happens."""
-        batch_id = live.owned.batch.id
+        """To its end, whatever happens: what disk or database can't do now is tried again."""
+        batch_id, pause_s = live.owned.batch.id, FIRST_PAUSE_S
         try:
-            with ExitStack() as stack:
-                if await self._prepare(live, stack):
-                    await self._finish(live, await self._work(live))
-        except Exception:  # whatever it is, a batch must not stand still for ever; its journal keeps what was answered
-            logger.exception("batch %s could not be run to its end", batch_id)
-            await self._fail(live, (_UNUSABLE,))
+            while not live.owned.batch.is_over:
+                try:
+                    await self._bring_to_end(live)
+                except Exception as error:  # whatever it is, a batch must not stand still for ever
+                    logger.exception("batch %s could not go on", batch_id)
+                    if not _may_pass(error):
+                        live.faults = (_UNUSABLE,)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
         finally:
             del self._live[batch_id]
 
-    async def _prepare(self, live: _Live, stack: ExitStack) -> bool:
-        """Read what is to be done, and what is done already. False when it can't be used."""
-        owned, limits = live.owned, self._limits()
-        path = self._store.path(owned.batch.input_file_id)
-        most = Limits(limits.max_requests, int(limits.max_line_mb * 1e6))
-        scanned = await asyncio.to_thread(scan, path, most, endpoint=owned.batch.endpoint)
-        if scanned.faults:
-            await self._fail(live, tuple(scanned.faults))
-            return False
-        live.run = Run(
-            scanned.lines,
-            stack.enter_context(Source.open(path)),
-            stack.enter_context(Journal.open(self._store.journal(owned.batch.id))),
-            self._bulk.answerer,
-            caller=await self._renewed(live),
-            deadline=time.monotonic() + owned.batch.expires_at - time.time() + GRACE_S,
-            patience_s=limits.patience_s,
-            keeps_failures=True,
-        )
-        await live.run.look_back()
-        return True
+    async def _bring_to_end(self, live: _Live) -> None:
+        batch = live.owned.batch
+        if batch.status == "finalizing":  # it was interrupted at that
+            batch = entered(batch, "in_progress", now=time.time())
+            live.owned = msgspec.structs.replace(live.owned, batch=batch)
+        if batch.status == "validating" and not live.faults:
+            await self._validate(live)
+        if live.faults:
+            await self._fail(live)
+            return
+        key_id = live.owned.caller.key_id
+        slot, stop = self._slots.take(key_id), asyncio.create_task(live.stop.wait())
+        either: set[asyncio.Future[Any]] = {slot, stop}
+        try:
+            await asyncio.wait(either, timeout=live.left_s, return_when=asyncio.FIRST_COMPLETED)
+            async with AsyncExitStack() as stack:
+                if not slot.done():  # it is over before it began
+                    await stack.enter_async_context(self._reading)
+                await self._run(live, may_ask=slot.done())
+        finally:
+            stop.cancel()
+            self._slots.give(key_id, slot)
 
     async def _renewed(self, live: _Live) -> Caller:
         """As whom it runs. Where that is nobody any more it is cancelled, and what is answered already is kept."""
@@ -219,12 +240,48 @@ class Batches:
         live.stop.set()
         return live.owned.caller
 
-    async def _work(self, live: _Live) -> Status:
+    async def _validate(self, live: _Live) -> None:
+        async with self._reading:
+            scanned = await self._scan(live)
+        live.faults = tuple(scanned.faults)
+        if not live.faults:
+            await self._enter(live, "in_progress", RequestCounts(total=len(scanned.lines)))
+
+    async def _scan(self, live: _Live) -> Scanned:
+        batch, limits = live.owned.batch, self._limits()
+        most = Limits(limits.max_requests, int(limits.max_line_mb * 1e6))
+        return await asyncio.to_thread(scan, self._store.path(batch.input_file_id), most, endpoint=batch.endpoint)
+
+    async def _run(self, live: _Live, *, may_ask: bool) -> None:
+        """Answer what is left of it, and write what came of it."""
+        owned, scanned = live.owned, await self._scan(live)
+        if scanned.faults:  # the limits are others by now
+            live.faults = tuple(scanned.faults)
+            await self._fail(live)
+            return
+        with ExitStack() as stack:
+            live.run = Run(
+                scanned.lines,
+                stack.enter_context(Source.open(self._store.path(owned.batch.input_file_id))),
+                stack.enter_context(Journal.open(self._store.journal(owned.batch.id))),
+                self._bulk.answerer,
+                caller=await self._renewed(live),
+                deadline=time.monotonic() + owned.batch.expires_at - time.time() + GRACE_S,
+                patience_s=self._limits().patience_s,
+                keeps_failures=True,
+            )
+            await live.run.look_back()
+            await self._finish(live, await self._work(live, live.run, may_ask=may_ask))
+
+    async def _work(self, live: _Live, run: Run, *, may_ask: bool) -> Status:
         """Until all is done, it is cancelled, or its time is over; returns how it ends."""
-        work, stop = asyncio.create_task(self._answer(live)), asyncio.create_task(live.stop.wait())
+        if live.stop.is_set():
+            return "cancelled"
+        if not may_ask or not live.left_s:
+            return "expired"
+        work, stop = asyncio.create_task(run.work(self._bulk.floor)), asyncio.create_task(live.stop.wait())
         try:
-            left_s = max(0.0, live.owned.batch.expires_at - time.time())
-            done, _ = await asyncio.wait({work, stop}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({work, stop}, timeout=live.left_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             work.cancel()
             stop.cancel()
@@ -235,15 +292,11 @@ class Batches:
             return "expired"
         if (failure := work.exception()) is None:
             return "completed"
+        if _may_pass(failure):
+            raise failure
         logger.error("batch %s is ended early", live.owned.batch.id, exc_info=failure)
         live.owned = _with_errors(live.owned, (_UNUSABLE,))
         return "failed"
-
-    async def _answer(self, live: _Live) -> None:
-        assert live.run is not None
-        async with self._slots:
-            if await self._enter(live, "in_progress"):
-                await live.run.work(self._bulk.floor)
 
     async def _finish(self, live: _Live, end: Status) -> None:
         """Write its files and its last state."""
@@ -251,7 +304,7 @@ class Batches:
         if end == "completed" and not await self._enter(live, "finalizing"):
             end = "cancelled"
         async with live.turn:
-            files = await asyncio.to_thread(self._write, live, live.run, _NOT_DONE.get(end))
+            files = await in_whole_thread(self._write, live, live.run, _NOT_DONE.get(end))
             output, error = (file.id if file.bytes else None for file in files)
             batch = entered(live.batch, end, now=time.time())
             batch = msgspec.structs.replace(batch, output_file_id=output, error_file_id=error)
@@ -273,23 +326,34 @@ class Batches:
         first, second = (output_file(batch, *each, now=now, kept_s=kept_s) for each in zip(OUTPUTS, sizes, strict=True))
         return first, second
 
-    async def _fail(self, live: _Live, faults: tuple[Fault, ...]) -> None:
-        live.owned = _with_errors(live.owned, faults)
+    async def _fail(self, live: _Live) -> None:
+        live.owned = _with_errors(live.owned, live.faults)
         await self._enter(live, "failed")
 
-    async def _enter(self, live: _Live, status: Status) -> bool:
+    async def _enter(self, live: _Live, status: Status, counts: RequestCounts | None = None) -> bool:
         """False when it can't be: one that is being cancelled goes on no further, and one that is being written is done."""
         async with live.turn:
             now = live.owned.batch.status
-            if status == "failed":
-                live.run = None
-            elif now in ENDS or now == "finalizing" or (now == "cancelling" and status != now):
+            if status != "failed" and (now in ENDS or now == "finalizing" or (now == "cancelling" and status != now)):
                 return False
-            batch = entered(live.owned.batch, status, now=time.time())
+            batch = entered(live.batch if status == "failed" else live.owned.batch, status, now=time.time())
+            if counts is not None:
+                batch = msgspec.structs.replace(batch, request_counts=counts)
             owned = msgspec.structs.replace(live.owned, batch=batch)
             await in_thread(self._store.save_batch, owned)
             live.owned = owned  # nobody is told before it is kept
+            if status == "failed":
+                live.run = None
             return True
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether it is disk or database that could not keep something, rather than what they hold."""
+    if isinstance(error, LabelError):
+        return not isinstance(error.__cause__, (msgspec.DecodeError, UnicodeDecodeError))
+    if isinstance(error, DataError):
+        return error.__cause__ is not None and _may_pass(error.__cause__)
+    return isinstance(error, (LedgerUnavailable, OSError)) and not isinstance(error, FileNotFoundError)
 
 
 def _with_errors(owned: Owned, faults: tuple[Fault, ...]) -> Owned:

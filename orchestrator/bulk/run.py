@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -28,6 +28,9 @@ from orchestrator.labelling.journal import Entry, Journal
 from orchestrator.types import Caller
 
 OK = 200
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Watch = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
@@ -100,7 +103,7 @@ class Run:
 
     async def look_back(self) -> None:
         """Find what was done in earlier runs. Raises `DataError` for a file that was changed."""
-        self._left = await asyncio.to_thread(self._not_done)
+        self._left = await in_whole_thread(self._not_done)
 
     async def share_out(self, places: Mapping[str, int]) -> None:
         """Give the experts no more lines than they have places. Raises `DataError` when that can't be."""
@@ -183,6 +186,15 @@ class Run:
         self.spent.output_tokens += int(entry.measured["output_tokens"])
         self.spent.cost_usd = self._journal.cost_usd
         self._watch(self.counts.done, self.counts.total)
+
+
+async def in_whole_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread, that has ended when this does, also when it is cancelled: what it reads may be closed then."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _entry(

@@ -12,6 +12,7 @@ here: what becomes of a batch (`batches.py`).
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from orchestrator.ledger import schema
 from orchestrator.ledger.sql import connect, is_file
 
 FOLDER = "batches"
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -68,7 +71,11 @@ class Store:
                 raise NoCapacity("Batches are run by another gateway that shares this one's ledger.") from exc
             raise
         self._lock = lock
-        self._discard_leftovers()
+        try:
+            self._discard_leftovers()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._lock is not None:
@@ -163,11 +170,18 @@ class Store:
         return [_decoded(row, Owned) for row in self._page(schema.batches, key_id, page)]
 
     def unfinished(self) -> list[Owned]:
-        """In the order in which they were made."""
+        """In the order in which they were made. One that can't be read is passed over, and stays as it is."""
         table = schema.batches
         query = sa.select(table.c.record).where(~table.c.is_over).order_by(table.c.number)
         with self._engine.connect() as connection:
-            return [msgspec.json.decode(record, type=Owned) for record in connection.scalars(query)]
+            records = connection.scalars(query).all()
+        found = []
+        for record in records:
+            try:
+                found.append(msgspec.json.decode(record, type=Owned))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                logger.exception("a batch that is not over can't be read, and does not go on: %.200r", record)
+        return found
 
     def _one(self, table: sa.Table, wanted: str, key_id: str | None, what: str) -> sa.Row[Any]:
         query = _visible(sa.select(table.c.record, table.c.number), table, key_id).where(table.c.id == wanted)

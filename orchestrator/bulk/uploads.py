@@ -48,9 +48,8 @@ class Uploads:
         await self.sweep()
         self._reserved_bytes += size
         try:
-            reserved = (
-                self._reserved_bytes
-            )  # as it is now: what arrives meanwhile is counted twice rather than not at all
+            # From before the look at the disk: what arrives meanwhile is counted twice, and not never.
+            reserved = self._reserved_bytes
             most = self._limits().max_stored_gb * 1e9
             if await in_thread(self._store.stored_bytes) + reserved > most:
                 message = f"More than the {most / 1e9:g} GB of files that this gateway keeps; delete some."

@@ -30,7 +30,10 @@ from orchestrator.errors import DataError
 
 if TYPE_CHECKING:
     from evals.simulation.base import Setting, Trace
+    from evals.simulation.comparing import Entrant
+    from evals.simulation.measures import Row
     from evals.simulation.replay import Replay
+    from evals.simulation.workloads import Workload
 
 
 class Arrivals(StrEnum):
@@ -111,14 +114,9 @@ def simulate(
     _refuse_misplaced(context)
     from evals.simulation.base import Setting
     from evals.simulation.comparing import compare
-    from evals.simulation.entrants import recorded, replayed, synthetic
-    from evals.simulation.measures import as_json as row_json
-    from evals.simulation.measures import table
     from evals.simulation.registry import OURS, policy_names
-    from evals.simulation.traces import read_trace
     from evals.simulation.workloads import Workload
 
-    names: Sequence[str]
     with told(), progress_bar(quiet=as_json) as progress:
         policies = policy_names(policy if policy is not None else OURS if residency else "all")
         workload = Workload(
@@ -135,15 +133,12 @@ def simulate(
             think_s=think_s,
         )
         if trace is not None or from_ledger:
-            recording, names = ledger_trace(config, hours) if trace is None else read_trace(trace)
-            entrants = recorded(policies, recording)
+            entrants, names = _recorded(policies, trace, config, hours)
         elif outcomes is not None:
             found = _replays(outcomes, router, config, listed_names(experts) or ())
-            names = found[0].experts
-            entrants = replayed(policies, found, workload, mu)
+            entrants, names = _replayed(policies, found, workload, mu)
         else:
-            names = _experts(experts or "16")
-            entrants = synthetic(policies, workload, len(names))
+            entrants, names = _made_up(policies, workload, experts or "16")
         setting = Setting.even(names, slots, swap_s, batch, batch_s, batching.value, stop_s, slowing, load_failures)
         if residency:
             _print_residency(entrants[0].requests(rate, 0), setting, policies, slots, as_json=as_json)
@@ -152,15 +147,7 @@ def simulate(
         rows = compare(
             entrants, setting, rate=rate, seeds=seeds, workers=num_workers, limits=max_rate, progress=progress
         )
-    if as_json:
-        typer.echo(json.dumps([row_json(row) for row in rows]))
-    else:
-        print_table(*table(rows))
-    if plot is not None:
-        from evals.simulation.figures import save_plot
-
-        with told():
-            save_plot(rows, plot)
+    _print_rows(rows, plot, as_json=as_json)
 
 
 def _refuse_misplaced(context: typer.Context) -> None:
@@ -185,12 +172,34 @@ def _refuse_misplaced(context: typer.Context) -> None:
                 raise DataError(f"--{parameter.replace('_', '-')}: has no meaning {where}")
 
 
-def _experts(written: str) -> Sequence[str]:
-    """Of how many, or of `a,b`."""
+def _recorded(
+    policies: Sequence[str], trace: Path | None, config: Path | None, hours: float
+) -> tuple[list[Entrant], Sequence[str]]:
+    """Who takes part, and the experts' names: by a trace, or by the ledger where there is none."""
+    from evals.simulation.entrants import recorded
+    from evals.simulation.traces import read_trace
+
+    recording, names = ledger_trace(config, hours) if trace is None else read_trace(trace)
+    return recorded(policies, recording), names
+
+
+def _replayed(
+    policies: Sequence[str], found: Sequence[Replay], workload: Workload, mu: float
+) -> tuple[list[Entrant], Sequence[str]]:
+    from evals.simulation.entrants import replayed
+
+    return replayed(policies, found, workload, mu), found[0].experts
+
+
+def _made_up(policies: Sequence[str], workload: Workload, written: str) -> tuple[list[Entrant], Sequence[str]]:
+    """written: how many experts, or `a,b`."""
+    from evals.simulation.entrants import synthetic
+
     try:
-        return [f"expert-{number}" for number in range(int(written))]
+        names: Sequence[str] = [f"expert-{number}" for number in range(int(written))]
     except ValueError:
-        return listed_names(written) or []
+        names = listed_names(written) or []
+    return synthetic(policies, workload, len(names)), names
 
 
 def _replays(outcomes: Path, router: str, config: Path | None, experts: Sequence[str]) -> Sequence[Replay]:
@@ -202,6 +211,22 @@ def _replays(outcomes: Path, router: str, config: Path | None, experts: Sequence
 
     encoder = training_encoder(None, *config_if_any(config))
     return replays(DataSet(outcomes.name, (outcomes,), folds=FOLDS), router, encoder, experts)
+
+
+def _print_rows(rows: Sequence[Row], plot: Path | None, *, as_json: bool) -> None:
+    """plot: where to draw them, too."""
+    from evals.simulation.measures import as_json as row_json
+    from evals.simulation.measures import table
+
+    if as_json:
+        typer.echo(json.dumps([row_json(row) for row in rows]))
+    else:
+        print_table(*table(rows))
+    if plot is not None:
+        from evals.simulation.figures import save_plot
+
+        with told():
+            save_plot(rows, plot)
 
 
 def _print_residency(trace: Trace, setting: Setting, policies: Sequence[str], slots: int, *, as_json: bool) -> None:

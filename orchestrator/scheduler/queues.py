@@ -25,7 +25,7 @@ from orchestrator.scheduler.rules import queue_wait_s
 from orchestrator.scheduler.state import Expert, Host, Outbox, Waiter
 from routers.policy import Choice, bind
 
-SCAN = 64
+SCAN = 32
 """How many waiters an expert with room looks at for one that would rather have it than its own, when nobody is bound to it."""
 SCAN_BESIDE = 8
 """The same when somebody is."""

@@ -10,8 +10,8 @@ memory, busy ones when the rules say so: then they drain, that is, take no new l
 where their server can (`sleeping.py`). The room is for whom it was made. While an overdue host can't be helped, nobody behind it is
 loaded. When nobody waits for a load, a cold host may be chosen for what it is worth (`worth.py`).
 
-loaded. When nobody waits for a load, a cold host may be chosen for what it is worth (`worth.py`).
-to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that one of n others keeps from being loaded is ready within
+So nobody starves. With reloads of at most R seconds, leases of D, S seconds to stop a server (or to stop those that sleep, and put
+it to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that one of n others keeps from being loaded is ready within
 (MAX_STAY + 7) R + n (Q + D + S + R), however busy they are, and its oldest waiters are served at once: a host that is evicted is
 wanted since MAX_STAY R before that at the earliest, a thousand waiters count for ln 1001 < 7 reloads, so later than that everybody
 goes behind it who has had a turn, and a turn takes no longer than a stay, the last leases, a stop and a load. (Bulk work comes
@@ -45,6 +45,7 @@ from orchestrator.types import Endpoint
 LOOKED_AT = 64
 """How many of those wanted are considered in one plan."""
 WOKEN_WEIGHT = 0.2
+NOT_COUNTED = -1
 
 
 @dataclass(slots=True)
@@ -71,8 +72,7 @@ class Residency:
         self._turn_s = Average(MIN_STAY)  # between two loads while others are wanted
         self._loaded_at = -math.inf
         self._wanted: dict[Host, float] = {}
-        self._room_at = -math.inf  # when these two were counted
-        self._free_bytes = self._idle_bytes = 0
+        self._counted, self._free_bytes = NOT_COUNTED, 0  # free when so many were resident
         self.has_news = False  # somebody is wanted who wasn't before
         self._promised: dict[Host, None] = {}  # for whom others have made room
         self._first: Host | None = None  # of those wanted, who waits for memory
@@ -132,23 +132,23 @@ class Residency:
             leaving_s = gone_s + (host.service_s.value if host.leases else 0.0)
             taken_s = 0.0 if host.draining_for is None else self._turn_s.value
             return leaving_s + taken_s + host.reload_s
-        return max(0.0, host.not_before - now) + self._room_wait_s(host, now) + host.reload_s
+        return max(0.0, host.not_before - now) + self._room_wait_s(host) + host.reload_s
 
     @property
     def _leaving_bytes(self) -> int:
         """What comes free without anybody's doing."""
         return sum(h.memory_bytes for h in self.resident if h.state in {"draining", "falling_asleep"})
 
-    def _room_wait_s(self, host: Host, now: float) -> float:
-        if self._room_at != now:
-            self._room_at = now
-            self._free_bytes = self.budget_bytes - self.used_bytes
-            self._idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
+    def _room_wait_s(self, host: Host) -> float:
+        if self._counted != len(self.resident):
+            self._counted, self._free_bytes = len(self.resident), self.budget_bytes - self.used_bytes
         short = host.memory_bytes - self._free_bytes
         if short <= 0:
             return 0.0
-        others = len(self._wanted) - (host in self._wanted)
-        return STOP_S if short <= self._idle_bytes and not others else self._turn_s.value * (1 + others)
+        if others := len(self._wanted) - (host in self._wanted):
+            return self._turn_s.value * (1 + others)
+        idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
+        return STOP_S if short <= idle_bytes else self._turn_s.value
 
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
@@ -158,10 +158,11 @@ class Residency:
         self._first = None
         free = self.budget_bytes - self.used_bytes
         coming = self._leaving_bytes
+        room = self._most_room()
         helpless = math.inf  # the least that somebody needs for whom nobody leaves
         order = chain(tuple(self._promised), islice(self._rules.load_order(self._wanted, now), LOOKED_AT))
         for host in dict.fromkeys(order):
-            if host not in self._wanted or not host.loadable or not self._may_load(host, plan, now):
+            if host not in self._wanted or not host.loadable or not self._may_load(host, room, plan, now):
                 continue
             if host.memory_bytes <= free:
                 self._load(host, now)
@@ -203,10 +204,11 @@ class Residency:
         """Load a cold host where there is room, or where it is worth more than those that must go for it."""
         if any(host.state != "ready" for host in self.resident) and self.used_bytes >= self.budget_bytes:
             return
+        room = self._most_room()
         for challenger in self.worth.challengers(now):
-            if challenger.dismissed or challenger.memory_bytes > self._most_room(challenger):
+            if challenger.dismissed or challenger.memory_bytes > room:
                 continue
-            if not self._may_load(challenger, plan, now):
+            if not self._may_load(challenger, room, plan, now):
                 continue
             short = challenger.memory_bytes - (self.budget_bytes - self.used_bytes)
             if short <= 0:
@@ -240,10 +242,9 @@ class Residency:
                 self._promised.pop(host, None)
                 plan.restored.append(host)
 
-    def _may_load(self, host: Host, plan: Plan, now: float) -> bool:
+    def _may_load(self, host: Host, room: int, plan: Plan, now: float) -> bool:
         if host.predecessor is not None:
             return False
-        room = self._most_room(host)
         if host.memory_bytes > room:
             plan.impossible.append((host, does_not_fit(host, room)))
             return False
@@ -252,8 +253,8 @@ class Residency:
             return False
         return True
 
-    def _most_room(self, host: Host) -> int:
-        """What it could have if everybody who can be evicted were."""
+    def _most_room(self, host: Host | None = None) -> int:
+        """What it, or whoever is not resident, could have if everybody who can be evicted were."""
         return self.budget_bytes - sum(h.memory_bytes for h in self.resident if h.pinned and h is not host)
 
     def _is_overdue(self, host: Host, now: float) -> bool:
@@ -301,7 +302,7 @@ class Residency:
             host.woken += WOKEN_WEIGHT * (asleep - host.woken)
         host.loads += 1
         self.resident[host] = None
-        self._room_at = -math.inf
+        self._counted = NOT_COUNTED
         host.chosen = False
         self._promised.pop(host, None)
         waited_since = self._wanted.pop(host, now)
@@ -378,7 +379,7 @@ class Residency:
         host.enter("asleep")
         host.since = now
         del self.resident[host]
-        self._room_at = -math.inf
+        self._counted = NOT_COUNTED
         if host.prefetched:
             host.prefetched = False
             host.prefetch_misses += 1
@@ -433,7 +434,7 @@ class Residency:
             host.prefetched = False
             host.prefetch_misses += 1
         self.resident.pop(host, None)
-        self._room_at = -math.inf
+        self._counted = NOT_COUNTED
         if host.queued:
             self.want(host, now)
         self._awake(host, now)
@@ -459,6 +460,7 @@ class Residency:
 
     def shrink(self, now: float, *, newcomer: Host | None = None) -> list[Host]:
         """When memory is over the budget, drain until it isn't: others before a newcomer; itself when it can't fit at all."""
+        self._counted = NOT_COUNTED
         if newcomer is not None and newcomer.memory_bytes > self._most_room(newcomer):
             self.drain(newcomer, now)
             return [newcomer]

@@ -3,15 +3,16 @@
 import asyncio
 import io
 import json
+import sqlite3
 from collections import deque
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
-from orchestrator.bulk.objects import BatchRequest, Expiry, Owned, entered, new_batch, new_file
+from orchestrator.bulk.objects import BatchRequest, Expiry, Owned, entered, new_batch, new_file, output_id
 from orchestrator.bulk.store import Page, Store
-from orchestrator.errors import BodyTooLarge, NoCapacity, NotFound, RateLimited, RequestError
+from orchestrator.errors import BodyTooLarge, LedgerUnavailable, NoCapacity, NotFound, RateLimited, RequestError
 from orchestrator.service import make_store
 from orchestrator.types import ANONYMOUS, Caller
 from tests.support.batches import URL, line
@@ -205,6 +206,74 @@ async def test_a_batch_is_not_begun_without_room_for_its_answers(tmp_path):
         file = await upload(batches, [line("a", text="x" * 500)])
         with pytest.raises(BodyTooLarge, match="delete some"):
             await batches.create(ALICE, BatchRequest(file.id, URL, "24h"))
+
+
+async def test_nothing_is_lost_while_its_files_cannot_be_written(tmp_path):
+    async with running_upstream() as upstream:
+        async with batches_of(tmp_path, openai_expert("a", upstream.base_url)) as batches:
+            batch = await made(batches, [line("r0"), line("r1")])
+            in_the_way = tmp_path / ".switchyard" / "batches" / f"{output_id(batch, 'output')}.jsonl"
+            in_the_way.mkdir()
+            assert (await when(batches, batch, "finalizing")).request_counts.completed == 2
+            in_the_way.rmdir()
+            batch = await when(batches, batch, "completed")
+            assert len(await rows(batches, batch.output_file_id)) == 2
+        assert len(upstream.requests) == 2
+
+
+async def test_what_the_database_could_not_keep_is_tried_again(tmp_path):
+    async with batches_of(tmp_path, ECHO) as batches:
+        batch = await made(batches, [line("r0")])
+        await when(batches, batch, "completed")
+        ledger = sqlite3.connect(tmp_path / ".switchyard" / "ledger.db", isolation_level=None)
+        batch = await batches.create(ALICE, BatchRequest(batch.input_file_id, URL, "24h"))
+        ledger.execute("CREATE TRIGGER locked BEFORE UPDATE ON batches BEGIN SELECT RAISE(ABORT, 'locked'); END")
+        assert (await when(batches, batch, "validating")).status == "validating"
+        await asyncio.sleep(0.3)
+        ledger.execute("DROP TRIGGER locked")
+        ledger.close()
+        assert (await when(batches, batch, "completed")).request_counts.completed == 1
+
+
+async def test_a_key_with_many_batches_leaves_slots_to_others_and_opens_no_files_for_those_that_wait(tmp_path):
+    async with batches_of(tmp_path, SLOW) as batches:
+        file = await upload(batches, [line("a")])
+        for _ in range(30):
+            await batches.create(ALICE, BatchRequest(file.id, URL, "24h"))
+        last = await made(batches, [line("b")], BOB)
+        await when(batches, last, "in_progress", caller=BOB)
+        journal = tmp_path / ".switchyard" / "batches" / f"{last.id}.journal"
+        async with asyncio.timeout(10):
+            while not journal.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert len(list(journal.parent.glob("*.journal"))) == 13
+
+
+async def test_it_can_be_opened_again_when_it_could_not_be_and_goes_on_then(tmp_path):
+    await left_under_way(tmp_path)
+    ledger = sqlite3.connect(tmp_path / ".switchyard" / "ledger.db", isolation_level=None)
+    async with batches_of(tmp_path, ECHO) as batches:
+        ledger.execute("ALTER TABLE batches RENAME COLUMN is_over TO was_over")
+        with pytest.raises(LedgerUnavailable):
+            await batches.open()
+        ledger.execute("ALTER TABLE batches RENAME COLUMN was_over TO is_over")
+        await batches.open()
+        (batch,) = await batches.batches(ALICE, Page(10))
+        await when(batches, batch, "completed")
+    ledger.close()
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_going_on(tmp_path):
+    await left_under_way(tmp_path)
+    await left_under_way(tmp_path)
+    ledger = sqlite3.connect(tmp_path / ".switchyard" / "ledger.db", isolation_level=None)
+    ledger.execute("UPDATE batches SET record = '{' WHERE number = (SELECT min(number) FROM batches)")
+    (whole,) = ledger.execute("SELECT id FROM batches WHERE record != '{'").fetchone()
+    ledger.close()
+    async with batches_of(tmp_path, ECHO) as batches:
+        await batches.open()
+        while (await batches.batch(ALICE, whole)).status != "completed":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_what_a_batch_needs_cannot_be_deleted_and_the_rest_can(tmp_path):

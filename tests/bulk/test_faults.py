@@ -1,7 +1,6 @@
 """What goes wrong under a batch: experts that die or disappear, memory that somebody else wants. No line is left without an end."""
 
 import asyncio
-from collections import deque
 
 import pytest
 
@@ -9,8 +8,7 @@ from orchestrator.bulk.files import answer_file
 from tests.support.batches import responses, write_requests
 from tests.support.chat_server import asked, chat_expert
 from tests.support.queries import chat_query
-from tests.support.service import openai_expert, service_of, write_config
-from tests.support.upstream import running_upstream
+from tests.support.service import service_of, write_config
 
 
 def statuses(folder):
@@ -57,14 +55,6 @@ async def test_lines_wait_for_an_expert_that_cannot_be_loaded_for_a_while(tmp_pa
             report = await answer_file(service, source, tmp_path / "out.jsonl")
     assert (report.completed, report.failed) == (200, 0)
     assert (tmp_path / "launches").read_text().count("\n") == 4
-
-
-async def test_lines_wait_for_an_expert_that_is_over_its_limits(tmp_path):
-    source = write_requests(tmp_path / "in.jsonl", [("a", "x")])
-    async with running_upstream(script=deque(["429"] * 8)) as upstream:
-        async with service_of(tmp_path, openai_expert("a", upstream.base_url)) as service:
-            report = await answer_file(service, source, tmp_path / "out.jsonl")
-        assert (report.completed, len(upstream.requests)) == (1, 9)
 
 
 async def test_a_batch_survives_the_removal_of_an_expert_that_it_needs(tmp_path):

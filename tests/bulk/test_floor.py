@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.bulk.floor import Floor, Job
+from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.waves import Memory, Seen
 
 
@@ -103,3 +103,45 @@ async def test_those_who_work_at_the_same_time_share_the_order_of_experts():
     floor, log = floor_of(a=1, b=1), []
     await asyncio.gather(*(floor.work([asks(floor, host, log) for host in "abab"]) for _ in range(2)))
     assert "".join(log) in {"aaaabbbb", "bbbbaaaa"}
+
+
+async def test_a_job_that_is_put_off_is_run_again_and_keeps_nobody_from_memory():
+    floor, log = floor_of(a=1, b=1), []
+
+    async def run(job):
+        async with floor.seat(job, "a", holds_weights=True):
+            log.append("a")
+            if log.count("a") < 3:
+                raise PutOff("a", 0.01)
+
+    await floor.work([Job(run=run), asks(floor, "b", log)])
+    assert sorted(log) == ["a", "a", "a", "b"]
+
+
+async def test_those_that_are_put_off_go_on_when_they_are_recalled_and_end_when_they_are_cancelled():
+    floor, log, gone = floor_of(a=1), [], asyncio.Event()
+
+    def job(host):
+        async def run(job):
+            async with floor.seat(job, host, holds_weights=True):
+                log.append(host)
+                if log.count(host) < 2:
+                    gone.set()
+                    raise PutOff(host, 3600.0)
+
+        return Job(run=run)
+
+    work = asyncio.create_task(floor.work([job("a")]))
+    await gone.wait()
+    await asyncio.sleep(0)
+    floor.recall("a")
+    await work
+    assert log == ["a", "a"]
+    gone.clear()
+    work = asyncio.create_task(floor.work([job("b")]))
+    await gone.wait()
+    await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    floor.recall("b")
+    assert log == ["a", "a", "b"]

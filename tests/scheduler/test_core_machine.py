@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
+from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
 from orchestrator.types import Endpoint
 from routers.policy import Option, Plan, Settings, bind, make_plan, propensity
@@ -30,6 +33,7 @@ FLEET = (
     local("large", 90, concurrency=3),
     local("flash", 40, concurrency=2, keep_alive_s=0.0),
     local("unknown", None, concurrency=1),
+    replace(local("batched", 35, concurrency=3), batching="together"),
     *SLEEPERS,
     persona("poet", "small"),
     persona("clerk", "large", concurrency=1),
@@ -63,12 +67,19 @@ def plans(places: tuple[Place, ...]) -> st.SearchStrategy[Plan]:
 
 class SchedulerMachine(RuleBasedStateMachine):
     places: tuple[Place, ...] = FLEET
+    policy: Callable[[], Rules] = SwitchyardRules
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.core = Core(
-            self.places, BUDGET, self.now, asleep_budget_bytes=ASLEEP_BUDGET, max_waiting=5, uniform=lambda: 0.5
+            self.places,
+            BUDGET,
+            self.now,
+            asleep_budget_bytes=ASLEEP_BUDGET,
+            rules=self.policy(),
+            max_waiting=5,
+            uniform=lambda: 0.5,
         )
         self.fleet = self.places
         self.budget, self.asleep_budget = BUDGET, ASLEEP_BUDGET
@@ -341,9 +352,32 @@ class SleepersMachine(SchedulerMachine):
     places = SLEEPERS
 
 
+class ArbitraryRules(SwitchyardRules):
+    """Decide anything, always the same in the same situation."""
+
+    def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
+        return sorted(wanted, key=lambda host: dice(host, now))
+
+    def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
+        return now + (dice(resident, now) - 1) * dice(wanted, now)
+
+    def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
+        return (dice(host, now),)
+
+
+def dice(host: Host, now: float) -> int:
+    return (len(host.name) * 7 + host.loads * 3 + host.queued * 5 + int(now)) % 6
+
+
+class ArbitraryRulesMachine(SchedulerMachine):
+    policy = ArbitraryRules
+
+
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestSleepers = SleepersMachine.TestCase
 TestSleepers.settings = settings(TestScheduler.settings, max_examples=100)
+TestArbitraryRules = ArbitraryRulesMachine.TestCase
+TestArbitraryRules.settings = settings(TestScheduler.settings, max_examples=100)

@@ -1,4 +1,4 @@
-"""A server of chats and completions that fails as it is told to, and notes what happens to it. Started as a process of its own, by `faulty.py`.
+"""A server of chats and completions that fails as it is told to, and notes what happens. A process of its own, for `faulty.py`.
 
     python faulty_server.py FOLDER PORT
 

@@ -24,7 +24,7 @@ class Fifo(Contender):
         return by_arrival(wanted)
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
-        return now if first_ticket(wanted) < first_ticket(resident) else math.inf
+        return now if first_ticket(wanted) <= first_ticket(resident) else math.inf
 
     def may_overtake(self, expert: Expert, oldest: Waiter, now: float) -> bool:
         return False

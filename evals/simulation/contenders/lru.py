@@ -23,7 +23,7 @@ class Lru(Contender):
         return by_arrival(wanted)
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
-        return now if first_ticket(wanted) < first_ticket(resident) else math.inf
+        return now if first_ticket(wanted) <= first_ticket(resident) else math.inf
 
 
 def make(setting: Setting, trace: Trace) -> Rules:

@@ -38,7 +38,7 @@ class Ollama(Contender):
                 return  # it blocks those behind it
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
-        return now if first_ticket(wanted) < first_ticket(resident) else math.inf
+        return now if first_ticket(wanted) <= first_ticket(resident) else math.inf
 
     def eviction_key(self, host: Host, now: float) -> tuple[float, ...]:
         return (not host.idle, self._ranks[host.name])

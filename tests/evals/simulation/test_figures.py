@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 from evals.bench_joint import Row as JointRow
@@ -14,6 +15,13 @@ JOINT = JointRow("mine", 3.0, OURS, 0.01, 5.0, 0.2, 0.25, 55.0, 0.1, -0.2, 0.4, 
 
 def test_policies_are_drawn_beside_each_other(tmp_path):
     save_plot([ROW, replace(ROW, policy=OURS, latency_s=Latency(3.0, 3.0, 5.0, 9.0))], tmp_path / "policies.png")
+
+    assert (tmp_path / "policies.png").read_bytes().startswith(PNG)
+
+
+def test_a_p99_that_is_infinite_has_no_bar(tmp_path):
+    refusing = replace(ROW, latency_s=replace(ROW.latency_s, p99=math.inf), refused=0.2)
+    save_plot([ROW, refusing], tmp_path / "policies.png")
 
     assert (tmp_path / "policies.png").read_bytes().startswith(PNG)
 

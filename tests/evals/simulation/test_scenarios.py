@@ -13,11 +13,16 @@ from evals.simulation.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_can_be_simulated_at_about_its_rate(name):
+def test_requests_of_a_scenario_come_at_its_rate(name):
+    scenario = SCENARIOS[name]
+    trace = replace(scenario.workload, requests=100_000).trace(len(scenario.setting.experts), seed=1)
+    assert len(trace) / trace.at_s[-1] == pytest.approx(scenario.workload.rate, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_can_be_simulated(name):
     scenario = SCENARIOS[name]
     trace = replace(scenario.workload, requests=1000).trace(len(scenario.setting.experts), seed=1)
-    assert len(trace) == 1000
-    assert 1000 / trace.at_s[-1] == pytest.approx(scenario.workload.rate, rel=0.5)
     run = simulate(trace, scenario.setting, make_rules("switchyard", scenario.setting, trace))
     assert np.isfinite(run.done_s).all()
 
