@@ -132,6 +132,8 @@ class Answerer:
             return await self._answer(asked, job, journal)
         except SwitchyardError as error:
             if (later := self._later(asked, job)) is None:
+                for host in job.troubled:  # the patience of those that came with it is over, too
+                    self._floor.recall(host)
                 raise
             job.failed = {key: failure for key, failure in job.failed.items() if not _may_pass(failure)}
             job.troubled.clear()

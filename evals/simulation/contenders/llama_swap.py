@@ -12,7 +12,7 @@ in which one model runs at a time; sets that need several victims at once name t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from evals.simulation.base import Setting, Trace
 from evals.simulation.contenders.common import Contender
@@ -21,23 +21,18 @@ from orchestrator.scheduler.state import Host
 
 
 class LlamaSwap(Contender):
-    """Remembers what runs, as its matrix does."""
+    """Knows every model that was ever asked for, and so which of them run."""
 
     def __init__(self) -> None:
-        self._running: list[Host] = []
+        self._asked: dict[Host, None] = {}
 
     def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
-        self._running = [host for host in self._running if host.state != "cold"]
-        return self._noting_loads(list(wanted))
-
-    def _noting_loads(self, wanted: list[Host]) -> Iterator[Host]:
-        for host in wanted:
-            yield host
-            if host.state == "loading":
-                self._running.append(host)
+        self._asked.update(dict.fromkeys(wanted))
+        return list(wanted)
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
-        cheaper = sum(host.memory_bytes for host in self._running if _cost(host) < _cost(resident))
+        running = (host for host in self._asked if host.state in {"loading", "ready", "draining"})
+        cheaper = sum(host.memory_bytes for host in running if _cost(host) < _cost(resident))
         if cheaper >= wanted.memory_bytes:
             return math.inf  # busy or not
         return now if resident.idle else math.inf
