@@ -86,7 +86,8 @@ class LeaseRequest:
 class Lease:
     """The right to use a ready expert once. wait_s: what was waited.
 
-    waits_s: the expected waits at binding of the candidates that could be bound then; others (unhealthy, full) are absent.
+    waits_s: what was weighed at binding, of the candidates that could be bound then; others (unhealthy, full) are absent. The
+    expected wait, and for a load that nobody had asked for yet also what it would have made others wait.
     """
 
     id: str

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from operator import attrgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 BULK_LAG = 100.0
-
-_by_rank = attrgetter("rank")
 
 
 class Rank(NamedTuple):
@@ -83,10 +80,11 @@ R = TypeVar("R", bound=Ranked)
 class RankedQueue(Generic[R]):
     """Sized and iterable, in order of ranks."""
 
-    __slots__ = ("_counts", "_waiters")
+    __slots__ = ("_counts", "_ranks", "_waiters")
 
     def __init__(self) -> None:
         self._waiters: list[R] = []
+        self._ranks: list[Rank] = []  # beside them, for bisection without a function call per step
         self._counts: Counter[tuple[str, bool]] = Counter()
 
     def __len__(self) -> int:
@@ -96,8 +94,7 @@ class RankedQueue(Generic[R]):
         return iter(self._waiters)
 
     def __contains__(self, waiter: R) -> bool:
-        at = bisect_left(self._waiters, waiter.rank, key=_by_rank)
-        return at < len(self._waiters) and self._waiters[at] is waiter
+        return self._find(waiter) is not None
 
     @property
     def head(self) -> R | None:
@@ -114,28 +111,37 @@ class RankedQueue(Generic[R]):
         return self._counts[tenant, bulk]
 
     def add(self, waiter: R) -> None:
-        insort(self._waiters, waiter, key=_by_rank)
+        at = bisect_left(self._ranks, waiter.rank)
+        self._ranks.insert(at, waiter.rank)
+        self._waiters.insert(at, waiter)
         self._counts[waiter.tenant, waiter.bulk] += 1
 
     def discard(self, waiter: R) -> None:
         """It is here no more, if it was."""
-        if waiter in self:
-            self.remove(waiter)
-
-    def remove(self, waiter: R) -> None:
-        """Raises KeyError for who isn't here."""
-        if waiter not in self:
-            raise KeyError(waiter.rank)
-        del self._waiters[bisect_left(self._waiters, waiter.rank, key=_by_rank)]
+        at = self._find(waiter)
+        if at is None:
+            return
+        del self._ranks[at], self._waiters[at]
         kind = waiter.tenant, waiter.bulk
         self._counts[kind] -= 1
         if not self._counts[kind]:
             del self._counts[kind]
 
+    def remove(self, waiter: R) -> None:
+        """Raises KeyError for who isn't here."""
+        if waiter not in self:
+            raise KeyError(waiter.rank)
+        self.discard(waiter)
+
     def clear(self) -> None:
         self._waiters.clear()
+        self._ranks.clear()
         self._counts.clear()
 
     def ahead(self, waiter: R) -> int:
         """How many are served before it, whether it is here or would join."""
-        return bisect_left(self._waiters, waiter.rank, key=_by_rank)
+        return bisect_left(self._ranks, waiter.rank)
+
+    def _find(self, waiter: R) -> int | None:
+        at = bisect_left(self._ranks, waiter.rank)
+        return at if at < len(self._waiters) and self._waiters[at] is waiter else None

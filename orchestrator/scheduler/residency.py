@@ -13,7 +13,7 @@ loaded. When nobody waits for a load, a cold host may be chosen for what it is w
 So nobody starves. With reloads of at most R seconds, leases of D, S seconds to stop a server (or to stop those that sleep, and put
 it to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that one of n others keeps from being loaded is ready within
 (MAX_STAY + 7) R + n (Q + D + S + R), however busy they are, and its oldest waiters are served at once: a host that is evicted is
-wanted since MAX_STAY R before that at the earliest, a thousand waiters count for ln 1001 < 7 reloads, so later than that everybody
+wanted since MAX_STAY R before that at the earliest, a thousand batches count for ln 1001 < 7 reloads, so later than that everybody
 goes behind it who has had a turn, and a turn takes no longer than a stay, the last leases, a stop and a load. (Bulk work comes
 BULK_AFTER_S later.)
 """

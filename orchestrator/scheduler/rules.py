@@ -40,7 +40,7 @@ MIN_STAY, MAX_STAY = 4.0, 20.0
 SHORTLIST = 32
 """How many of the longest wanted are compared."""
 MOST_COUNTED = 1000
-"""Waiters beyond these don't bring a load forward."""
+"""Batches beyond these don't bring a load forward."""
 BULK_AFTER_S = 600.0
 
 
@@ -93,7 +93,7 @@ class SwitchyardRules:
     other has been wanted, at least MIN_STAY and at most MAX_STAY of its reload times: reloads take at most a fifth of the time
     under a light load, and a twentieth in overload, where staying is worth more than taking turns.
 
-    The longest wanted is loaded first; each e-fold of requests that wait for a host counts like a reload time of having waited.
+    The longest wanted is loaded first; each e-fold of batches that wait for a host counts like a reload time of having waited.
     Hosts that only bulk work waits for come BULK_AFTER_S later, and take a place only after its reload time without use.
     """
 
@@ -156,7 +156,8 @@ def _by_due(hosts: Iterable[Host], wanted: Mapping[Host, float]) -> list[Host]:
     def due(host: Host) -> float:
         if _only_bulk(host):
             return wanted[host] + BULK_AFTER_S
-        return wanted[host] - reload_s * math.log1p(min(host.queued - host.queued_bulk, MOST_COUNTED))
+        batches = (host.queued - host.queued_bulk) / host.limit
+        return wanted[host] - reload_s * math.log1p(min(batches, MOST_COUNTED))
 
     return sorted(hosts, key=due)
 

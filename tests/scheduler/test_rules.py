@@ -89,7 +89,7 @@ def test_who_is_asked_for_by_many_is_loaded_a_little_earlier():
     early, late = host("early", 10, load_s=6.0), host("late", 10, load_s=6.0)
     early.queued, late.queued = 1, 100
     rules = SwitchyardRules()
-    assert names(rules.load_order({early: 0.0, late: 20.0}, 30.0)) == ["late", "early"]
+    assert names(rules.load_order({early: 0.0, late: 15.0}, 30.0)) == ["late", "early"]
     assert names(rules.load_order({early: 0.0, late: 30.0}, 30.0)) == ["early", "late"]
 
 
