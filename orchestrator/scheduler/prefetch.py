@@ -16,8 +16,8 @@ from orchestrator.scheduler.prediction import Predictor
 from orchestrator.scheduler.state import Host
 
 HORIZON_S = 30.0
-LEAST_EXPECTED = 0.5
-"""Requests expected within the horizon for a load to be worth it."""
+LEAST_EXPECTED = 0.6
+"""Requests expected for a load to be worth it: more than one session's example gives."""
 PAUSE_S = 0.5
 """Between two looks."""
 
