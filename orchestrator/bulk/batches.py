@@ -118,7 +118,7 @@ class Batches:
             await in_thread(self._store.open)
             try:
                 unfinished = await in_thread(self._store.unfinished)
-            except BaseException:
+            except BaseException:  # a cancelled start gives the lock back as well
                 await asyncio.to_thread(self._store.close)
                 raise
             for owned in unfinished:

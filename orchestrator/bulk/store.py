@@ -65,7 +65,7 @@ class Store:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._engine = connect(self._url)
-        except BaseException as exc:
+        except BaseException as exc:  # whatever it is, the descriptor must not stay
             os.close(lock)
             if isinstance(exc, BlockingIOError):
                 raise NoCapacity("Batches are run by another gateway that shares this one's ledger.") from exc
@@ -73,7 +73,7 @@ class Store:
         self._lock = lock
         try:
             self._discard_leftovers()
-        except BaseException:
+        except BaseException:  # whatever it is, another try must find the lock free
             self.close()
             raise
 

@@ -1,16 +1,14 @@
 """`switchyard batch` as a user runs it: killed, interrupted, on files that can't be used."""
 
-import asyncio
 import json
 import signal
-from collections import deque
 
 import pytest
 
 from tests.support.batches import line, responses, write_lines, write_requests
-from tests.support.cli import start_switchyard, switchyard
-from tests.support.service import openai_expert, write_config
-from tests.support.upstream import running_upstream
+from tests.support.cli import switchyard
+from tests.support.ending import ended_and_resumed
+from tests.support.service import write_config
 
 COMMAND = ("batch", "in.jsonl", "-o", "out.jsonl")
 ECHO = {"name": "parrot", "backend": "echo"}
@@ -19,21 +17,7 @@ ECHO = {"name": "parrot", "backend": "echo"}
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_a_run_that_was_ended_is_resumed_and_nobody_is_asked_twice(tmp_path, number):
     write_requests(tmp_path / "in.jsonl", [("a", f"q{i}") for i in range(8)])
-    async with running_upstream(script=deque(["ok"] * 4 + ["hang"])) as upstream:
-        write_config(tmp_path, openai_expert("a", upstream.base_url, limits={"concurrency": 1}))
-        process = await start_switchyard(*COMMAND, cwd=tmp_path)
-        async with asyncio.timeout(30):
-            while len(upstream.requests) < 5:
-                upstream.arrived.clear()
-                await upstream.arrived.wait()
-        process.send_signal(number)
-        _, err = await process.communicate()
-        assert not (tmp_path / "out.jsonl").exists()
-        if number == signal.SIGINT:
-            assert process.returncode == 130
-            assert err.decode().startswith("stopped; what was answered is kept in out.jsonl.journal")
-        result = await switchyard(*COMMAND, "--json", cwd=tmp_path)
-    assert result.code == 0, result.err
+    upstream, result = await ended_and_resumed(tmp_path, COMMAND, "out.jsonl", number)
     report = json.loads(result.out)
     assert (report["total"], report["completed"], report["asked"]) == (8, 8, 4)
     asked = [exchange.body["messages"][0]["content"] for exchange in upstream.requests]

@@ -1,10 +1,8 @@
 """`switchyard label` as a user runs it: killed, interrupted, on the shipped fleet."""
 
-import asyncio
 import json
 import shutil
 import signal
-from collections import deque
 
 import pytest
 
@@ -12,10 +10,10 @@ from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.weights import weights_path
 from routers.data.outcomes import read_outcomes
-from tests.support.cli import start_switchyard, switchyard
-from tests.support.service import openai_expert, write_config
+from tests.support.cli import switchyard
+from tests.support.ending import ended_and_resumed
+from tests.support.service import write_config
 from tests.support.shipped import SHIPPED
-from tests.support.upstream import running_upstream
 
 COMMAND = ("label", "--queries", "q.jsonl", "--reward", "exact", "--out", "o.jsonl")
 
@@ -27,21 +25,7 @@ def write_queries(folder, n):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_a_run_that_was_ended_is_resumed_and_nothing_is_paid_twice(tmp_path, number):
     write_queries(tmp_path, 8)
-    async with running_upstream(script=deque(["ok"] * 4 + ["hang"])) as upstream:
-        write_config(tmp_path, openai_expert("a", upstream.base_url, limits={"concurrency": 1}))
-        process = await start_switchyard(*COMMAND, cwd=tmp_path)
-        async with asyncio.timeout(30):
-            while len(upstream.requests) < 5:
-                upstream.arrived.clear()
-                await upstream.arrived.wait()
-        process.send_signal(number)
-        _, err = await process.communicate()
-        assert not (tmp_path / "o.jsonl").exists()
-        if number == signal.SIGINT:
-            assert process.returncode == 130
-            assert err.decode().startswith("stopped; what was answered is kept in o.jsonl.journal")
-        result = await switchyard(*COMMAND, "--json", cwd=tmp_path)
-    assert result.code == 0, result.err
+    upstream, result = await ended_and_resumed(tmp_path, COMMAND, "o.jsonl", number)
     assert json.loads(result.out)["num_asked"] == 4
     asked = [exchange.body["messages"][0]["content"] for exchange in upstream.requests]
     assert sorted(asked) == sorted([*(f"q{i}" for i in range(8)), "q4"]), "but for the one that was never answered"
