@@ -129,8 +129,9 @@ class Pipeline:
         route = fleet.resolve(query)
         decision.policy = route.policy_name
         plan = await self._planner.plan(query, fleet, route, decision)
-        decision.waits_s = self._scheduler.waits(decision.plan)
-        decision.expert = plan.rungs[0] if plan.rungs else bind(plan.choices, decision.waits_s, plan.mu)
+        weighed = self._scheduler.weigh(decision.plan)
+        decision.waits_s, decision.imposed_s = weighed
+        decision.expert = plan.rungs[0] if plan.rungs else bind(plan.choices, weighed.prices_s, plan.mu)
         return decision
 
     def _reply(self, query: Query, answer: Answer, decision: Decision, present: Present, on_end: OnEnd) -> Reply:

@@ -197,12 +197,12 @@ class Decision:
     """The record of one routing; grows while the request runs, and is written to the ledger when it ends.
 
     scores: expected reward per feasible expert. plan: experts in order of utility. waits_s: expected wait of each expert at
-    binding. propensity: probability with which the bound expert was chosen, given scores and waits (1 without exploration).
-    propensities: that of each expert that could be bound; none when a conversation stayed with its expert.
-    artifact: the fingerprint of the trained router that scored. shadow: what the policy's shadow router would have said.
-    regret: utility given up by binding the expert rather than the best whatever the wait; saved_s: expected seconds of waiting
-    that this saved. Waits are as they were weighed: those for a load that nobody has asked for yet have in them what it would make
-    others wait. infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
+    binding; imposed_s: what its load would have made others wait, of those whose load nobody had asked for yet. propensity:
+    probability with which the bound expert was chosen, given scores and waits (1 without exploration). propensities: that of
+    each expert that could be bound; none when a conversation stayed with its expert. artifact: the fingerprint of the trained
+    router that scored. shadow: what the policy's shadow router would have said. regret: utility given up by binding the expert
+    rather than the best whatever the wait; saved_s: expected seconds of waiting that this saved, the query's own and others'.
+    infeasible: why each other expert was out. cost_usd: what the attempts cost by the experts' prices.
     confidence: of a cascade's experts in their answers, 0..1, as far as it was asked for. assessments: of a router that has
     experts assess the query, what each found (`routers/families/self_select.py`). transcript: what a panel's members said;
     details: what its aggregator made of that.
@@ -228,6 +228,7 @@ class Decision:
     propensities: dict[str, float] = field(default_factory=dict)
     expert: str | None = None
     waits_s: dict[str, float] = field(default_factory=dict)
+    imposed_s: dict[str, float] = field(default_factory=dict)
     regret: float = 0.0
     saved_s: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)

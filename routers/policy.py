@@ -132,7 +132,7 @@ def bind(choices: Sequence[Choice], waits_s: Mapping[str, float], mu: float) -> 
 def forgone(choices: Sequence[Choice], waits_s: Mapping[str, float], bound: str) -> tuple[float, float]:
     """What binding `bound` rather than the best of `choices`, however long its wait, gives up in utility and saves in seconds.
 
-    choices: best first. waits_s: expected, of those that could be bound; nobody else counts.
+    choices: best first. waits_s: as they were weighed, of those that could be bound; nobody else counts.
     """
     if choices[0].expert == bound:
         return 0.0, 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Weighed
 
 
 class Unleased:
@@ -17,10 +17,10 @@ class Unleased:
 
     async def acquire(self, request: LeaseRequest) -> Lease:
         best = max(request.candidates, key=lambda choice: choice.utility).expert
-        return Lease(request.id, best, None, 0.0, self.waits(choice.expert for choice in request.candidates))
+        return Lease(request.id, best, None, 0.0, self.weigh(choice.expert for choice in request.candidates))
 
     def release(self, lease: Lease, outcome: LeaseOutcome) -> None:
         """There is nothing to give back."""
 
-    def waits(self, experts: Iterable[str]) -> dict[str, float]:
-        return dict.fromkeys(experts, 0.0)
+    def weigh(self, experts: Iterable[str]) -> Weighed:
+        return Weighed(dict.fromkeys(experts, 0.0), {})

@@ -145,6 +145,7 @@ def explanation(decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "propensity": decision.propensity,
         "waits_s": decision.waits_s,
+        "imposed_s": decision.imposed_s,
         "attempts": decision.attempts,
         "cost_usd": decision.cost_usd,
         "confidence": decision.confidence,

@@ -61,7 +61,7 @@ class QueryColleagues:
         return most_usd(self.fleet.specs[expert], self._query(expert, body))
 
     def by_wait(self, experts: Sequence[str]) -> tuple[str, ...]:
-        waits = self.scheduler.waits(experts)
+        waits = self.scheduler.weigh(experts).waits_s
         return tuple(sorted(experts, key=lambda expert: waits.get(expert, 0.0)))
 
     async def ask(self, expert: str, body: Mapping[str, Any], *, purpose: Purpose, budget: Budget) -> Heard:

@@ -75,9 +75,11 @@ class Dispatcher:
             request = LeaseRequest.of(query, fallback.ready(time.monotonic()), plan.mu)
             try:
                 lease = await self._acquire(request, query, decision, backed_off_s)
-                decision.waits_s.update(lease.waits_s)
-                decision.regret, decision.saved_s = forgone(request.candidates, lease.waits_s, lease.expert)
-                found = propensities(plan, lease.waits_s, lease.expert)
+                prices_s = lease.weighed.prices_s
+                decision.waits_s.update(lease.weighed.waits_s)
+                decision.imposed_s.update(lease.weighed.imposed_s)
+                decision.regret, decision.saved_s = forgone(request.candidates, prices_s, lease.expert)
+                found = propensities(plan, prices_s, lease.expert)
                 decision.propensity, decision.propensities = found[lease.expert], {} if plan.stays else found
                 return await self._attempt(query, fleet, lease, decision, backed_off_s, budget), lease
             except ExpertError as error:

@@ -89,6 +89,7 @@ def absorb(decision: Decision, part: Decision, purpose: Purpose) -> None:
     for attempt in part.attempts:
         decision.attempts.append(replace(attempt, purpose=purpose) if attempt.purpose == "answer" else attempt)
     decision.waits_s.update(part.waits_s)
+    decision.imposed_s.update(part.imposed_s)
     decision.prompt_tokens += part.prompt_tokens
     decision.completion_tokens += part.completion_tokens
     decision.cost_usd += part.cost_usd

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from orchestrator.experts.base import ServerCommand
 from orchestrator.types import Endpoint, Priority, Query
@@ -82,19 +82,35 @@ class LeaseRequest:
         return cls(query.id, candidates, mu, query.deadline, priority, tenant, query.session)
 
 
+class Weighed(NamedTuple):
+    """What choosing an expert costs in time, in seconds by expert.
+
+    waits_s: expected until it serves. imposed_s: what its load would make others wait, where nobody has asked for that load yet.
+    """
+
+    waits_s: dict[str, float]
+    imposed_s: dict[str, float]
+
+    @property
+    def prices_s(self) -> Mapping[str, float]:
+        """What is weighed: their sum."""
+        if not self.imposed_s:
+            return self.waits_s
+        return {expert: wait_s + self.imposed_s.get(expert, 0.0) for expert, wait_s in self.waits_s.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to use a ready expert once. wait_s: what was waited.
 
-    waits_s: what was weighed at binding, of the candidates that could be bound then; others (unhealthy, full) are absent. The
-    expected wait, and for a load that nobody had asked for yet also what it would have made others wait.
+    weighed: at binding, of the candidates that could be bound then; others (unhealthy, full) are absent.
     """
 
     id: str
     expert: str
     endpoint: Endpoint | None
     wait_s: float
-    waits_s: Mapping[str, float] = field(default_factory=dict)
+    weighed: Weighed = field(default_factory=lambda: Weighed({}, {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +183,8 @@ class Leases(Protocol):
         """Give the lease back, once, and say how it went."""
         ...
 
-    def waits(self, experts: Iterable[str]) -> dict[str, float]:
-        """Expected seconds until a request that arrives now would be served, per expert."""
+    def weigh(self, experts: Iterable[str]) -> Weighed:
+        """What each would cost a request that arrives now."""
         ...
 
 

@@ -22,7 +22,16 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
 
 from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Place, Position
+from orchestrator.scheduler.base import (
+    ExpertStatus,
+    Lease,
+    LeaseOutcome,
+    LeaseRequest,
+    MemoryStatus,
+    Place,
+    Position,
+    Weighed,
+)
 from orchestrator.scheduler.prefetch import Prefetcher
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.residency import Residency
@@ -74,7 +83,7 @@ class Core:
             raise DeadlineExceeded("the request's deadline has passed")
         if self._residency.worth.note(request.candidates, request.mu, self._roster.experts, now):
             self._settle(now)
-        expert, waits = self._queues.target(request, now)
+        expert, weighed = self._queues.target(request, now)
         if expert is None:
             raise self._queues.refusal(request, now)
         if (
@@ -83,7 +92,7 @@ class Core:
             and expert.breaker.admits(now)
             and self._may_serve(expert, None, now)
         ):
-            lease = self._lease(expert, request.id, request.session, now, now, waits)
+            lease = self._lease(expert, request.id, request.session, now, now, weighed)
             if request.session is not None:
                 self._prefetch(now)
             return lease
@@ -257,9 +266,8 @@ class Core:
             raise UnknownModel(f"no expert is named '{name}'")
         return self._roster.experts[name]
 
-    def waits(self, names: Iterable[str], now: float) -> dict[str, float]:
-        experts = self._roster.experts
-        return {name: self._queues.arrival_wait_s(experts[name], now) for name in names if name in experts}
+    def weigh(self, names: Iterable[str], now: float) -> Weighed:
+        return self._queues.weigh(names, now)
 
     def position(self, request_id: str, now: float) -> Position | None:
         return self._queues.position(request_id, now)
@@ -281,7 +289,7 @@ class Core:
         session: str | None,
         arrived: float,
         now: float,
-        waits: dict[str, float],
+        weighed: Weighed,
     ) -> Lease:
         host = expert.host
         if not host.leases:
@@ -294,7 +302,7 @@ class Core:
         if host.place.holds_weights:
             host.note_use(now)
             self._prefetcher.used(host, session, now)
-        lease = Lease(f"{request_id}/{next(self._lease_numbers)}", expert.name, host.endpoint, now - arrived, waits)
+        lease = Lease(f"{request_id}/{next(self._lease_numbers)}", expert.name, host.endpoint, now - arrived, weighed)
         self._leases[lease.id] = (expert, host, host.generation, expert.breaker.begin())
         return lease
 
@@ -304,12 +312,12 @@ class Core:
             waiter, expert = pair
             if not self._may_serve(expert, waiter, now):
                 return
-            best, waits = self._queues.binding(waiter, now, room=expert)
+            best, weighed = self._queues.binding(waiter, now, room=expert)
             if best is not expert:  # things have changed since it was bound
                 self._move(waiter, best, now)
                 continue
             self._queues.remove(waiter)
-            lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, waits)
+            lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, weighed)
             self._outbox.actions.append(Grant(waiter, lease))
 
     def _may_serve(self, expert: Expert, waiter: Waiter | None, now: float) -> bool:

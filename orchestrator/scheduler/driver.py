@@ -23,7 +23,16 @@ from orchestrator.engines.base import Engine, RunningServer
 from orchestrator.engines.filecache import ReadAhead
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.experts.base import ServerCommand
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Place, Position
+from orchestrator.scheduler.base import (
+    ExpertStatus,
+    Lease,
+    LeaseOutcome,
+    LeaseRequest,
+    MemoryStatus,
+    Place,
+    Position,
+    Weighed,
+)
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
 from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
@@ -88,8 +97,8 @@ class LocalScheduler:
         self._core.release(lease, outcome, self._clock())
         self._carry_out()
 
-    def waits(self, experts: Iterable[str]) -> dict[str, float]:
-        return self._core.waits(experts, self._clock())
+    def weigh(self, experts: Iterable[str]) -> Weighed:
+        return self._core.weigh(experts, self._clock())
 
     def position(self, request_id: str) -> Position | None:
         return self._core.position(request_id, self._clock())

@@ -1,9 +1,9 @@
 """Who waits for which expert, and who is next. A part of the state machine in `core.py`; pure like it.
 
-    expert, waits = queues.target(request.candidates, request.mu, request.deadline, now)
+    expert, weighed = queues.target(request, now)
     waiter = queues.add(request, expert, now)
     queues.next_for(expert.host, now)           # (waiter, expert): the oldest that is bound to this host, or would rather be
-    queues.binding(waiter, now, room=expert)    # whom it is bound to when it is granted, and the waits that say so
+    queues.binding(waiter, now, room=expert)    # whom it is bound to when it is granted, and the weights that say so
 
 Every waiter is bound to one expert, in whose queue it counts, and listed with all of its candidates, in order of ranks
 (`fairness.py`).
@@ -18,7 +18,7 @@ from itertools import count, islice
 from typing import Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
-from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position
+from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position, Weighed
 from orchestrator.scheduler.fairness import Turns
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.rules import queue_wait_s
@@ -109,58 +109,77 @@ class Queues:
         beyond = ahead - (batch - host.leases)
         return 0.0 if beyond < 0 else left_s + beyond // batch * service_s
 
-    def _price_s(self, expert: Expert, now: float, ahead: int) -> float:
-        """The wait, and what others would wait for a load that nobody has asked for yet."""
-        host, wait = expert.host, self.wait_s(expert, now, ahead)
-        if host.at_hand or self._residency.is_wanted(host):
-            return wait
-        return wait + 2.0 * self._residency.worth.disruption_s(host, now)
+    def _weigh(self, weighed: Weighed, expert: Expert, now: float, ahead: int) -> None:
+        weighed.waits_s[expert.name] = self.wait_s(expert, now, ahead)
+        self._weigh_load(weighed, expert, now)
+
+    def _weigh_load(self, weighed: Weighed, expert: Expert, now: float) -> None:
+        host = expert.host
+        if not host.at_hand and not self._residency.is_wanted(host):
+            weighed.imposed_s[expert.name] = 2.0 * self._residency.worth.disruption_s(host, now)
 
     def arrival_wait_s(self, expert: Expert, now: float) -> float:
         """The same for a request that arrives now, health included."""
         reopens_s = 0.0 if expert.allows(now) else _reopens_at(expert) - now
         return max(self.wait_s(expert, now, expert.host.queued), reopens_s)
 
-    # Which expert: `bind`'s choice among the waits that are returned with it, always
+    def weigh(self, names: Iterable[str], now: float) -> Weighed:
+        """What each expert that there is would cost a request that arrives now, health included."""
+        weighed = Weighed({}, {})
+        for name in names:
+            if (expert := self.experts.get(name)) is not None:
+                weighed.waits_s[name] = self.arrival_wait_s(expert, now)
+                self._weigh_load(weighed, expert, now)
+        return weighed
 
-    def target(self, asking: Asking, now: float) -> tuple[Expert | None, dict[str, float]]:
-        """Whom to bind to, and the waits of those that could be bound.
+    # Which expert: always `bind`'s choice among the prices that are returned with it
+
+    def target(self, asking: Asking, now: float) -> tuple[Expert | None, Weighed]:
+        """Whom to bind to, and what was weighed of those that could be bound.
 
         The best healthy candidate, or else the one that is healthy again soonest; None when all refuse.
         """
-        waits: dict[str, float] = {}
+        weighed = Weighed({}, {})
         experts = self.experts
         for choice in asking.candidates:
             expert = experts.get(choice.expert)
             if expert is not None and self._takes(expert, asking, now):
-                waits[choice.expert] = self._price_s(expert, now, expert.host.queued)
-        if waits:
-            return self._bind(asking.candidates, waits, asking.mu), waits
+                self._weigh(weighed, expert, now, expert.host.queued)
+        if weighed.waits_s:
+            return self._bind(asking, weighed), weighed
         closed = (e for e in self.known(asking.candidates) if self._refusal(e, asking, now) is None)
         soonest = min(closed, key=_reopens_at, default=None)
-        return soonest, {} if soonest is None else {soonest.name: self.wait_s(soonest, now, soonest.host.queued)}
+        if soonest is not None:
+            weighed.waits_s[soonest.name] = self.wait_s(soonest, now, soonest.host.queued)
+        return soonest, weighed
 
-    def binding(self, waiter: Waiter, now: float, *, room: Expert | None = None) -> tuple[Expert, dict[str, float]]:
-        """Whom a waiter is best bound to as things are now, and the waits of those that could be bound.
+    def binding(self, waiter: Waiter, now: float, *, room: Expert | None = None) -> tuple[Expert, Weighed]:
+        """Whom a waiter is best bound to as things are now, and what was weighed of those that could be bound.
 
         It stays where it is when nobody healthy takes it. room: an expert that can serve it at once.
         """
-        waits: dict[str, float] = {}
+        weighed = Weighed({}, {})
         for expert in self.known(waiter.candidates):
             if expert is waiter.bound:
                 possible = self._can_stay(waiter, now)
             else:
                 possible = expert.allows(now) if expert is room else self._takes(expert, waiter, now)
-            if possible:
-                waits[expert.name] = 0.0 if expert is room else self._price_s(expert, now, waiter.ahead(expert.host))
-        if waits:
-            return self._bind(waiter.candidates, waits, waiter.mu), waits
-        return waiter.bound, {waiter.bound.name: 0.0}
+            if not possible:
+                continue
+            if expert is room:
+                weighed.waits_s[expert.name] = 0.0
+            else:
+                self._weigh(weighed, expert, now, waiter.ahead(expert.host))
+        if weighed.waits_s:
+            return self._bind(waiter, weighed), weighed
+        weighed.waits_s[waiter.bound.name] = 0.0
+        return waiter.bound, weighed
 
-    def _bind(self, candidates: Sequence[Choice], waits: dict[str, float], mu: float) -> Expert:
-        if len(waits) < len(candidates):
-            candidates = [choice for choice in candidates if choice.expert in waits]
-        return self.experts[bind(candidates, waits, mu)]
+    def _bind(self, asking: Asking, weighed: Weighed) -> Expert:
+        candidates, waits_s = asking.candidates, weighed.waits_s
+        if len(waits_s) < len(candidates):
+            candidates = [choice for choice in candidates if choice.expert in waits_s]
+        return self.experts[bind(candidates, weighed.prices_s, asking.mu)]
 
     def _takes(self, expert: Expert, asking: Asking, now: float) -> bool:
         """Whether it is healthy and could serve one more by the deadline, as far as that is certain."""

@@ -22,7 +22,12 @@ def test_the_best_expert_with_room_is_leased_at_once():
     core = Core([remote("good"), remote("bad")], 0, 0.0)
     lease = core.acquire(ask("good", "bad"), 5.0)
     assert isinstance(lease, Lease)
-    assert (lease.expert, lease.wait_s, lease.endpoint, lease.waits_s) == ("good", 0.0, None, {"good": 0.0, "bad": 0.0})
+    assert (lease.expert, lease.wait_s, lease.endpoint, lease.weighed.waits_s) == (
+        "good",
+        0.0,
+        None,
+        {"good": 0.0, "bad": 0.0},
+    )
     assert happened(core) == []
 
 
@@ -38,7 +43,7 @@ def test_with_a_price_on_waiting_it_takes_the_free_one():
     lease = core.acquire(ask("good", "bad", mu=0.2), 0.0)  # a second of waiting costs 0.2, the other one 0.1
     assert isinstance(lease, Lease)
     assert lease.expert == "bad"
-    assert lease.waits_s == {"good": 1.0, "bad": 0.0}
+    assert lease.weighed.waits_s == {"good": 1.0, "bad": 0.0}
 
 
 def test_a_lease_is_given_back_once():
@@ -151,7 +156,7 @@ def test_waits_at_binding_name_only_those_that_could_be_bound():
     core = Core([remote("good", concurrency=1), remote("sick")], 0, 0.0)
     for _ in range(3):
         core.release(core.acquire(ask("sick"), 0.0), FAILED, 0.0)
-    assert core.acquire(ask("good", "sick"), 0.0).waits_s == {"good": 0.0}
+    assert core.acquire(ask("good", "sick"), 0.0).weighed.waits_s == {"good": 0.0}
 
 
 def test_expected_waits_count_who_is_served_and_who_waits():
@@ -160,7 +165,7 @@ def test_expected_waits_count_who_is_served_and_who_waits():
     core.release(lease, OK, 1.0)  # an answer takes 1 s
     for _ in range(5):
         core.acquire(ask("a"), 1.0)
-    assert core.waits(["a", "b", "nobody"], 1.0) == {"a": 2.0, "b": 0.0}
+    assert core.weigh(["a", "b", "nobody"], 1.0).waits_s == {"a": 2.0, "b": 0.0}
 
 
 def test_the_position_of_a_request_that_waits():
@@ -205,7 +210,7 @@ def test_requests_per_minute_are_kept_and_waited_for():
     for at in (0.0, 10.0):
         core.acquire(ask("a"), at)
     core.acquire(ask("a", request_id="w"), 20.0)
-    assert core.waits(["a"], 20.0) == {"a": 50.0}  # the next free one is 70 s, after the one that waits
+    assert core.weigh(["a"], 20.0).waits_s == {"a": 50.0}  # the next free one is 70 s, after the one that waits
     core.tick(59.9)
     assert happened(core) == []
     assert core.next_wake == 60.0
@@ -255,7 +260,7 @@ def test_a_request_goes_to_a_worse_expert_when_the_queue_of_the_best_is_full():
     for _ in range(2):
         core.acquire(ask("a"), 0.0)
     lease = core.acquire(ask("a", "b"), 0.0)
-    assert (lease.expert, lease.waits_s) == ("b", {"b": 0.0})
+    assert (lease.expert, lease.weighed.waits_s) == ("b", {"b": 0.0})
 
 
 def test_who_waits_hears_of_the_deadline_when_it_comes():
@@ -265,7 +270,7 @@ def test_who_waits_hears_of_the_deadline_when_it_comes():
     assert core.next_wake == 3.0
     core.tick(3.0)
     assert happened(core) == ["refuse w DeadlineExceeded"]
-    assert core.waits(["a"], 3.0) == {"a": 1.0}
+    assert core.weigh(["a"], 3.0).waits_s == {"a": 1.0}
 
 
 def test_after_its_deadline_a_request_is_not_even_tried():

@@ -263,9 +263,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert host not in self.loading
             assert host not in self.asleep
         plan = self.plans[lease.id.rpartition("/")[0]]
-        assert lease.expert in lease.waits_s
-        assert lease.expert == bind([c for c in plan.choices if c.expert in lease.waits_s], lease.waits_s, plan.mu)
-        assert propensity(plan, lease.waits_s, lease.expert) > 0.0
+        assert lease.expert in lease.weighed.waits_s
+        assert lease.expert == bind(
+            [c for c in plan.choices if c.expert in lease.weighed.waits_s], lease.weighed.prices_s, plan.mu
+        )
+        assert propensity(plan, lease.weighed.prices_s, lease.expert) > 0.0
         self.leases.append((lease, host, host.generation))
         self.grants.append((lease.expert, self.now))
         assert self.live(host) <= host.limit

@@ -71,7 +71,7 @@ async def test_a_released_place_goes_to_who_waits():
         waiting = asyncio.create_task(scheduler.acquire(ask("a", request_id="w")))
         await asyncio.sleep(0)
         assert scheduler.position("w").ahead == 0
-        assert scheduler.waits(["a"]) == {"a": 2.0}
+        assert scheduler.weigh(["a"]).waits_s == {"a": 2.0}
         scheduler.release(lease, OK)
         assert (await waiting).expert == "a"
 

@@ -277,5 +277,5 @@ def test_waiters_elsewhere_come_back_when_a_healthier_expert_reopens():
 def test_the_expected_wait_of_an_unhealthy_expert_includes_its_back_off():
     core = Core([remote("a")], 0, 0.0, uniform=lambda: 0.0)
     sicken(core, "a")
-    assert core.waits(["a"], 2.0) == {"a": 3.0}
+    assert core.weigh(["a"], 2.0).waits_s == {"a": 3.0}
     assert core.status(2.0)[0].breaker == "open"

@@ -53,14 +53,14 @@ def test_a_load_does_not_hold_up_who_is_resident():
 
 def test_load_times_are_learned():
     core = Core([local("a", 60)], 100, 0.0)
-    assert core.waits(["a"], 0.0) == {"a": pytest.approx(0.5)}  # assumed: half a second and the time to read it
+    assert core.weigh(["a"], 0.0).waits_s == {"a": pytest.approx(0.5)}  # assumed: half a second and the time to read it
     core.acquire(ask("a"), 0.0)
     become_ready(core, "a", 8.0)
     core.unload("a", 8.0)
     [granted, *_] = core.take_actions()[1:]
     core.release(granted.lease, OK, 9.0)
     core.stopped(core.expert("a").host, 9.5)
-    assert core.waits(["a"], 10.0) == {"a": 8.0}
+    assert core.weigh(["a"], 10.0).waits_s == {"a": 8.0}
 
 
 def test_an_idle_host_makes_room_at_once_and_its_memory_is_awaited():

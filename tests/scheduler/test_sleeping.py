@@ -79,11 +79,11 @@ def test_waking_is_waited_for_shorter_than_loading():
     core = core_of(sleepy("a"), local("b", 60), local("c", 60))
     now = serve(core, "a", serve(core, "b", serve(core, "a", 0.0)))
     now = serve(core, "c", now)
-    waits = core.waits(["a", "b"], now)
+    waits = core.weigh(["a", "b"], now).waits_s
     assert waits["b"] - waits["a"] == LOAD_S - 1.0
     core.acquire(ask("a"), now)
     core.stopped(host(core, "c"), now)
-    assert core.waits(["a"], now + 0.25)["a"] == 0.75 + 1.0  # awake, and the one before has been served
+    assert core.weigh(["a"], now + 0.25).waits_s["a"] == 0.75 + 1.0  # awake, and the one before has been served
 
 
 def test_what_can_not_sleep_is_stopped_as_ever():

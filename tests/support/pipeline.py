@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import NotFound
-from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Position
+from orchestrator.scheduler.base import ExpertStatus, Lease, LeaseOutcome, LeaseRequest, MemoryStatus, Position, Weighed
 from orchestrator.types import Decision, Feedback, Kind, Query
 
 BODY = (
@@ -118,8 +118,8 @@ class FakeScheduler:
     def release(self, lease: Lease, outcome: LeaseOutcome) -> None:
         raise NotImplementedError
 
-    def waits(self, experts: Iterable[str]) -> dict[str, float]:
-        return dict.fromkeys(experts, 0.0)
+    def weigh(self, experts: Iterable[str]) -> Weighed:
+        return Weighed(dict.fromkeys(experts, 0.0), {})
 
     def position(self, request_id: str) -> Position | None:
         return self.default_position
