@@ -17,18 +17,25 @@ import typer
 
 from evals.bench_output import AsJson, Data, data_folder, show
 
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="F.png", help="Where to draw it.")]
+
 
 def swaps(
     requests: Annotated[int, typer.Option(min=1, help="Queries.")] = 400,
     rate: Annotated[float, typer.Option(min=0.01, help="Of them a second, on average.")] = 4.0,
     policies: Annotated[list[str], typer.Option("--policy", help="In this order.")] = ["switchyard", "lru", "fifo"],  # noqa: B006
     data: Data = None,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Real queries to eight real models, two of which fit into memory: under several policies, and as one batch."""
+    from evals.simulation.figures import save_swaps
     from evals.swaps.running import bench_swaps
 
-    show(bench_swaps(data_folder(data), requests=requests, rate=rate, policies=policies), as_json)
+    rows = list(bench_swaps(data_folder(data), requests=requests, rate=rate, policies=policies))
+    if plot is not None:
+        save_swaps(rows, plot)
+    show(rows, as_json)
 
 
 def choice(
@@ -39,13 +46,18 @@ def choice(
         0.003,
     ],
     data: Data = None,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Expert and memory decided together, or one after the other: real queries, eight real models, two of which fit."""
     from evals.claims.held_out import claim_encoder
+    from evals.simulation.figures import save_choice
     from evals.swaps.choosing import bench_choice
 
-    show(bench_choice(data_folder(data), claim_encoder(), requests=requests, rate=rate, mus=mus), as_json)
+    rows = list(bench_choice(data_folder(data), claim_encoder(), requests=requests, rate=rate, mus=mus))
+    if plot is not None:
+        save_choice(rows, plot)
+    show(rows, as_json)
 
 
 def joint(
@@ -53,15 +65,20 @@ def joint(
     only: Annotated[list[str] | None, typer.Option(help="Only these workloads. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of arrivals and queries.")] = 4,
     requests: Annotated[int, typer.Option(min=100, help="Of each draw.")] = 4000,
-    plot: Annotated[Path | None, typer.Option(metavar="F.png", help="Where to draw reward against p99.")] = None,
+    mus: Annotated[
+        list[float] | None,
+        typer.Option("--mu", min=0, help="Reward given up per second of wait. Default: five of them."),
+    ] = None,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """What it is worth that the scheduler chooses the expert, beside the same router and then the same scheduler, as Markdown."""
-    from evals.bench_joint import bench_joint, joint_table
+    from evals.bench_joint import MUS, bench_joint, joint_table
     from evals.claims.held_out import claim_encoder
     from evals.simulation.figures import save_frontier
 
-    rows = list(bench_joint(data_folder(data), claim_encoder(), only=only or (), seeds=seeds, requests=requests))
+    folder, encoder = data_folder(data), claim_encoder()
+    rows = list(bench_joint(folder, encoder, only=only or (), mus=mus or MUS, seeds=seeds, requests=requests))
     if plot is not None:
         save_frontier(rows, plot)
     if as_json:

@@ -1,4 +1,4 @@
-"""Plots of simulations, as PNG: policies beside each other, and what reward is given up for less waiting.
+"""Plots of simulations, and of real models, as PNG: policies beside each other, and what reward is given up for less waiting.
 
     save_plot([measure(name, runs) for name, runs in measured.items()], Path("policies.png"))
     save_frontier(list(bench_joint(data, encoder)), Path("joint.png"))
@@ -8,7 +8,7 @@ Not here: the numbers (`measures.py`, `evals/bench_joint.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,9 @@ from evals.simulation.replay import ROUTE_THEN_SCHEDULE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from evals.swaps.choosing import Row as ChoiceRow
+    from evals.swaps.running import Row as SwapsRow
 
 SECONDS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 """Where a logarithmic axis has its ticks."""
@@ -40,14 +43,38 @@ def save_plot(rows: Sequence[Row], path: Path) -> None:
     rewards = [row.reward for row in rows if row.reward is not None]
     if len(rewards) == len(rows):
         panels["reward × 100"] = [100.0 * reward for reward in rewards]
-    figure = _figure(3.2 * len(panels) + 1.0, 1.0 + 0.28 * len(rows))
-    inks = [INKS[0] if row.policy == OURS else GREY for row in rows]
+    _save_bars([row.policy for row in rows], panels, path)
+
+
+def save_swaps(rows: Sequence[SwapsRow], path: Path) -> None:
+    """The same of real models: the p99 of latency, which a batch has none of, the loads, and how long everything took."""
+    panels = {
+        "p99 latency, s": [row.latency_p99_s or 0.0 for row in rows],
+        "loads": [float(row.swaps) for row in rows],
+        "total, s": [row.total_s for row in rows],
+    }
+    _save_bars([row.policy for row in rows], panels, path)
+
+
+def save_choice(rows: Sequence[ChoiceRow], path: Path) -> None:
+    """The same where the expert is chosen too: the p99 of latency, the loads, and the reward."""
+    panels = {
+        "p99 latency, s": [row.latency_p99_s for row in rows],
+        "loads": [float(row.swaps) for row in rows],
+        "reward × 100": [row.reward or 0.0 for row in rows],
+    }
+    _save_bars([f"{row.policy}, μ {row.mu:g}" if row.policy == OURS else row.policy for row in rows], panels, path)
+
+
+def _save_bars(names: Sequence[str], panels: Mapping[str, Sequence[float]], path: Path) -> None:
+    figure = _figure(3.2 * len(panels) + 1.0, 1.0 + 0.28 * len(names))
+    inks = [INKS[0] if name.startswith(OURS) else GREY for name in names]
     for axes, (title, values) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         _plain(axes)
-        axes.barh(range(len(rows)), values, color=inks)
-        axes.set_yticks(range(len(rows)), [row.policy for row in rows], fontsize=8)
+        axes.barh(range(len(names)), values, color=inks)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_xlabel(title)
-        if max(values) > 20 * min(values) > 0:
+        if max(values) > 50 * min(values) > 0:
             axes.set_xscale("log")
             axes.set_xlim(left=min(values) / 2)
         if title.startswith("reward"):

@@ -250,9 +250,10 @@ class Queues:
         self._list(waiter)
         self._join(waiter, expert, now)
         for other in self.known(request.candidates):
-            free_at = max(_reopens_at(other), now + other.rate_wait_s(now))
-            if free_at > now:  # it may be better by then
-                self._outbox.wake_at(free_at, other.host)
+            if other.windows or not other.allows(now):  # it may be better by then
+                free_at = max(_reopens_at(other), now + other.rate_wait_s(now))
+                if free_at > now:
+                    self._outbox.wake_at(free_at, other.host)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -357,7 +358,7 @@ class Queues:
     def _rather(self, waiter: Waiter, expert: Expert, now: float) -> bool:
         """Whether it would rather have this expert, which has room, than wait for its own or another."""
         if self._can_stay(waiter, now):  # most would rather wait, and need no look at their other candidates
-            gained = waiter.utility(expert.name) - waiter.utility(waiter.bound.name)
+            gained = waiter.utilities[expert.place.expert] - waiter.utilities[waiter.bound.place.expert]
             if waiter.mu:
                 gained += waiter.mu * self.wait_s(waiter.bound, now, waiter.ahead(waiter.bound.host))
             if gained <= 0.0:

@@ -73,6 +73,7 @@ class Residency:
         self._loaded_at = -math.inf
         self._wanted: dict[Host, float] = {}
         self._counted, self._free_bytes = NOT_COUNTED, 0  # free when so many were resident
+        self._perhaps_idle: dict[Host, None] = {}  # all that are idle are among these
         self.has_news = False  # somebody is wanted who wasn't before
         self._promised: dict[Host, None] = {}  # for whom others have made room
         self._first: Host | None = None  # of those wanted, who waits for memory
@@ -107,6 +108,7 @@ class Residency:
 
     def unwant(self, host: Host) -> None:
         """Nobody waits for it any more."""
+        self._perhaps_idle[host] = None
         if not host.chosen and self._wanted.pop(host, None) is not None:
             self._promised.pop(host, None)
             self.has_news = True  # what was done for it may be called off
@@ -147,8 +149,13 @@ class Residency:
             return 0.0
         if others := len(self._wanted) - (host in self._wanted):
             return self._turn_s.value * (1 + others)
-        idle_bytes = sum(h.memory_bytes for h in self.resident if h.idle and not h.pinned)
-        return STOP_S if short <= idle_bytes else self._turn_s.value
+        return STOP_S if short <= self._idle_bytes() else self._turn_s.value
+
+    def _idle_bytes(self) -> int:
+        """What could be evicted without anybody's noticing."""
+        for host in [host for host in self._perhaps_idle if not host.idle]:
+            del self._perhaps_idle[host]
+        return sum(host.memory_bytes for host in self._perhaps_idle if not host.pinned)
 
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
@@ -238,6 +245,7 @@ class Residency:
             wanted = host.draining_for
             if wanted is not None and not host.stopping and wanted not in self._wanted:
                 host.enter("ready")
+                self._perhaps_idle[host] = None
                 self._wanted.pop(host, None)
                 self._promised.pop(host, None)
                 plan.restored.append(host)
@@ -366,6 +374,7 @@ class Residency:
         if host.learned is not None:
             host.learned.restart(now)
         host.enter("ready")
+        self._perhaps_idle[host] = None
         host.endpoint = endpoint
         host.since = host.idle_since = now
         host.served = 0
@@ -442,6 +451,7 @@ class Residency:
     def unused(self, host: Host, now: float) -> None:
         """Its last lease has ended."""
         host.idle_since = now
+        self._perhaps_idle[host] = None
         if host.state == "draining":
             self._leave(host, now)
         else:

@@ -118,12 +118,13 @@ class SwitchyardRules:
             )
         if resident.idle:
             return -math.inf
+        reload_s = resident.reload_s
         if _only_bulk(resident):
-            return resident.since + MIN_STAY * resident.reload_s
-        stays_until = _stays_until(resident, wanted)
+            return resident.since + MIN_STAY * reload_s
+        stays_until = _stays_until(resident, reload_s, wanted)
         if not resident.served:
             return stays_until
-        request_s = visit_cost_s(resident)
+        request_s = visit_cost_s(resident, reload_s)
         if resident.place.batching == "together":
             dear = not resident.leases and _is_dear(resident, resident.queued, request_s)
             return now if dear else stays_until
@@ -138,9 +139,9 @@ class SwitchyardRules:
         return True
 
 
-def visit_cost_s(host: Host) -> float:
+def visit_cost_s(host: Host, reload_s: float) -> float:
     """Seconds of the machine that a request costs on average if the host is left now; see `SwitchyardRules`."""
-    return host.service_s.value / host.limit + RETURN_LOADS * host.reload_s / max(host.served, 1)
+    return host.service_s.value / host.limit + RETURN_LOADS * reload_s / max(host.served, 1)
 
 
 def _only_bulk(host: Host) -> bool:
@@ -167,12 +168,13 @@ def _is_dear(host: Host, batch: int, request_s: float) -> bool:
     return min(batch, host.limit) * request_s < host.service_s.value
 
 
-def _stays_until(resident: Host, wanted: Host) -> float:
+def _stays_until(resident: Host, reload_s: float, wanted: Host) -> float:
     """From when on its stay is as long as its patience, which grows with the time for which the other is wanted."""
-    patient_until = (resident.since - PATIENCE * wanted.wanted_since) / (1.0 - PATIENCE)
-    both_since = max(resident.since, wanted.wanted_since)
-    shortest = max(MIN_STAY * resident.reload_s, SHORTEST_STAY_S)
-    longest = max(MAX_STAY * resident.reload_s, shortest)
+    since, wanted_since = resident.since, wanted.wanted_since
+    patient_until = (since - PATIENCE * wanted_since) / (1.0 - PATIENCE)
+    both_since = max(since, wanted_since)
+    shortest = max(MIN_STAY * reload_s, SHORTEST_STAY_S)
+    longest = max(MAX_STAY * reload_s, shortest)
     return min(max(patient_until, both_since + shortest), both_since + longest)
 
 

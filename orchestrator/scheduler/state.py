@@ -288,7 +288,10 @@ class Expert:
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it."""
+    """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it.
+
+    utilities: of the candidates that it came with.
+    """
 
     ticket: int
     rank: Rank
@@ -301,6 +304,10 @@ class Waiter:
     tenant: str = ""
     bulk: bool = False
     session: str | None = None
+    utilities: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.utilities = {choice.expert: choice.utility for choice in self.candidates}
 
     def ahead(self, host: Host) -> int:
         """How many others this host will serve before it."""
@@ -309,12 +316,6 @@ class Waiter:
         if len(host.experts) == 1:
             return host.experts[0].queue.ahead(self)
         return sum(expert.queue.ahead(self) for expert in host.experts if expert.queue)
-
-    def utility(self, expert: str) -> float:
-        for choice in self.candidates:
-            if choice.expert == expert:
-                return choice.utility
-        raise KeyError(expert)
 
 
 @dataclass(frozen=True, slots=True)

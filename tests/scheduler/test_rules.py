@@ -80,9 +80,9 @@ def test_a_request_costs_less_of_a_visit_the_more_share_the_load():
     visited = host("a", 10, load_s=6.0)
     visited.service_s.add(2.0)
     visited.served = 4
-    assert visit_cost_s(visited) == pytest.approx(0.5 + 2 * 6.0 / 4)
+    assert visit_cost_s(visited, reload_s=6.0) == pytest.approx(0.5 + 2 * 6.0 / 4)
     visited.served = 120
-    assert visit_cost_s(visited) == pytest.approx(0.5 + 0.1)
+    assert visit_cost_s(visited, reload_s=6.0) == pytest.approx(0.5 + 0.1)
 
 
 def test_who_is_asked_for_by_many_is_loaded_a_little_earlier():

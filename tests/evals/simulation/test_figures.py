@@ -2,10 +2,13 @@ import math
 from dataclasses import replace
 
 from evals.bench_joint import Row as JointRow
-from evals.simulation.figures import save_frontier, save_plot
+from evals.simulation.figures import save_choice, save_frontier, save_plot, save_swaps
 from evals.simulation.measures import Latency, Row
 from evals.simulation.registry import OURS
 from evals.simulation.replay import ROUTE_THEN_SCHEDULE
+from evals.swaps.choosing import Row as ChoiceRow
+from evals.swaps.running import BULK
+from evals.swaps.running import Row as SwapsRow
 
 PNG = b"\x89PNG\r\n"
 
@@ -38,3 +41,18 @@ def test_the_frontier_is_drawn_for_every_rate(tmp_path):
     save_frontier(rows, tmp_path / "joint.png")
 
     assert (tmp_path / "joint.png").read_bytes().startswith(PNG)
+
+
+def test_real_models_are_drawn_with_the_batch_that_has_no_latency(tmp_path):
+    served = SwapsRow("fifo", 400, 0, 235, 383.0, 95.3, 194.0)
+    rows = [replace(served, policy=OURS, swaps=65), served, replace(served, policy=BULK, latency_p99_s=None)]
+    save_swaps(rows, tmp_path / "swaps.png")
+
+    assert (tmp_path / "swaps.png").read_bytes().startswith(PNG)
+
+
+def test_choices_are_drawn_although_nobody_earned_a_reward(tmp_path):
+    first = ChoiceRow(ROUTE_THEN_SCHEDULE, 0.0, 400, 0, 50, 300.0, 5.0, 20.0, 52.0)
+    save_choice([first, replace(first, policy=OURS, mu=0.003, reward=None)], tmp_path / "choice.png")
+
+    assert (tmp_path / "choice.png").read_bytes().startswith(PNG)
