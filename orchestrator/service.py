@@ -39,6 +39,7 @@ from orchestrator.gateway.context import GatewayContext
 from orchestrator.gateway.metrics import Metrics
 from orchestrator.gateway.server import authority, bind, stop_on_signals
 from orchestrator.gateway.server import serve as serve_app
+from orchestrator.ledger.database import file_of
 from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import make_pipeline
 from orchestrator.prompts import read_prompts
@@ -284,11 +285,19 @@ def make_ledger(config: Config, base_dir: Path) -> SQLLedger:
 
 def make_store(config: Config, base_dir: Path) -> Store:
     """Where files and batches of a configuration are kept, not yet open."""
-    return Store(_ledger_url(config, base_dir), _own_folder(base_dir))
+    return Store(_ledger_url(config, base_dir), _batches_folder(config, base_dir))
 
 
 def _ledger_url(config: Config, base_dir: Path) -> str:
     return config.ledger.url or f"sqlite:///{_own_folder(base_dir) / 'ledger.db'}"
+
+
+def _batches_folder(config: Config, base_dir: Path) -> Path:
+    """`batches.folder`, or else beside a ledger that is a file."""
+    if config.batches.folder is not None:
+        return base_dir / config.batches.folder
+    ledger = file_of(_ledger_url(config, base_dir))
+    return (_own_folder(base_dir) if ledger is None else ledger.parent) / "batches"
 
 
 def _own_folder(base_dir: Path) -> Path:
@@ -306,6 +315,7 @@ def _read_at_start(config: Config) -> dict[str, object]:
         "engine": config.engine,
         "memory.prefetch": config.memory.prefetch,
         "ledger": config.ledger,
+        "batches.folder": config.batches.folder,
     }
 
 

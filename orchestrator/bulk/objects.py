@@ -31,6 +31,7 @@ Output = Literal["output", "error"]
 OUTPUTS: tuple[Output, Output] = ("output", "error")
 Status = Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
 ENDS: frozenset[Status] = frozenset({"completed", "failed", "expired", "cancelled"})
+CANCELLABLE: frozenset[Status] = frozenset({"validating", "in_progress", "cancelling"})
 
 Seconds = Annotated[int, Meta(ge=3600, le=KEPT_S)]
 Key = Annotated[str, Meta(max_length=64)]

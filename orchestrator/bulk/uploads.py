@@ -1,6 +1,6 @@
 """Files that go into batches and come out of them: kept until they expire or are deleted, up to so many bytes together.
 
-    uploads = Uploads(store, limits=lambda: config.batches, in_use=lambda: set())
+    uploads = Uploads(store, limits=lambda: config.batches)
     async with uploads.room(size):
         file = await uploads.add(caller, "in.jsonl", contents, size)
     file, contents = await uploads.contents(caller, file.id)
@@ -34,12 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 class Uploads:
-    """limits: of the configuration now. in_use: ids of files that may not be deleted yet."""
+    """limits: of the configuration now."""
 
-    def __init__(self, store: Store, limits: Callable[[], BatchesSpec], in_use: Callable[[], set[str]]) -> None:
+    def __init__(self, store: Store, limits: Callable[[], BatchesSpec]) -> None:
         self._store = store
         self._limits = limits
-        self._in_use = in_use
         self._reserved_bytes = 0
 
     @asynccontextmanager
@@ -90,15 +89,17 @@ class Uploads:
     async def delete(self, caller: Caller, file_id: str) -> None:
         """Raises `NotFound`, and `RequestError` for one that a batch reads."""
         await self.get(caller, file_id)
-        if file_id in self._in_use():
+        if file_id in await in_thread(self._store.files_in_use):
             raise RequestError(f"A batch that is not over needs the file {file_id!r}.", param="file_id", code="in_use")
         await in_thread(self._store.delete_file, file_id)
 
     async def sweep(self) -> None:
         """Delete what has expired."""
-        for file_id in await in_thread(self._store.expired_files, time.time()):
-            if file_id not in self._in_use():
-                await in_thread(self._store.delete_file, file_id)
+        if expired := await in_thread(self._store.expired_files, time.time()):
+            in_use = await in_thread(self._store.files_in_use)
+            for file_id in expired:
+                if file_id not in in_use:
+                    await in_thread(self._store.delete_file, file_id)
 
 
 def whose(caller: Caller) -> str | None:

@@ -60,9 +60,13 @@ class MemorySpec(Section):
 
 
 class LedgerSpec(Section):
-    """Where decisions and feedback are kept: `sqlite:///PATH` (default: `.switchyard/ledger.db` beside the YAML)."""
+    """Where decisions and feedback are kept: `sqlite:///PATH`, for the gateways of one machine, or `postgresql://USER@HOST/DATABASE`.
 
-    url: str | None = None
+    By default it is `.switchyard/ledger.db` beside the YAML. A password that is not in the URL is taken from `PGPASSWORD` or
+    `~/.pgpass`.
+    """
+
+    url: Annotated[str | None, Field(repr=False)] = None
     keep_text: bool = True
 
 
@@ -70,6 +74,8 @@ class BatchesSpec(Section):
     """What `/v1/files` and `/v1/batches` take: of one file, of one key's batches that are not over, and of all files together.
 
     patience_s: how long a line waits for an expert that can't be loaded, or is over its limits, before it fails.
+    folder: where the files are, by default `batches` beside a ledger that is a file, else `.switchyard/batches` beside the YAML;
+    gateways that share a ledger need one that they share, too. It is read at start.
     """
 
     max_file_mb: Positive = 200.0
@@ -78,6 +84,7 @@ class BatchesSpec(Section):
     max_unfinished: Annotated[int, Field(ge=1)] = 100
     max_stored_gb: Positive = 10.0
     patience_s: Annotated[float, Field(ge=0)] = 3600.0
+    folder: Path | None = None
 
 
 class Config(Section):

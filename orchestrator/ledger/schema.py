@@ -1,16 +1,46 @@
-"""The ledger's tables, in SQLAlchemy Core, the same on every database it runs on.
+"""The ledger's tables, in SQLAlchemy Core, the same on SQLite and PostgreSQL.
 
     metadata.create_all(engine)
 
 A decision is one JSON record plus the columns that are searched by, and so are a file and a batch (`orchestrator/bulk/store.py`).
-`SCHEMA_VERSION` goes up with every change of a table; one that is new is made where it is missing.
+Every change of a table needs a step in `migrations.py`; a new table is made where it is missing.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
 
-SCHEMA_VERSION = 1
+
+class Words(TypeDecorator[str]):
+    """A text of any length, without what PostgreSQL can't hold (NUL) and what no encoding has (half a surrogate pair)."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return (
+            None
+            if value is None
+            else value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        )
+
+
+Number = BigInteger().with_variant(Integer, "sqlite")
+"""Counted up by the database, which SQLite does for INTEGER alone, of 64 bits there."""
 
 metadata = MetaData()
 
@@ -19,11 +49,11 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, pr
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", Words, primary_key=True),
     Column("created_at", Float, nullable=False),
-    Column("key_id", String(128), nullable=False),
-    Column("policy", String(160), nullable=False),
-    Column("expert", String(160)),
+    Column("key_id", Words, nullable=False),
+    Column("policy", Words, nullable=False),
+    Column("expert", Words),
     Column("status", Integer, nullable=False),
     Column("cost_usd", Float, nullable=False),
     Column("record", LargeBinary, nullable=False),  # the whole Decision as JSON
@@ -33,43 +63,54 @@ decisions = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("decision_id", String(64), ForeignKey("decisions.id"), nullable=False),
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("decision_id", Words, ForeignKey("decisions.id"), nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("key_id", String(128), nullable=False),
-    Column("expert", String(160)),
+    Column("key_id", Words, nullable=False),
+    Column("expert", Words),
     Column("score", Float),
-    Column("comment", Text),
-    Column("correction", Text),
+    Column("comment", Words),
+    Column("correction", Words),
     Index("feedback_decision_id", "decision_id"),
 )
 
 collections = Table(
     "collections",
     metadata,
-    Column("key_id", String(128), primary_key=True),
-    Column("kind", String(16), primary_key=True),
-    Column("name", String(256), primary_key=True),
-    Column("expert", String(160), nullable=False),
+    Column("key_id", Words, primary_key=True),
+    Column("kind", Words, primary_key=True),
+    Column("name", Words, primary_key=True),
+    Column("expert", Words, nullable=False),
 )
 
 files = Table(
     "files",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which they were made
-    Column("id", String(64), nullable=False, unique=True),
-    Column("key_id", String(128), nullable=False),
-    Column("purpose", String(32), nullable=False),
-    Column("expires_at", Integer, nullable=False),
+    Column("number", Number, primary_key=True, autoincrement=True),  # the order in which they were made
+    Column("id", Words, nullable=False, unique=True),
+    Column("key_id", Words, nullable=False),
+    Column("purpose", Words, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
     Column("record", LargeBinary, nullable=False),  # the whole FileObject as JSON
 )
 
 batches = Table(
     "batches",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("key_id", String(128), nullable=False),
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("key_id", Words, nullable=False),
     Column("is_over", Boolean, nullable=False),
-    Column("record", LargeBinary, nullable=False),  # the whole batch with its caller as JSON
+    Column("record", LargeBinary, nullable=False),  # the whole batch with its caller as JSON, by whoever runs it
+    Column("cancelling_at", BigInteger),  # when a gateway that doesn't run it was asked to cancel it
+    Column("progress", LargeBinary),  # what is done of it, as JSON, for gateways that don't run it
+)
+
+claims = Table(
+    "claims",  # what one gateway at a time does
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("owner", Words, nullable=False),
+    Column("expires_at", Float, nullable=False),  # by the database's clock
+    Column("folder", Words, nullable=False),  # the mark of the folder that all of them share
 )

@@ -1,11 +1,12 @@
-"""The ledger in SQLite, by SQLAlchemy: decisions in batches off the request path, feedback durable at once.
+"""The ledger in SQLite or PostgreSQL, by SQLAlchemy: decisions in batches off the request path, feedback durable at once.
 
     ledger = SQLLedger("sqlite:///.switchyard/ledger.db")
     await ledger.open()
     ledger.record(decision)                  # microseconds: a batch is written about twice a second
 
-One thread owns the connection, so the event loop never waits for a disk. A decision that can't be written is kept and tried again;
-past `MAX_PENDING` the oldest are given up, and counted in `lost`, as is what can't be stored at all.
+One thread owns the connection, so the event loop never waits for a disk. Several gateways may write one database. A decision that
+can't be written is kept and tried again until the database is back; past `MAX_PENDING` the oldest are given up, and counted in
+`lost`, as is what can't be stored at all.
 """
 
 from __future__ import annotations
@@ -18,23 +19,29 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
+from orchestrator.errors import LedgerUnavailable, NotFound
 from orchestrator.ledger import schema
 from orchestrator.ledger.base import Rewarded, Routed
+from orchestrator.ledger.database import connect, serialise, upsert
+from orchestrator.ledger.outcomes import Given, outcome, routed, was_routed
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
 BATCH_INTERVAL_S = 0.5
 MAX_PENDING = 100_000
 PAGE = 1_000
+"""Decisions that are read or written at once."""
+LATE_S = 2 * BATCH_INTERVAL_S
+"""By when another gateway has written a decision that it has just made."""
+LOOK_AGAIN_S = 0.1
+RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,14 +60,8 @@ class SQLLedger:
         self.lost = 0
 
     async def open(self) -> None:
-        """Create the tables if need be. Raises `ConfigError` when the database can't be used."""
-        try:
-            self._engine = await self._in_thread(lambda: connect(self._url))
-        except (SQLAlchemyError, OSError, ImportError) as exc:
-            reason = getattr(exc, "orig", None) or exc  # the driver's own words, without the statement
-            raise ConfigError(
-                f"ledger.url: can't open the database ({reason}); expected sqlite:///PATH of a file that can be written"
-            ) from exc
+        """Make the tables, or bring them up to date. Raises `ConfigError` when the database can't be used, and `MissingExtra`."""
+        self._engine = await self._in_thread(lambda: connect(self._url))
         self._writer = asyncio.create_task(self._write_batches(), name="ledger-writer")
 
     def record(self, decision: Decision) -> None:
@@ -75,6 +76,13 @@ class SQLLedger:
     async def decision(self, decision_id: str) -> Decision | None:
         if pending := self._pending.get(decision_id):
             return pending
+        found = await self._stored(decision_id)
+        while found is None and abs(time.time() - _made_at(decision_id)) < LATE_S:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            found = await self._stored(decision_id)
+        return found
+
+    async def _stored(self, decision_id: str) -> Decision | None:
         rows = await self._read(sa.select(schema.decisions.c.record).where(schema.decisions.c.id == decision_id))
         return msgspec.json.decode(rows[0][0], type=Decision) if rows else None
 
@@ -83,7 +91,13 @@ class SQLLedger:
             raise NotFound(f"there is no decision '{feedback.decision_id}'", param="decision_id")
         if feedback.decision_id in self._pending:
             await self._flush()
-        await self._insert(schema.feedback, {**asdict(feedback), "created_at": time.time()})
+        row = {**asdict(feedback), "created_at": time.time()}
+
+        def insert(connection: sa.Connection) -> None:
+            # One after the other, so that whoever has read up to a number misses none below it.
+            connection.execute(schema.feedback.insert(), row)
+
+        await self._write(insert)
 
     async def collection(self, key_id: str, kind: Kind, name: str) -> str | None:
         columns = schema.collections.c
@@ -92,12 +106,9 @@ class SQLLedger:
         return rows[0][0] if rows else None
 
     async def create_collection(self, key_id: str, kind: Kind, name: str, expert: str) -> str:
-        try:
-            await self._insert(schema.collections, {"key_id": key_id, "kind": kind, "name": name, "expert": expert})
-        except IntegrityError:
-            # Another request created it meanwhile, and the first one counts.
-            return await self.collection(key_id, kind, name) or expert
-        return expert
+        row = {"key_id": key_id, "kind": kind, "name": name, "expert": expert}
+        await self._write(lambda c: c.execute(upsert(c, schema.collections).on_conflict_do_nothing(), row))
+        return await self.collection(key_id, kind, name) or expert
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
         """Decisions that got a score, in the order of their first scores. Of several scores for one expert the last counts.
@@ -129,8 +140,8 @@ class SQLLedger:
             given = await self._feedback_on(decision.id for _, decision in decisions)
             for number, decision in decisions:
                 if decision.text and decision.mode != "panel" and decision.expert is not None:
-                    outcome = _outcome(decision, decision.expert, given[decision.id])
-                    yield Rewarded(number, decision.artifact, outcome)
+                    learned = outcome(decision, decision.expert, given[decision.id])
+                    yield Rewarded(number, decision.artifact, learned)
             after = page[-1][0]
 
     async def routed(self, policy: str, *, since: float = 0.0) -> AsyncIterator[Routed]:
@@ -139,8 +150,8 @@ class SQLLedger:
         async for decisions in self._pages(since, columns.policy == policy, columns.status == 200):
             given = await self._feedback_on(decision.id for decision in decisions)
             for decision in decisions:
-                if decision.text and decision.propensities and decision.expert is not None and _was_routed(decision):
-                    yield _routed(decision, decision.expert, given[decision.id])
+                if decision.text and decision.propensities and decision.expert is not None and was_routed(decision):
+                    yield routed(decision, decision.expert, given[decision.id])
 
     async def decisions(self, *, since: float = 0.0) -> AsyncIterator[Decision]:
         async for decisions in self._pages(since):
@@ -163,7 +174,7 @@ class SQLLedger:
             last = sa.tuple_(*page[-1][:2])
             page = await self._read(made.where(sa.tuple_(columns.created_at, columns.id) > last))
 
-    async def _feedback_on(self, decision_ids: Iterable[str]) -> Mapping[str, list[_Given]]:
+    async def _feedback_on(self, decision_ids: Iterable[str]) -> Mapping[str, list[Given]]:
         """All feedback on these decisions, in the order it came."""
         columns = schema.feedback.c
         query = (
@@ -171,9 +182,9 @@ class SQLLedger:
             .where(columns.decision_id.in_(list(decision_ids)))
             .order_by(columns.id)
         )
-        given: defaultdict[str, list[_Given]] = defaultdict(list)
+        given: defaultdict[str, list[Given]] = defaultdict(list)
         for decision_id, *rest in await self._read(query):
-            given[decision_id].append(_Given(*rest))
+            given[decision_id].append(Given(*rest))
         return given
 
     async def close(self) -> None:
@@ -196,37 +207,36 @@ class SQLLedger:
             self._wake.clear()
             try:
                 await self._flush()
-            except Exception:  # whatever it was, later decisions must not be lost with the writer
-                logger.exception(
-                    "the ledger can't be written; %d decisions are kept to be tried again", len(self._pending)
+            except Exception as error:  # whatever it was, later decisions must not be lost with the writer
+                told = None if isinstance(error, LedgerUnavailable) else error
+                logger.warning(
+                    "%d decisions wait until the ledger can be written again", len(self._pending), exc_info=told
                 )
                 self._wake.set()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY_S)
             await asyncio.sleep(BATCH_INTERVAL_S)
 
     async def _flush(self) -> None:
-        batch = list(self._pending.values())
-        if not batch:
-            return
-        stored = await self._run(lambda: self._write(batch))
-        for decision in batch:
-            if self._pending.pop(decision.id, None) is not None and decision.id not in stored:
-                self.lost += 1
+        """Write what is pending now, a page in each transaction. What stands there already, of two flushes at once, stays."""
+        waiting = list(self._pending)
+        for first in range(0, len(waiting), PAGE):
+            batch = [made for each in waiting[first : first + PAGE] if (made := self._pending.get(each)) is not None]
+            rows = [row for decision in batch if (row := _decision_row(decision)) is not None]
+            if rows:
+                await self._write(partial(_insert_decisions, rows))
+            stored = {row["id"] for row in rows}
+            for decision in batch:
+                if self._pending.pop(decision.id, None) is not None and decision.id not in stored:
+                    self.lost += 1
 
-    def _write(self, batch: Sequence[Decision]) -> set[str]:
-        """In one transaction; returns the ids that stand there. One that did already (two flushes at once) is left as it is."""
-        rows = [row for decision in batch if (row := _decision_row(decision)) is not None]
-        if rows:
+    async def _write(self, write: Callable[[sa.Connection], object]) -> None:
+        """Durable when it returns."""
+
+        def transaction() -> None:
             with self._engine.begin() as connection:
-                connection.execute(sqlite.insert(schema.decisions).on_conflict_do_nothing(), rows)
-        return {row["id"] for row in rows}
+                write(connection)
 
-    async def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
-        def insert() -> None:
-            with self._engine.begin() as connection:
-                connection.execute(table.insert(), row)
-
-        await self._run(insert)
+        await self._run(transaction)
 
     async def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         def read() -> Sequence[Any]:
@@ -236,11 +246,9 @@ class SQLLedger:
         return await self._run(read)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """Raises `LedgerUnavailable` for what the database can't do now, and `IntegrityError`."""
+        """Raises `LedgerUnavailable` for what the database can't do now."""
         try:
             return await self._in_thread(work)
-        except IntegrityError:
-            raise
         except SQLAlchemyError as exc:
             logger.error("the ledger can't be used: %s", getattr(exc, "orig", None) or exc)  # noqa: TRY400
             raise LedgerUnavailable("the ledger can't be used at the moment") from exc
@@ -249,44 +257,16 @@ class SQLLedger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def connect(url: str) -> sa.Engine:
-    """Open the database, create what is missing, and refuse (OSError) one that a newer Switchyard wrote."""
-    target = sa.make_url(url)
-    if target.get_backend_name() != "sqlite":
-        raise OSError(f"'{target.get_backend_name()}' is not supported yet, only sqlite is")
-    if target.database:
-        _make_private(target.database)
-    engine = sa.create_engine(target)
-    sa.event.listen(engine, "connect", _durable)
-    with engine.begin() as connection:
-        # What is missing is looked for and created under one lock: gateways may start together.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        schema.metadata.create_all(connection)
-        found = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
-        if found is None:
-            connection.execute(schema.schema_version.insert(), {"version": schema.SCHEMA_VERSION})
-        elif found != schema.SCHEMA_VERSION:
-            raise OSError(f"it has schema version {found}, and this Switchyard writes version {schema.SCHEMA_VERSION}")
-    return engine
+def _made_at(decision_id: str) -> float:
+    """The Unix time in the id of a decision, as gateways make them; 0 for any other."""
+    try:
+        return int(decision_id[3:15], 16) / 1000
+    except ValueError:
+        return 0.0
 
 
-def _make_private(database: str) -> None:
-    """What people asked is for the owner's eyes: a new folder is 0700, a new file 0600, as SQLite makes those beside it then."""
-    path = Path(database)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if is_file(database):
-        path.touch(mode=0o600)
-
-
-def is_file(database: str | None) -> TypeGuard[str]:
-    """Whether the database of a SQLite URL is a path."""
-    return bool(database) and database != ":memory:" and not str(database).startswith("file:")
-
-
-def _durable(connection: Any, _: object) -> None:
-    """SQLite: readers don't block the writer, and what is committed survives a power cut."""
-    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
+def _insert_decisions(rows: Sequence[Mapping[str, Any]], connection: sa.Connection) -> None:
+    connection.execute(upsert(connection, schema.decisions).on_conflict_do_nothing(), rows)
 
 
 def _decision_row(decision: Decision) -> dict[str, Any] | None:
@@ -306,53 +286,3 @@ def _decision_row(decision: Decision) -> dict[str, Any] | None:
         "cost_usd": decision.cost_usd,
         "record": record,
     }
-
-
-class _Given(NamedTuple):
-    """One piece of feedback. expert: whom it is about, if not who answered."""
-
-    expert: str | None
-    score: float | None
-    correction: str | None
-
-
-def _outcome(decision: Decision, answered: str, given: Sequence[_Given]) -> Outcome:
-    """A scored decision as an outcome. The cost is that of the expert that answered, and of nobody else.
-
-    An expert that was called by name, that a collection belongs to, or whose answer was held back first, was not chosen by scores
-    alone: it has no propensity. Beside it stand the propensities of those that could have been bound and have no reward.
-    """
-    rewards = _scores(given, answered)
-    others = {name: chance for name, chance in decision.propensities.items() if name not in rewards}
-    corrections = [piece.correction for piece in given if piece.correction]
-    return Outcome(
-        id=decision.id,
-        query=decision.text,
-        rewards=rewards,
-        costs={answered: _cost_of(decision, answered)} if answered in rewards else {},
-        propensity={answered: decision.propensity} | others if answered in rewards and _was_routed(decision) else {},
-        target=corrections[-1] if corrections else None,
-    )
-
-
-def _routed(decision: Decision, answered: str, given: Sequence[_Given]) -> Routed:
-    reward = _scores(given, answered).get(answered)
-    return Routed(decision.text, answered, reward, _cost_of(decision, answered), decision.propensities)
-
-
-def _scores(given: Sequence[_Given], answered: str) -> dict[str, float]:
-    """The last score of each expert that got one."""
-    return {piece.expert or answered: piece.score for piece in given if piece.score is not None}
-
-
-def _cost_of(decision: Decision, answered: str) -> float:
-    """In USD. Where answers were held back, the others', and what was asked to judge them, are no cost of who answered."""
-    if decision.mode not in ("cascade", "adaptive"):
-        return decision.cost_usd
-    own = [a.cost_usd for a in decision.attempts if a.expert == answered and a.purpose in ("answer", "sample")]
-    return own[-1] if own else sum(a.cost_usd for a in decision.attempts if a.purpose != "sample")
-
-
-def _was_routed(decision: Decision) -> bool:
-    """Whether a policy chose by a router's scores, one decision at a time."""
-    return decision.router is not None and decision.mode == "one" and decision.kind in ("chat", "completion")

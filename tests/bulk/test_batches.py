@@ -1,8 +1,6 @@
 """Batches of a gateway: they go on after a restart, end when they are told to or their time is over, and what is done is kept."""
 
 import asyncio
-import io
-import json
 import sqlite3
 from collections import deque
 from contextlib import asynccontextmanager
@@ -12,46 +10,19 @@ import pytest
 
 from orchestrator.bulk.objects import BatchRequest, Expiry, Owned, entered, new_batch, new_file, output_id
 from orchestrator.bulk.store import Page, Store
-from orchestrator.errors import BodyTooLarge, LedgerUnavailable, NoCapacity, NotFound, RateLimited, RequestError
-from orchestrator.service import make_store
+from orchestrator.errors import BodyTooLarge, LedgerUnavailable, NotFound, RateLimited, RequestError
 from orchestrator.types import ANONYMOUS, Caller
-from tests.support.batches import URL, line
+from tests.support.batches import ALICE, BOB, URL, line, rows, upload, when
 from tests.support.service import openai_expert, service_of
 from tests.support.upstream import running_upstream
 
 SLOW = {"name": "a", "backend": "echo", "latency_s": 30}
 ECHO = {"name": "a", "backend": "echo"}
-ALICE, BOB = Caller("alice", admin=False), Caller("bob", admin=False)
-
-
-def contents(lines):
-    return "".join(json.dumps(each) + "\n" for each in lines).encode()
-
-
-async def upload(batches, lines, caller=ALICE, expiry=None):
-    data = contents(lines)
-    await batches.open()
-    async with batches.uploads.room(len(data)):
-        return await batches.uploads.add(caller, "in.jsonl", io.BytesIO(data), len(data), expiry)
 
 
 async def made(batches, lines, caller=ALICE):
     file = await upload(batches, lines, caller)
     return await batches.create(caller, BatchRequest(file.id, URL, "24h"))
-
-
-async def when(batches, batch, *statuses, caller=ALICE):
-    """The batch, once it is so: looked at again and again, as clients do."""
-    async with asyncio.timeout(20):
-        while (found := await batches.batch(caller, batch.id)).status not in statuses:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return found
-
-
-async def rows(batches, file_id, caller=ALICE):
-    _, file = await batches.uploads.contents(caller, file_id)
-    with file:
-        return [json.loads(row) for row in file]
 
 
 @asynccontextmanager
@@ -112,10 +83,14 @@ async def test_what_was_interrupted_at_its_end_is_brought_to_it(tmp_path, left_i
 
 def left(folder, owned):
     """As a gateway that was killed left it."""
-    store = Store(f"sqlite:///{folder / '.switchyard' / 'ledger.db'}", folder)
+    store = store_of(folder)
     store.open()
-    store.save_batch(owned)
+    store.add_batch(owned)
     store.close()
+
+
+def store_of(folder):
+    return Store(f"sqlite:///{folder / '.switchyard' / 'ledger.db'}", folder / ".switchyard" / "batches")
 
 
 async def test_one_whose_time_is_over_expires_and_says_so_line_by_line(tmp_path):
@@ -306,7 +281,7 @@ async def test_files_go_when_they_expire(tmp_path):
     async with batches_of(tmp_path, ECHO) as batches:
         kept = await upload(batches, [line("a")], expiry=Expiry("created_at", 3600))
         assert kept.expires_at == kept.created_at + 3600
-    store = Store(f"sqlite:///{tmp_path / '.switchyard' / 'ledger.db'}", tmp_path)
+    store = store_of(tmp_path)
     store.open()
     old = new_file("old.jsonl", 1, now=0.0)
     store.save_file(old, "alice")
@@ -316,14 +291,6 @@ async def test_files_go_when_they_expire(tmp_path):
         await batches.open()
         assert [file.id for file in await batches.uploads.page(ALICE, Page(10))] == [kept.id]
         assert not (tmp_path / ".switchyard" / "batches" / f"{old.id}.jsonl").exists()
-
-
-async def test_one_gateway_at_a_time_runs_batches(tmp_path):
-    async with service_of(tmp_path, ECHO) as service:
-        await service.batches.open()
-        other = make_store(service.fleet.config, tmp_path)
-        with pytest.raises(NoCapacity, match="another gateway"):
-            other.open()
 
 
 async def test_nothing_stays_behind_of_a_batch_but_its_files(tmp_path):

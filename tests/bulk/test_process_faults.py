@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import pytest
 
+from orchestrator.bulk.store import LEASE_S
 from tests.support.batches import URL, line
 from tests.support.faulty import Servers, expert, faulty
+from tests.support.postgres import database_url
 from tests.support.service import write_config
 from tests.support.serving import switchyard_serve
 
@@ -61,6 +65,27 @@ def test_a_gateway_killed_amid_a_batch_leaves_no_process_and_the_next_one_goes_o
     assert not servers.alive("a") + servers.alive("b")
 
 
+@pytest.mark.slow
+def test_when_the_gateway_that_runs_batches_is_killed_another_on_its_ledger_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    servers = Servers(tmp_path)
+    servers.tell("a", "hangs q4")
+    shared = {"ledger": {"url": database_url("postgres", tmp_path)}}
+    config = write_config(tmp_path, expert("a"), memory={"budget_gb": 0.1, "prefetch": False}, **shared)
+    with switchyard_serve(config) as killed, switchyard_serve(config) as other:
+        lines = [line(f"r{i}", "a", f"q{i}") for i in range(8)]
+        batch = batch_of(other.url, lines)
+        while "q4" not in servers.asked("a"):
+            time.sleep(0.05)
+        assert killed.servers()
+        assert not other.servers()
+        killed.process.kill()
+        servers.tell("a")
+        status = ended(other.url, batch, within_s=2 * LEASE_S)
+        assert status["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
+    assert Counter(servers.asked("a")) == Counter([f"q{i}" for i in range(8)] + ["q4"])
+
+
 def requests(count: int) -> list[dict[str, Any]]:
     """To `a` and `b` in turn."""
     return [line(f"r{i}", "ab"[i % 2], f"q{i}") for i in range(count)]
@@ -74,9 +99,9 @@ def batch_of(url: str, lines: list[dict[str, Any]]) -> str:
     return made
 
 
-def ended(url: str, batch: str) -> dict[str, Any]:
+def ended(url: str, batch: str, within_s: float = 30.0) -> dict[str, Any]:
     """The batch once it is completed."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + within_s
     while (status := httpx.get(f"{url}/v1/batches/{batch}").json())["status"] != "completed":
         assert time.monotonic() < until, status
         time.sleep(0.05)

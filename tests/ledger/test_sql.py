@@ -1,40 +1,30 @@
 """The ledger through its interface: nothing recorded is lost, feedback is durable, one expert per collection."""
 
 import asyncio
-import sqlite3
-import time
 
 import pytest
 
 from orchestrator.errors import ConfigError, LedgerUnavailable, NotFound
+from orchestrator.gateway.requests import new_decision_id
+from orchestrator.ledger import schema
 from orchestrator.ledger.base import Routed
+from orchestrator.ledger.database import connect
 from orchestrator.ledger.sql import SQLLedger
-from orchestrator.types import Attempt, Decision, Feedback
+from orchestrator.types import Feedback
 from routers.base import Outcome
+from tests.support.ledger import decision, opened
+from tests.support.postgres import KINDS, database_url
 
 
-def decision(id_: str = "sw-1", **changes) -> Decision:
-    made = Decision(
-        id=id_, created_at=time.time(), kind="chat", model="auto", policy="auto", text="What is 2 + 2?", key_id="anonymous",
-        scores={"a": 0.7, "b": 0.2}, plan=("a", "b"), expert="a", waits_s={"a": 0.0},
-        attempts=[Attempt("a", "ok", 0.0, 0.1)], router="default", propensity=0.95, cost_usd=0.001, status=200,
-    )  # fmt: skip
-    for name, value in changes.items():
-        setattr(made, name, value)
-    return made
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'nested' / 'ledger.db'}"
+@pytest.fixture(params=KINDS)
+def url(request, tmp_path):
+    return database_url(request.param, tmp_path)
 
 
 @pytest.fixture
 async def ledger(url):
-    ledger = SQLLedger(url)
-    await ledger.open()
-    yield ledger
-    await ledger.close()
+    async with opened(url) as ledger:
+        yield ledger
 
 
 async def rows(ledger):
@@ -208,8 +198,8 @@ async def test_a_decision_that_can_not_be_stored_holds_up_nobody(url, caplog):
     await again.close()
 
 
-async def test_what_people_asked_is_for_the_owners_eyes(tmp_path, url):
-    ledger = SQLLedger(url)
+async def test_what_people_asked_is_for_the_owners_eyes(tmp_path):
+    ledger = SQLLedger(database_url("sqlite", tmp_path))
     await ledger.open()
     ledger.record(decision())
     await ledger.feedback(Feedback("sw-1", score=1.0))
@@ -254,9 +244,11 @@ async def test_a_database_that_fails_is_a_clear_error_and_stops_nobody(url, capl
     ledger = SQLLedger(url)
     await ledger.open()
     ledger.record(decision())
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
-        other.execute("DROP TABLE feedback")
-        other.execute("DROP TABLE decisions")
+    other = connect(url)
+    with other.begin() as connection:
+        for table in (schema.feedback, schema.decisions):
+            table.drop(connection)
+    other.dispose()
     with pytest.raises(LedgerUnavailable):
         await ledger.feedback(Feedback("sw-1", 1.0))
     await ledger.close()
@@ -284,3 +276,50 @@ async def test_all_decisions_are_read_in_order_of_time(ledger):
         ledger.record(decision(f"sw-{i}", created_at=float(2_000 - i), status=200 if i % 2 else 502))
     read = [made async for made in ledger.decisions(since=1_000.0)]
     assert [made.created_at for made in read] == [float(at) for at in range(1_000, 2_001)]
+
+
+async def test_what_no_database_can_hold_of_a_text_is_replaced(ledger):
+    ledger.record(decision(key_id="k" * 1_000, policy="p\0q"))
+    await ledger.feedback(Feedback("sw-1", comment="a\0b", correction="half \ud800"))
+    await ledger.feedback(Feedback("sw-1", score=1.0))
+    [outcome] = await rows(ledger)
+    assert outcome.target == "half ?"
+    assert await ledger.decision("sw-\0") is None
+
+
+async def test_what_another_gateway_has_just_decided_can_be_scored(url, ledger):
+    async with opened(url) as other:
+        made = decision(new_decision_id())
+        other.record(made)
+        await ledger.feedback(Feedback(made.id, score=0.5))
+        assert [outcome.id for outcome in await rows(other)] == [made.id]
+
+
+async def test_gateways_that_race_for_a_collection_agree(url, ledger):
+    async with opened(url) as other:
+        racing = [
+            each.create_collection("key", "embedding", f"docs {i}", expert)
+            for i in range(20)
+            for each, expert in ((ledger, "minilm"), (other, "e5"))
+        ]
+        owners = await asyncio.gather(*racing)
+        assert owners[::2] == owners[1::2]
+
+
+async def test_whoever_has_read_to_a_number_misses_no_score_below_it(url):
+    """As a router that learns online does, while several gateways write."""
+    async with opened(url) as first, opened(url) as second, opened(url) as reader:
+        names = [f"sw-{i}" for i in range(60)]
+        for name in names:
+            first.record(decision(name))
+        await first.feedback(Feedback(names[0], score=1.0))
+        scoring = asyncio.gather(
+            *((first, second)[i % 2].feedback(Feedback(name, score=1.0)) for i, name in enumerate(names[1:]))
+        )
+        seen, number = [], 0
+        while len(seen) < len(names):
+            async for rewarded in reader.rewarded(number):
+                seen.append(rewarded.outcome.id)
+                number = rewarded.number
+        await scoring
+        assert sorted(seen) == sorted(names)

@@ -1,15 +1,26 @@
-"""Files of requests for batches, and what came of them.
+"""Files of requests for batches, and what came of them: on disk, or in a gateway.
 
 path = write_requests(tmp_path / "in.jsonl", [("a", "Hello"), ("panel/council", "Why?")])
 responses(tmp_path / "out.jsonl")["r0"]["body"]
+
+file = await upload(batches, [line("r0")])
+batch = await when(batches, batch, "completed")
+await rows(batches, batch.output_file_id)
 """
 
+import asyncio
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.bulk.batches import Batches
+from orchestrator.bulk.objects import Batch, Expiry, FileObject
+from orchestrator.types import Caller
+
 URL = "/v1/chat/completions"
+ALICE, BOB = Caller("alice", admin=False), Caller("bob", admin=False)
 
 
 def line(custom_id: str, model: str = "a", text: str = "Hello", *, url: str = URL, **fields: Any) -> dict[str, Any]:
@@ -36,3 +47,27 @@ def responses(path: Path) -> dict[str, Any]:
 
 def said(response: dict[str, Any]) -> str:
     return response["body"]["choices"][0]["message"]["content"]
+
+
+async def upload(
+    batches: Batches, lines: Sequence[Any], caller: Caller = ALICE, expiry: Expiry | None = None
+) -> FileObject:
+    data = "".join(json.dumps(each) + "\n" for each in lines).encode()
+    await batches.open()
+    async with batches.uploads.room(len(data)):
+        return await batches.uploads.add(caller, "in.jsonl", io.BytesIO(data), len(data), expiry)
+
+
+async def when(batches: Batches, batch: Batch, *statuses: str, caller: Caller = ALICE) -> Batch:
+    """The batch, once it is so: looked at again and again, as clients do."""
+    async with asyncio.timeout(20):
+        while (found := await batches.batch(caller, batch.id)).status not in statuses:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def rows(batches: Batches, file_id: str, caller: Caller = ALICE) -> list[Any]:
+    """What is in a file."""
+    _, file = await batches.uploads.contents(caller, file_id)
+    with file:
+        return [json.loads(row) for row in file]
