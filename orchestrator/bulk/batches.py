@@ -23,7 +23,7 @@ import msgspec
 from orchestrator.bulk.desk import Bulk
 from orchestrator.bulk.driving import Driver
 from orchestrator.bulk.objects import CANCELLABLE, Batch, BatchRequest, Owned, new_batch
-from orchestrator.bulk.store import Page, Store
+from orchestrator.bulk.store import LEFTOVER_S, Page, Store
 from orchestrator.bulk.uploads import Uploads, in_thread, whose
 from orchestrator.config import BatchesSpec
 from orchestrator.errors import LedgerUnavailable, RateLimited, RequestError
@@ -44,6 +44,7 @@ class Batches:
         self._looking = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._runs_until = 0.0
+        self._clean_at = 0.0
 
     @property
     def in_progress(self) -> int:
@@ -145,13 +146,11 @@ class Batches:
 
     async def _look(self) -> None:
         """Take or keep the claim, and go on with what it is for; without it, stop."""
-        ran = self.runs
         try:
             async with asyncio.timeout(self._store.lease_s / 4):  # so that there is time left to stop in
                 self._runs_until = await in_thread(self._store.claim)
-                if self.runs and not ran:
-                    await in_thread(self._store.discard_leftovers)
                 if self.runs:
+                    await self._clean()
                     await self._tell()
                     await self._take_up()
         except TimeoutError as exc:
@@ -159,6 +158,12 @@ class Batches:
         finally:
             if not self.runs:
                 await self._driver.lay_down()
+
+    async def _clean(self) -> None:
+        """At first, and from time to time."""
+        if time.monotonic() >= self._clean_at:
+            self._clean_at = time.monotonic() + LEFTOVER_S
+            await in_thread(self._store.discard_leftovers)
 
     async def _tell(self) -> None:
         """Other gateways how far batches are."""

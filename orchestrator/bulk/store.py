@@ -33,7 +33,7 @@ from orchestrator.ledger.database import connect, upsert
 LEASE_S = 20.0
 """After which another gateway runs the batches of one that is gone, where they share no operating system that tells it."""
 LEFTOVER_S = 3600.0
-"""For so long a file that no row speaks of may be one that another gateway is about to speak of."""
+"""So long a file that no row speaks of may be one that another gateway is about to speak of; journals are the holder's own."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +83,15 @@ class Store:
         return self._claim.take()
 
     def discard_leftovers(self) -> None:
-        """Delete what a process that was killed left half made: for whoever has just taken the claim."""
+        """Delete what a process that was killed left half made: for whoever holds the claim."""
         files, batches = schema.files.c, schema.batches.c
         with self._engine.connect() as connection:
             kept = {self.path(file_id).name for file_id in connection.scalars(sa.select(files.id))}
             kept |= {
                 self.journal(each).name for each in connection.scalars(sa.select(batches.id).where(~batches.is_over))
             }
-        before = time.time() - LEFTOVER_S
-        for pattern in ("file-*.jsonl", "batch_*.journal", ".file-*.tmp"):
+        made = time.time() - LEFTOVER_S
+        for pattern, before in (("file-*.jsonl", made), (".file-*.tmp", made), ("batch_*.journal", float("inf"))):
             for entry in self._folder.glob(pattern):
                 with suppress(FileNotFoundError):  # whoever was at it has ended meanwhile
                     if entry.name not in kept and entry.stat().st_mtime < before:

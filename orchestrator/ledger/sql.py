@@ -74,6 +74,7 @@ class SQLLedger:
         self._wake.set()
 
     async def decision(self, decision_id: str) -> Decision | None:
+        """One that another gateway has just made is waited for until it is written."""
         if pending := self._pending.get(decision_id):
             return pending
         found = await self._stored(decision_id)
@@ -95,6 +96,7 @@ class SQLLedger:
 
         def insert(connection: sa.Connection) -> None:
             # One after the other, so that whoever has read up to a number misses none below it.
+            serialise(connection, "feedback")
             connection.execute(schema.feedback.insert(), row)
 
         await self._write(insert)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -66,21 +67,25 @@ def test_a_gateway_killed_amid_a_batch_leaves_no_process_and_the_next_one_goes_o
 
 
 @pytest.mark.slow
-def test_when_the_gateway_that_runs_batches_is_killed_another_on_its_ledger_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_when_the_gateway_that_runs_batches_is_gone_another_on_its_ledger_goes_on(how: int, tmp_path: Path) -> None:
+    """The one that was only stopped wakes up later, and leaves it to the other."""
     (tmp_path / "a").mkdir()
     servers = Servers(tmp_path)
     servers.tell("a", "hangs q4")
     shared = {"ledger": {"url": database_url("postgres", tmp_path)}}
     config = write_config(tmp_path, expert("a"), memory={"budget_gb": 0.1, "prefetch": False}, **shared)
-    with switchyard_serve(config) as killed, switchyard_serve(config) as other:
-        lines = [line(f"r{i}", "a", f"q{i}") for i in range(8)]
-        batch = batch_of(other.url, lines)
+    with switchyard_serve(config) as gone, switchyard_serve(config) as other:
+        batch = batch_of(other.url, [line(f"r{i}", "a", f"q{i}") for i in range(8)])
         while "q4" not in servers.asked("a"):
             time.sleep(0.05)
-        assert killed.servers()
+        assert gone.servers()
         assert not other.servers()
-        killed.process.kill()
+        gone.process.send_signal(how)
         servers.tell("a")
+        if how == signal.SIGSTOP:
+            time.sleep(1.2 * LEASE_S)
+            gone.process.send_signal(signal.SIGCONT)
         status = ended(other.url, batch, within_s=2 * LEASE_S)
         assert status["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
     assert Counter(servers.asked("a")) == Counter([f"q{i}" for i in range(8)] + ["q4"])
