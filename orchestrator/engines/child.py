@@ -68,9 +68,11 @@ def _start(command: list[str]) -> int:
 
 def _wait(server: int, lifeline: int, wakeups: int) -> int:
     """The server's exit code, reaping what it orphans meanwhile."""
+    events = select.poll()  # not select.select, which takes no descriptor from 1024 on
+    for descriptor in (lifeline, wakeups):
+        events.register(descriptor, select.POLLIN)
     while True:
-        readable, _, _ = select.select([lifeline, wakeups], [], [])
-        if lifeline in readable:
+        if any(descriptor == lifeline for descriptor, _ in events.poll()):
             return 128 + signal.SIGKILL
         os.read(wakeups, 512)
         pid = -1
