@@ -92,8 +92,8 @@ class _TimedCore(Core):
     def tick(self, now: float) -> None:
         self._timed(super().tick, now)
 
-    def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
-        self._timed(super().loaded, host, endpoint, memory_bytes, now)
+    def loaded(self, host: Host, generation: int, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
+        self._timed(super().loaded, host, generation, endpoint, memory_bytes, now)
 
     def stopped(self, host: Host, now: float) -> None:
         self._timed(super().stopped, host, now)

@@ -19,13 +19,12 @@ import numpy as np
 
 from evals.claims.held_out import SHIPPED
 from orchestrator.aggregators.tokens.decoding import Floats, Rule, aligned, unlisted
+from orchestrator.config import ServedBase
 from orchestrator.engines.local import LocalEngine
-from orchestrator.experts.base import Expert, Services
 from orchestrator.experts.llamacpp_tokens import TokenModel
-from orchestrator.experts.registry import launch_command
 from orchestrator.experts.session import open_session
 from orchestrator.fleet.configfile import load_config
-from orchestrator.fleet.weights import weights_path
+from orchestrator.fleet.launching import Launch
 
 MODEL = "smollm2"
 SECONDS = 1_200.0
@@ -119,13 +118,11 @@ async def launched(num_slots: int) -> AsyncGenerator[TokenModel]:
     """The shipped SmolLM2, with room for so many prompts at once."""
     spec = load_config(SHIPPED).by_name[MODEL]
     spec = spec.model_copy(update={"limits": spec.limits.model_copy(update={"concurrency": num_slots})})
-    experts: dict[str, Expert] = {}
+    assert isinstance(spec, ServedBase)
     engine = LocalEngine()
     try:
         async with open_session() as http:
-            command = launch_command(spec, Services(http, weights_path, experts.__getitem__, Path()))
-            assert command is not None
-            server = await engine.launch(MODEL, command)
+            server = await engine.launch(MODEL, Launch(spec, Path()))
             yield TokenModel(MODEL, server.endpoint, http, time.monotonic() + SECONDS)
     finally:
         await engine.close()

@@ -131,9 +131,9 @@ class Machine:
                     self._serve(waiter.request_id, lease)
                 case Refuse(waiter, _):
                     self._witness.refused(waiter.request_id, self.now)
-                case Load(host):
+                case Load(host, generation):
                     self._witness.load_began(host.name, self.now)
-                    self._at(self.now + self._timing.load_s(host), self._loaded, (host, host.generation))
+                    self._at(self.now + self._timing.load_s(host), self._loaded, (host, generation))
                 case Stop(host):
                     self._witness.unloaded(host.name, self.now)
                     self._at(self.now + self._timing.stop_s, self._stopped, host)
@@ -146,10 +146,10 @@ class Machine:
         if host.generation != generation or host.state != "loading":
             return  # it was told to stop meanwhile
         if self._timing.fails(host):
-            self.core.load_failed(host, "its server has ended", self.now)
+            self.core.load_failed(host, generation, "its server has ended", self.now)
             return
         self._witness.loaded(host.name, self.now)
-        self.core.loaded(host, _ENDPOINT, host.memory_bytes, self.now)
+        self.core.loaded(host, generation, _ENDPOINT, host.memory_bytes, self.now)
 
     def _stopped(self, host: Host) -> None:
         self.core.stopped(host, self.now)

@@ -5,6 +5,7 @@ What a backend makes of its spec is in `orchestrator/experts/`, in the module of
 
 from __future__ import annotations
 
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -80,10 +81,29 @@ class VLLMSpec(ServedBase):
     executable: str = "vllm"
     args: tuple[str, ...] = ()
 
+    @property
+    def gpus(self) -> float:
+        """As many as it is told to spread one copy of the model over."""
+        if self.resources.gpus is not None or not self.residency.device:
+            return super().gpus
+        parser = ArgumentParser(add_help=False, exit_on_error=False)
+        parser.add_argument("--tensor-parallel-size", "-tp", dest="wide", type=int, default=1)
+        parser.add_argument("--pipeline-parallel-size", "-pp", dest="deep", type=int, default=1)
+        parallel, _ = parser.parse_known_args(self.args)
+        return float(parallel.wide * parallel.deep)
+
     @model_validator(mode="after")
     def _can_tell_how_it_woke_up(self) -> Self:
         if self.residency.sleep is not None and "completion" not in self.serves:
             raise ValueError(f"`sleep` is for experts that write text, this one serves {self.kind} requests")
+        return self
+
+    @model_validator(mode="after")
+    def _says_how_many_gpus(self) -> Self:
+        try:
+            assert self.gpus >= 0
+        except ArgumentError as exc:
+            raise ValueError(f"in `args`: {exc}") from exc
         return self
 
 

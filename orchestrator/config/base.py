@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from orchestrator.types import Capability, Kind
 
@@ -202,8 +202,32 @@ class ExpertBase(Section):
         return frozenset({self.kind, self.also_serves.get(self.kind, self.kind)})
 
 
+class ResourcesSpec(Section):
+    """What the expert's server takes of a Ray node, as Ray counts it; with `engine: local` nobody counts.
+
+    gpus: a share of one GPU, or a whole number of them on one node; by default 1 for an expert that lives on a device. The shares
+    of one GPU add up to 1 at most, those of sleeping servers included.
+    """
+
+    cpus: NonNegative = 0.0
+    gpus: NonNegative | None = None
+
+    @field_validator("gpus")
+    @classmethod
+    def _can_be_assigned(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError("expected a share of one GPU, or a whole number of them")
+        return gpus
+
+
 class ServedBase(ExpertBase):
     """An expert whose weights live on our machines: an endpoint with a lifecycle."""
 
     residency: Residency = Residency()
+    resources: ResourcesSpec = ResourcesSpec()
     env: dict[str, str] = {}
+
+    @property
+    def gpus(self) -> float:
+        """What it takes of its node's GPUs."""
+        return float(self.residency.device) if self.resources.gpus is None else self.resources.gpus

@@ -1,7 +1,7 @@
-"""The seam between Switchyard and where it runs: one machine (`local`), later a Ray cluster.
+"""The seam between Switchyard and where it runs: one machine (`local`), or a node of a Ray cluster (`ray/`).
 
-    engine = make_engine(config.engine)           # orchestrator/engines/registry.py
-    server = await engine.launch("smollm2", command)
+    engine = make_engine("local")                 # orchestrator/engines/registry.py
+    server = await engine.launch("smollm2", launch)
     ... server.endpoint ...
     await server.stop()
 
@@ -13,8 +13,21 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from orchestrator.experts.base import ServerCommand
+from orchestrator.experts.base import Resources, ServerCommand
 from orchestrator.types import Endpoint
+
+
+class Launchable(Protocol):
+    """What can be launched (`orchestrator/fleet/launching.py`). Equal ones need no other server; it can be pickled."""
+
+    @property
+    def resources(self) -> Resources:
+        """What it takes of its node."""
+        ...
+
+    def __call__(self) -> ServerCommand:
+        """Its command, on the machine where this is called: blocks for a look at its disk. Raises `ConfigError`."""
+        ...
 
 
 class RunningServer(Protocol):
@@ -25,7 +38,7 @@ class RunningServer(Protocol):
     """Resolves with the exit code when the process is gone, for whatever reason."""
 
     def memory_bytes(self) -> int:
-        """Resident memory of the server's whole process tree now, in bytes; 0 when it is gone."""
+        """Resident memory of the server's whole process tree in bytes, no older than its last change; 0 when it is gone."""
         ...
 
     async def sleep(self) -> None:
@@ -45,14 +58,21 @@ class RunningServer(Protocol):
 
 
 class Engine(Protocol):
-    """Launches the servers of experts that hold weights."""
+    """Launches the servers of experts that hold weights, on one machine."""
 
-    async def launch(self, name: str, command: ServerCommand) -> RunningServer:
-        """Return once the server is ready. Raises `ExpertError(kind="not_loaded")` with the end of its output."""
+    async def launch(self, name: str, launch: Launchable) -> RunningServer:
+        """Return once the server is ready.
+
+        Raises `ExpertError(kind="not_loaded")` with the end of its output, and what `launch` raises.
+        """
+        ...
+
+    def read_ahead(self, launch: Launchable) -> None:
+        """Have the weights brought into the machine's file cache, in the background. Returns at once and never fails."""
         ...
 
     def memory_available_bytes(self) -> int:
-        """Memory that could be used now without swapping, in bytes."""
+        """Memory that could be used without swapping, in bytes, as it was at most a second ago."""
         ...
 
     async def close(self) -> None:

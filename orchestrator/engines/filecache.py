@@ -1,7 +1,7 @@
 """Weights brought into the system's file cache ahead of a load.
 
     ahead = ReadAhead()
-    ahead.read(command.files)                     # returns at once
+    ahead.read(launch)                            # returns at once
     ahead.close()                                 # so does this
 
 What is read while another model still computes, or drains, is not waited for when its place is free. The cache is memory that
@@ -18,6 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 
+from orchestrator.engines.base import Launchable
+
 CHUNK_BYTES = 1 << 20
 """Linux reads no more for one `posix_fadvise` than its device takes in one request: 8 MB of any file here, 200 MB in chunks."""
 
@@ -26,20 +28,20 @@ class ReadAhead:
     """Reads in a thread of its own, one expert's files after the other's; it ends with the process, however slow the disk."""
 
     def __init__(self) -> None:
-        self._asked: set[tuple[Path, ...]] = set()
-        self._queue: SimpleQueue[tuple[Path, ...] | None] = SimpleQueue()
+        self._asked: list[Launchable] = []
+        self._queue: SimpleQueue[Launchable | None] = SimpleQueue()
         self._closed = Event()
         self._thread: Thread | None = None
 
-    def read(self, files: tuple[Path, ...]) -> None:
-        """Have them read, unless they are waiting to be already."""
-        if not files or files in self._asked or self._closed.is_set():
+    def read(self, launch: Launchable) -> None:
+        """Have the files of its command read, unless they are waiting to be already."""
+        if launch in self._asked or self._closed.is_set():
             return
         if self._thread is None:
             self._thread = Thread(target=self._run, name="read-ahead", daemon=True)
             self._thread.start()
-        self._asked.add(files)
-        self._queue.put(files)
+        self._asked.append(launch)
+        self._queue.put(launch)
 
     def close(self) -> None:
         """Read no more. Nothing is waited for."""
@@ -47,10 +49,10 @@ class ReadAhead:
         self._queue.put(None)
 
     def _run(self) -> None:
-        while (files := self._queue.get()) is not None:
-            with suppress(OSError):  # of a folder that can't be listed
-                warm(files, self._closed.is_set)
-            self._asked.discard(files)
+        while (launch := self._queue.get()) is not None:
+            with suppress(Exception):  # whatever is wrong with a command or a folder, its launch will tell
+                warm(launch().files, self._closed.is_set)
+            self._asked.remove(launch)
 
 
 def warm(files: Iterable[Path], stopped: Callable[[], bool] = lambda: False) -> None:

@@ -1,7 +1,7 @@
-"""The `local` engine: servers as child processes of the gateway, on loopback. For Linux, whose `prctl` and `/proc` it needs.
+"""The `local` engine: servers as child processes of this one. For Linux, whose `prctl` and `/proc` it needs.
 
     engine = LocalEngine()
-    server = await engine.launch("smollm2", ServerCommand(argv=("{python}", "-m", "some.server", "--port", "{port}")))
+    server = await engine.launch("smollm2", Launch(spec, base_dir))
     server.endpoint                               # Endpoint("http://127.0.0.1:40123/v1", token=...)
     await engine.close()
 
@@ -20,6 +20,8 @@ import aiohttp
 import psutil
 
 from orchestrator.engines.asking import Control
+from orchestrator.engines.base import Launchable
+from orchestrator.engines.filecache import ReadAhead
 from orchestrator.engines.process import ServerProcess
 from orchestrator.engines.sleeping import Sleeper
 from orchestrator.errors import ExpertError
@@ -30,16 +32,24 @@ FIRST_POLL_S, SLOWEST_POLL_S = 0.02, 0.5
 
 
 class LocalEngine:
-    """An `orchestrator.engines.base.Engine` for one machine. stop_grace_s: what a server gets to end by itself."""
+    """An `orchestrator.engines.base.Engine` for this machine.
 
-    def __init__(self, *, stop_grace_s: float = 10.0) -> None:
+    host: the address that servers listen at. stop_grace_s: what a server gets to end by itself. health_s: what
+    one that starts gets to answer a health check, before it is asked again.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", stop_grace_s: float = 10.0, health_s: float = 5.0) -> None:
+        self._host = host
         self._stop_grace_s = stop_grace_s
+        self._health_s = health_s
+        self._read_ahead = ReadAhead()
         self._servers: dict[int, ServerProcess] = {}
         self._http: aiohttp.ClientSession | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    async def launch(self, name: str, command: ServerCommand) -> ServerProcess:
+    async def launch(self, name: str, launch: Launchable) -> ServerProcess:
         """Start the server and return once it is ready; on another port when somebody took the first one meanwhile."""
+        command = await asyncio.to_thread(launch)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             server = self._add(name, command)
             try:
@@ -49,20 +59,23 @@ class LocalEngine:
                 return server
             except ExpertError:
                 await server.kill()
-                if attempt == PORT_ATTEMPTS or _is_free(server.port):
+                if attempt == PORT_ATTEMPTS or _is_free(self._host, server.port):
                     raise
             except BaseException:  # a cancelled launch leaves no process either
                 await server.kill()
                 raise
         raise AssertionError("the last attempt returns or raises")
 
+    def read_ahead(self, launch: Launchable) -> None:
+        self._read_ahead.read(launch)
+
     def memory_available_bytes(self) -> int:
-        """Memory that could be used now without swapping."""
         available: int = psutil.virtual_memory().available
         return available
 
     async def close(self) -> None:
         """Stop every server at once."""
+        self._read_ahead.close()
         await asyncio.gather(*(server.stop() for server in list(self._servers.values())))
         if self._http is not None:
             await self._http.close()
@@ -70,10 +83,11 @@ class LocalEngine:
             self._folder.cleanup()
 
     def _add(self, name: str, command: ServerCommand) -> ServerProcess:
-        port = _free_port()
+        port = _free_port(self._host)
         while port in self._servers:  # launched a moment ago, and not listening yet
-            port = _free_port()
-        server = self._servers[port] = ServerProcess(name, port, secrets.token_urlsafe(24), command, self._stop_grace_s)
+            port = _free_port(self._host)
+        token = secrets.token_urlsafe(24)
+        server = self._servers[port] = ServerProcess(name, self._host, port, token, command, self._stop_grace_s)
         server.exited.add_done_callback(lambda _: self._servers.pop(port))
         return server
 
@@ -101,7 +115,7 @@ class LocalEngine:
     async def _poll(self, server: ServerProcess) -> None:
         command, control = server.command, self._control(server)
         poll_s = FIRST_POLL_S
-        while not (said := await control.ask(command.health)).ok:
+        while not (said := await control.ask(command.health, timeout_s=self._health_s)).ok:
             server.health = str(said)
             await asyncio.sleep(poll_s)
             poll_s = min(poll_s * 1.3, SLOWEST_POLL_S)
@@ -113,7 +127,7 @@ class LocalEngine:
 
     def _control(self, server: ServerProcess) -> Control:
         if self._http is None:
-            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+            self._http = aiohttp.ClientSession()
         return Control(self._http, server.endpoint)
 
 
@@ -122,18 +136,18 @@ def _failed(server: ServerProcess, reason: str) -> ExpertError:
     return ExpertError(server.name, "not_loaded", f"{reason}; its last output: {output}" if output else reason)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True

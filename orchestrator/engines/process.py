@@ -1,6 +1,6 @@
 """One server as a child process: started, watched, measured, ended.
 
-    server = ServerProcess("smollm2", port, token, command, stop_grace_s=10.0)
+    server = ServerProcess("smollm2", "127.0.0.1", port, token, command, stop_grace_s=10.0)
     await server.start(folder)
     await server.stop()                           # returns when its memory is back
 
@@ -31,6 +31,8 @@ OUTPUT_BYTES = 8192
 SHOWN_LINES = 12
 NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY"})
 """The gateway's own and its clients' keys; the providers' come with the command."""
+RAYS = "RAY_"
+"""What Ray's variables begin with: its token, and whose worker this is. A server that wants Ray of its own asks for `{inherit}`."""
 INHERIT = "{inherit}"
 SHORTEST_SECRET = 6
 """Shorter values of `env` are shown in errors: they are numbers and switches."""
@@ -49,12 +51,15 @@ class ServerProcess:
     health check answered last, until it is ready. sleeper: what puts it to sleep, where it can.
     """
 
-    def __init__(self, name: str, port: int, token: str, command: ServerCommand, stop_grace_s: float) -> None:
+    def __init__(
+        self, name: str, host: str, port: int, token: str, command: ServerCommand, stop_grace_s: float
+    ) -> None:
         self.name = name
+        self.host = host
         self.port = port
         self.command = command
         self.stop_grace_s = stop_grace_s
-        self.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", token)
+        self.endpoint = Endpoint(f"http://{host}:{port}/v1", token)
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._output = bytearray()
         self._lifeline: int | None = None
@@ -86,9 +91,10 @@ class ServerProcess:
             if self._process is None:  # refused by the system, or cancelled: nothing runs
                 self.exited.set_result(127)
         self._watcher = asyncio.create_task(self._watch(self._process))
-        if self._process.stdin is not None and self.command.stdin is not None:
-            self._process.stdin.write(self.command.stdin.encode())
-            self._process.stdin.close()
+        stdin = self._process.stdin
+        if stdin is not None and self.command.stdin is not None and not stdin.is_closing():  # it may have ended already
+            stdin.write(self.command.stdin.encode())
+            stdin.close()
 
     def memory_bytes(self) -> int:
         """Resident memory of the server and its children, pages they share counted once; 0 when it is gone."""
@@ -132,14 +138,21 @@ class ServerProcess:
         return "\n".join([scrub(line, secrets) for line in text.splitlines() if line.strip()][-SHOWN_LINES:])
 
     def _fill(self, text: str) -> str:
-        values = {"{port}": str(self.port), "{token}": self.endpoint.token, "{python}": sys.executable}
+        values = {
+            "{host}": self.host,
+            "{port}": str(self.port),
+            "{token}": self.endpoint.token,
+            "{python}": sys.executable,
+        }
         for placeholder, value in values.items():
             text = text.replace(placeholder, value)
         return text
 
     def _environment(self) -> dict[str, str]:
         withheld = NOT_INHERITED | self.command.not_inherited
-        inherited = {key: value for key, value in os.environ.items() if key not in withheld}
+        inherited = {
+            key: value for key, value in os.environ.items() if key not in withheld and not key.startswith(RAYS)
+        }
         # SAFEPATH: a server must not import what happens to lie in the folder it runs in.
         own = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
         return inherited | own | self._own_environment()

@@ -34,6 +34,12 @@ class _Completion(msgspec.Struct):
     choices: list[_Choice]
 
 
+class _State(msgspec.Struct):
+    """What is read of vLLM's answer to `/is_sleeping`."""
+
+    is_sleeping: bool
+
+
 class Sleeper:
     """Each method raises `ExpertError(kind="not_loaded")` when the server doesn't do as it is told, or takes `timeout_s`."""
 
@@ -76,9 +82,16 @@ class Sleeper:
             self._checked(path, await self._control.ask(path, body))
 
     async def _until(self, *, sleeping: bool) -> None:
+        while await self._sleeps() != sleeping:  # noqa: ASYNC110 - a server tells nobody when it is done
+            await asyncio.sleep(POLL_S)
+
+    async def _sleeps(self) -> bool:
         path = self._sleep.sleeping
-        while self._checked(path, await self._control.ask(path)).json() != {"is_sleeping": sleeping}:  # noqa: ASYNC110
-            await asyncio.sleep(POLL_S)  # a server tells nobody when it is done
+        reply = self._checked(path, await self._control.ask(path))
+        try:
+            return msgspec.json.decode(reply.body, type=_State).is_sleeping
+        except msgspec.DecodeError as exc:
+            raise self._error(f"does not say at {path} whether it sleeps") from exc
 
     async def _canary(self) -> str:
         path, body = self._sleep.canary

@@ -59,7 +59,8 @@ class Sleep:
 class ServerCommand:
     """How to launch a server that speaks OpenAI's HTTP.
 
-    argv and env may contain `{port}`, `{token}` and `{python}`, filled in at launch; secrets go into env or stdin, never argv.
+    argv and env may contain `{host}`, `{port}`, `{token}` and `{python}`, filled in at launch; secrets go into env or stdin, never
+    argv. It must listen at that host and port, and nowhere else.
     stdin: text written to the process's standard input and then closed. health: the path that answers 200 once it is
     ready. canary: an optional request that must answer 200 before traffic. cwd: the folder it runs in, by
     default an empty one. sleep: None when it can't. files: the weights that it will read, files or folders, so that they can be
@@ -80,15 +81,33 @@ class ServerCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What backends are given: one pooled HTTP session, where weights lie, and the other experts by name.
+class Resources:
+    """What one server takes of its node, where that is counted. gpus: a share of one, or a whole number."""
+
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A machine as `launch` of a backend sees it. base_dir: the folder of `experts.yaml`.
 
     weights: the local path of a spec's weights; raises `ConfigError` naming `switchyard pull` when they are not there yet.
+    """
+
+    weights: Callable[[Any], Path]
+    base_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What backends are given to make experts: one pooled HTTP session, the other experts by name, the folder of `experts.yaml`.
+
     encoders: what texts can be read with here.
     """
 
     http: aiohttp.ClientSession
-    weights: Callable[[Any], Path]
     expert: Callable[[str], Expert]
     base_dir: Path
     encoders: tuple[Encoder, ...] = ()
@@ -105,7 +124,20 @@ class Backend(Protocol):
 class ServedBackend(Backend, Protocol):
     """A backend whose experts hold weights (`spec.holds_weights`): it says how to launch them, too."""
 
-    def launch(self, spec: Any, services: Services) -> ServerCommand: ...
+    def launch(self, spec: Any, site: Site) -> ServerCommand:
+        """Called on the machine where the server is to run, of which nothing but the site is known."""
+        ...
 
 
-__all__ = ["Backend", "Expert", "ExpertBase", "ServedBackend", "ServerCommand", "Services", "Sleep", "Step"]
+__all__ = [
+    "Backend",
+    "Expert",
+    "ExpertBase",
+    "Resources",
+    "ServedBackend",
+    "ServerCommand",
+    "Services",
+    "Site",
+    "Sleep",
+    "Step",
+]

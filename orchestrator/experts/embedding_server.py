@@ -107,11 +107,11 @@ def reranking_app(name: str, token: str, scorer: PairScorer) -> Starlette:
     return _app(name, token, {"/v1/rerank": rerank})
 
 
-def serve(app: Starlette, port: int) -> None:
-    """Listen on loopback until SIGTERM; requests in flight get a few seconds to end."""
+def serve(app: Starlette, host: str, port: int) -> None:
+    """Listen until SIGTERM; requests in flight get a few seconds to end."""
     uvicorn.run(
         app,
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_level="warning",
         access_log=False,

@@ -28,7 +28,7 @@ import aiohttp
 
 from orchestrator.config import LlamaCppSpec
 from orchestrator.errors import ExpertError
-from orchestrator.experts.base import Expert, ServerCommand, Services
+from orchestrator.experts.base import Expert, ServerCommand, Services, Site
 from orchestrator.experts.folding import fold
 from orchestrator.experts.inputs import rejected
 from orchestrator.experts.llamacpp_server import Settings
@@ -42,18 +42,18 @@ def make(spec: LlamaCppSpec, services: Services) -> Expert:
     return LlamaCpp(spec.name, served_expert(spec, services), services.http)
 
 
-def launch(spec: LlamaCppSpec, services: Services) -> ServerCommand:
+def launch(spec: LlamaCppSpec, site: Site) -> ServerCommand:
     assert spec.limits.concurrency is not None
     settings = Settings(
         name=spec.name,
         kind=spec.kind,
-        model=str(services.weights(spec.model)),
+        model=str(site.weights(spec.model)),
         context=spec.context,
         concurrency=spec.limits.concurrency,
         threads=num_threads(),
         options=spec.options,
     )
-    return python_server("orchestrator.experts.llamacpp_server", settings, spec, services)
+    return python_server("orchestrator.experts.llamacpp_server", settings, spec, site)
 
 
 class LlamaCpp:

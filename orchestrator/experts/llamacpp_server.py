@@ -1,4 +1,4 @@
-"""The process of one llama.cpp expert: xllamacpp's own HTTP server on loopback, set up from `Settings`.
+"""The process of one llama.cpp expert: xllamacpp's own HTTP server, set up from `Settings`.
 
     python -m orchestrator.experts.llamacpp_server      # launched by the engine; see orchestrator/experts/launched.py
 
@@ -53,7 +53,7 @@ def main() -> None:
     import xllamacpp
 
     given = launched.read(Settings)
-    params = parameters(given.settings, given.port, given.token)
+    params = parameters(given)
     try:
         _server = xllamacpp.Server(params)
     except RuntimeError as exc:  # what was wrong it has printed
@@ -61,14 +61,15 @@ def main() -> None:
     signal.pause()
 
 
-def parameters(settings: Settings, port: int, token: str) -> Any:
+def parameters(given: launched.Launched[Settings]) -> Any:
     """Everything llama.cpp is told, as its CommonParams."""
     import xllamacpp
 
+    settings = given.settings
     params = xllamacpp.CommonParams()
     params.model.path = settings.model
     params.model_alias = {settings.name}
-    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], port, [token]
+    params.hostnames, params.port, params.api_keys = [given.host], given.port, [given.token]
     params.ui = False
     params.verbosity = LOG_WARNINGS
     params.n_parallel = settings.concurrency

@@ -13,7 +13,7 @@ experts:
 from __future__ import annotations
 
 from orchestrator.config import OnnxSpec
-from orchestrator.experts.base import Expert, ServerCommand, Services
+from orchestrator.experts.base import Expert, ServerCommand, Services, Site
 from orchestrator.experts.onnx_server import Settings
 from orchestrator.experts.served import num_threads, python_server, require, served_expert
 
@@ -24,14 +24,14 @@ def make(spec: OnnxSpec, services: Services) -> Expert:
     return served_expert(spec, services)
 
 
-def launch(spec: OnnxSpec, services: Services) -> ServerCommand:
+def launch(spec: OnnxSpec, site: Site) -> ServerCommand:
     settings = Settings(
         name=spec.name,
         kind=spec.kind,
-        model=str(services.weights(spec.model)),
-        tokenizer=str(services.weights(spec.tokenizer)),
+        model=str(site.weights(spec.model)),
+        tokenizer=str(site.weights(spec.tokenizer)),
         pooling=spec.pooling,
         max_tokens=spec.max_tokens,
         threads=num_threads(),
     )
-    return python_server("orchestrator.experts.onnx_server", settings, spec, services)
+    return python_server("orchestrator.experts.onnx_server", settings, spec, site)

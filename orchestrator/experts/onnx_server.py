@@ -39,11 +39,11 @@ def main() -> None:
     if given.settings.kind == "embedding":
         encoder = CountingEncoder(given.settings)
         encoder.encode(["ready?"])
-        serve(embedding_app(given.settings.name, given.token, encoder), given.port)
+        serve(embedding_app(given.settings.name, given.token, encoder), given.host, given.port)
     else:
         scorer = CrossEncoder(given.settings)
         scorer.score([("ready?", "yes")])
-        serve(reranking_app(given.settings.name, given.token, scorer), given.port)
+        serve(reranking_app(given.settings.name, given.token, scorer), given.host, given.port)
 
 
 class CountingEncoder(OnnxEncoder):

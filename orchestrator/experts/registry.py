@@ -1,7 +1,7 @@
 """Which module makes which experts: the one list of backends, imported when a spec first asks for one.
 
     expert = make_expert(spec, services)
-    command = launch_command(spec, services)      # None for an expert that holds no weights
+    command = launch_command(spec, site)          # for a spec that holds weights
 
 A new backend is one module with `make` (and `launch`, if it holds weights), a spec in `orchestrator/config/`, and a line here.
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
-from orchestrator.config import ExpertBase
+from orchestrator.config import ExpertBase, ServedBase
 from orchestrator.errors import ConfigError
-from orchestrator.experts.base import Backend, Expert, ServedBackend, ServerCommand, Services
+from orchestrator.experts.base import Backend, Expert, ServedBackend, ServerCommand, Services, Site
 
 BACKENDS: dict[str, str] = {
     "openai": "orchestrator.experts.openai",
@@ -43,8 +43,6 @@ def make_expert(spec: ExpertBase, services: Services) -> Expert:
     return backend(spec.backend).make(spec, services)
 
 
-def launch_command(spec: ExpertBase, services: Services) -> ServerCommand | None:
-    """How to launch the server of an expert that holds weights; None for the others."""
-    if not spec.holds_weights:
-        return None
-    return cast(ServedBackend, backend(spec.backend)).launch(spec, services)
+def launch_command(spec: ServedBase, site: Site) -> ServerCommand:
+    """How to launch the server of an expert that holds weights, on this machine."""
+    return cast(ServedBackend, backend(spec.backend)).launch(spec, site)

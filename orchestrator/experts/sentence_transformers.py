@@ -11,7 +11,7 @@ encoder, the `onnx` backend is many times faster on a processor.
 from __future__ import annotations
 
 from orchestrator.config import SentenceTransformersSpec
-from orchestrator.experts.base import Expert, ServerCommand, Services
+from orchestrator.experts.base import Expert, ServerCommand, Services, Site
 from orchestrator.experts.sentence_transformers_server import Settings
 from orchestrator.experts.served import num_threads, python_server, require, served_expert
 
@@ -21,7 +21,7 @@ def make(spec: SentenceTransformersSpec, services: Services) -> Expert:
     return served_expert(spec, services)
 
 
-def launch(spec: SentenceTransformersSpec, services: Services) -> ServerCommand:
-    model = spec.model if isinstance(spec.model, str) else str(services.weights(spec.model))
+def launch(spec: SentenceTransformersSpec, site: Site) -> ServerCommand:
+    model = spec.model if isinstance(spec.model, str) else str(site.weights(spec.model))
     settings = Settings(name=spec.name, kind=spec.kind, model=model, max_tokens=spec.context, threads=num_threads())
-    return python_server("orchestrator.experts.sentence_transformers_server", settings, spec, services)
+    return python_server("orchestrator.experts.sentence_transformers_server", settings, spec, site)

@@ -38,9 +38,9 @@ def main() -> None:
     if given.settings.kind == "embedding":
         encoder = BiEncoder(given.settings)
         encoder.open()
-        serve(embedding_app(given.settings.name, given.token, encoder), given.port)
+        serve(embedding_app(given.settings.name, given.token, encoder), given.host, given.port)
     else:
-        serve(reranking_app(given.settings.name, given.token, CrossEncoder(given.settings)), given.port)
+        serve(reranking_app(given.settings.name, given.token, CrossEncoder(given.settings)), given.host, given.port)
 
 
 class BiEncoder(SentenceTransformersEncoder):

@@ -3,7 +3,7 @@
     expert = served_expert(spec, services)
     await expert.answer(call)                     # at call.endpoint
 
-    python_server("orchestrator.experts.onnx_server", Settings(...), spec, services)      # a ServerCommand
+    python_server("orchestrator.experts.onnx_server", Settings(...), spec, site)          # a ServerCommand
 
 Not here: when servers run (the scheduler), and where (the engine).
 """
@@ -21,8 +21,8 @@ import psutil
 
 from orchestrator.config import ServedBase
 from orchestrator.errors import ExpertError, MissingExtra
-from orchestrator.experts.base import ServerCommand, Services
-from orchestrator.experts.launched import PORT_VARIABLE, TOKEN_VARIABLE
+from orchestrator.experts.base import ServerCommand, Services, Site
+from orchestrator.experts.launched import HOST_VARIABLE, PORT_VARIABLE, TOKEN_VARIABLE
 from orchestrator.experts.openai import CompatibleServer
 from orchestrator.types import Answer, Call
 
@@ -50,14 +50,14 @@ def served_expert(
     return ServedExpert(spec.name, server)
 
 
-def python_server(module: str, settings: msgspec.Struct, spec: ServedBase, services: Services) -> ServerCommand:
+def python_server(module: str, settings: msgspec.Struct, spec: ServedBase, site: Site) -> ServerCommand:
     """How to launch a server of ours: `python -m module`, which reads `settings` by `launched.read`."""
     return ServerCommand(
         argv=("{python}", "-m", module),
-        env={PORT_VARIABLE: "{port}", TOKEN_VARIABLE: "{token}", **spec.env},
+        env={HOST_VARIABLE: "{host}", PORT_VARIABLE: "{port}", TOKEN_VARIABLE: "{token}", **spec.env},
         stdin=msgspec.json.encode(settings).decode(),
         timeout_s=spec.timeouts.load_s,
-        cwd=services.base_dir,
+        cwd=site.base_dir,
     )
 
 

@@ -11,7 +11,7 @@
 
 `args` come last, so they win. The bearer token goes by `VLLM_API_KEY`, which guards `/v1`; `/health` is open. So are the requests
 that put vLLM to sleep, which it offers in its development mode only, beside others that can change the model: with `sleep`, whoever
-may open connections on this machine can send them.
+may open connections to the machine it runs on can send them.
 
 Level 2 drops the weights. They must be read again after their memory is back and before that of the KV cache is: woken in any other
 order, vLLM answers with noise (its documentation, "Sleep Mode"). A draft model for speculative decoding is not read again, which
@@ -21,7 +21,7 @@ makes answers slower, not wrong. vLLM sleeps on CUDA and ROCm; on other platform
 from __future__ import annotations
 
 from orchestrator.config import VLLMSpec
-from orchestrator.experts.base import Expert, ServerCommand, Services, Sleep, Step
+from orchestrator.experts.base import Expert, ServerCommand, Services, Site, Sleep, Step
 from orchestrator.experts.served import served_expert
 
 DEVELOPMENT = {"VLLM_SERVER_DEV_MODE": "1"}
@@ -44,20 +44,20 @@ def make(spec: VLLMSpec, services: Services) -> Expert:
     return served_expert(spec, services)
 
 
-def launch(spec: VLLMSpec, services: Services) -> ServerCommand:
-    model = spec.model if isinstance(spec.model, str) else str(services.weights(spec.model))
+def launch(spec: VLLMSpec, site: Site) -> ServerCommand:
+    model = spec.model if isinstance(spec.model, str) else str(site.weights(spec.model))
     context = ("--max-model-len", str(spec.context)) if spec.context else ()
     sleep = None if spec.residency.sleep is None else sleeping(spec.name, spec.residency.sleep)
     return ServerCommand(
         argv=(
             *(spec.executable, "serve", model),
-            *("--host", "127.0.0.1", "--port", "{port}", "--served-model-name", spec.name),
+            *("--host", "{host}", "--port", "{port}", "--served-model-name", spec.name),
             *(("--enable-sleep-mode",) if sleep else ()),
             *(*context, *spec.args),
         ),
         env={"VLLM_API_KEY": "{token}", **(DEVELOPMENT if sleep else {}), **spec.env},
         timeout_s=spec.timeouts.load_s,
-        cwd=services.base_dir,
+        cwd=site.base_dir,
         sleep=sleep,
     )
 

@@ -10,8 +10,7 @@ business but the scheduler's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -31,11 +30,11 @@ from orchestrator.config import (
     ServedBase,
 )
 from orchestrator.errors import ConfigError, Forbidden, UnknownModel
-from orchestrator.experts.base import Expert, ServerCommand, Services
-from orchestrator.experts.registry import launch_command, make_expert
+from orchestrator.experts.base import Expert, Services
+from orchestrator.experts.registry import make_expert
 from orchestrator.fleet.encoding import FleetEncoders
+from orchestrator.fleet.launching import Launch
 from orchestrator.fleet.routers import Scorers, make_scorers
-from orchestrator.fleet.weights import weights_of, weights_path
 from orchestrator.scheduler.base import Place
 from orchestrator.types import Query
 from routers.base import Encoder
@@ -70,7 +69,6 @@ class Fleet:
     experts: Mapping[str, Expert]
     scorers: Scorers
     policies: Mapping[str, PolicySpec]
-    services: Services
 
     async def close(self) -> None:
         """End the routers' threads."""
@@ -100,7 +98,7 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
     """Make every expert, and fit or load every router. Blocks for as long as that takes. Raises `ConfigError`."""
     experts: dict[str, Expert] = {}
     readers = tuple(encoders.by_expert.values())
-    services = Services(http, partial(weights_path, base_dir=base_dir), experts.__getitem__, base_dir, readers)
+    services = Services(http, experts.__getitem__, base_dir, readers)
     for spec in config.experts:
         experts[spec.name] = make_expert(spec, services)
     for name, panel in config.panel_experts.items():
@@ -111,7 +109,6 @@ def build_fleet(config: Config, *, http: aiohttp.ClientSession, base_dir: Path, 
         experts=experts,
         scorers=make_scorers(config, encoders, base_dir),
         policies=config.offered_policies,
-        services=services,
     )
 
 
@@ -133,15 +130,17 @@ def make_panel(spec: PanelExpert, base_dir: Path, encoders: Sequence[Encoder]) -
         raise ConfigError(f"panels.{spec.name.removeprefix(PANEL_PREFIX)}: {exc.message}") from exc
 
 
-def make_places(fleet: Fleet) -> tuple[Place, ...]:
-    """What the scheduler has to know of each expert."""
-    return tuple(_place(spec, fleet) for spec in fleet.specs.values())
+def make_places(config: Config, base_dir: Path) -> tuple[Place, ...]:
+    """What the scheduler has to know of each expert, and of each panel."""
+    specs: dict[str, ExpertBase] = {**config.by_name, **config.panel_experts}
+    not_inherited = provider_keys(config)
+    return tuple(_place(spec, specs[spec.host], base_dir, not_inherited) for spec in specs.values())
 
 
-def _place(spec: ExpertBase, fleet: Fleet) -> Place:
-    host = fleet.specs[spec.host]
-    command = partial(_launch, host, fleet.services, provider_keys(fleet.config)) if host.holds_weights else None
-    residency = host.residency if isinstance(host, ServedBase) else Residency()
+def _place(spec: ExpertBase, host: ExpertBase, base_dir: Path, not_inherited: frozenset[str]) -> Place:
+    served = host if isinstance(host, ServedBase) else None
+    residency = served.residency if served else Residency()
+    command = Launch(served, base_dir, not_inherited) if served else None
     return Place(
         expert=spec.name,
         host=spec.host,
@@ -155,13 +154,6 @@ def _place(spec: ExpertBase, fleet: Fleet) -> Place:
         on_device=residency.device,
         command=command,
     )
-
-
-def _launch(host: ExpertBase, services: Services, not_inherited: frozenset[str]) -> ServerCommand:
-    command = launch_command(host, services)
-    assert command is not None, f"{host.name} holds weights"
-    files = tuple(services.weights(weights) for weights in weights_of(host))
-    return replace(command, files=files, not_inherited=not_inherited)
 
 
 def provider_keys(config: Config) -> frozenset[str]:

@@ -14,11 +14,11 @@ health, `health.py`), and the async driver `driver.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-from orchestrator.experts.base import ServerCommand
+from orchestrator.engines.base import Launchable
 from orchestrator.types import Endpoint, Priority, Query
 from routers.policy import Choice
 
@@ -37,8 +37,7 @@ class Place:
     memory, pin, keep_alive_s and command counts for hosts only. memory_bytes: None is learned at the first load. keep_alive_s:
     how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
     weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it
-    is asleep; None means that its server can't sleep. on_device: its memory is not the host's. command: how to launch the server,
-    evaluated at every load.
+    is asleep; None means that its server can't sleep. on_device: its memory is not the host's. command: how to launch the server.
     """
 
     expert: str
@@ -49,7 +48,7 @@ class Place:
     keep_alive_s: float = 600.0
     concurrency: int | None = None
     rpm: int | None = None
-    command: Callable[[], ServerCommand] | None = None
+    command: Launchable | None = None
     batching: Batching = "continuous"
     asleep_bytes: int | None = None
     on_device: bool = False

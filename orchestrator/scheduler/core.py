@@ -2,8 +2,8 @@
 
     core = Core(places, budget_bytes=4_000_000_000, now=now)
     core.acquire(request, now)              # a Lease at once, or a Waiter whose Grant or Refuse comes later
-    core.take_actions()                     # what the driver is to do: Load(host), Stop(host), Grant, Refuse
-    core.loaded(host, endpoint, memory_bytes, now)
+    core.take_actions()                     # what the driver is to do: Load(host, generation), Stop(host), Grant, ...
+    core.loaded(host, generation, endpoint, memory_bytes, now)
 
 A request is bound to the candidate with the highest `utility - mu * expected wait` (`routers.policy.bind`). When that one has no
 place free, the request waits, bound to it and counted in its waits from then on, so that a burst doesn't herd. It is served by
@@ -64,6 +64,7 @@ class Core:
         self._outbox = Outbox()
         self._rules = rules or SwitchyardRules()
         self._residency = Residency(budget_bytes, asleep_budget_bytes, self._outbox, self._rules)
+        self._residents = self._residency.residents
         self._prefetcher = Prefetcher()
         self._queues = Queues(self._residency, self._outbox, max_waiting)
         self._roster = Roster({}, {})
@@ -111,6 +112,8 @@ class Core:
             host.learn(outcome, now)
             host.leases -= 1
             expert.leases -= 1
+            if not host.leases:
+                self._residents.vacated(host, now)
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
         if not host.leases and self._residency.leaves(host, now):  # before the next batch begins
@@ -119,61 +122,61 @@ class Core:
             self._dispatch(host, now)
         unused = not host.leases and host.state in {"ready", "draining"}
         if unused:
-            self._residency.unused(host, now)
+            self._residents.unused(host, now)
         self._settle(now, follows=unused or self._residency.leaves(host, now))
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """It went away before it had its answer."""
         if waiter.ticket in self._queues.waiters:
-            self._queues.remove(waiter)
+            self._queues.remove(waiter, now)
             self._settle(now)
 
     def tick(self, now: float) -> None:
         """Time has passed: call it at `next_wake`, or whenever."""
         follows = False
         for waiter in self._queues.overdue(now):
-            self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"))
+            self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"), now)
             follows = True
         for host in self._outbox.due(now):
-            self._residency.expire(host, now)
+            self._residents.expire(host, now)
             self._dispatch(host, now)
             follows |= not host.serving or self._residency.leaves(host, now)
         self._settle(now, follows=follows)
 
-    # What became of hosts
+    # What became of hosts. generation: as in the action; what is late is ignored
 
-    def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
+    def loaded(self, host: Host, generation: int, endpoint: Endpoint, memory_bytes: int, now: float) -> None:
         """A launch or a wake has succeeded. memory_bytes: as measured; 0 when it can't be."""
-        if host.state != "loading":
-            return  # it is being stopped already
-        for drained in self._residency.loaded(host, endpoint, memory_bytes, now):
+        if host.state != "loading" or host.generation != generation:
+            return  # it is being stopped already, or has been
+        for drained in self._residents.loaded(host, endpoint, memory_bytes, now):
             self._rebind_all(drained, now)
         self._dispatch(host, now)
-        self._residency.expire(host, now)
+        self._residents.expire(host, now)
         self._settle(now)
 
-    def load_failed(self, host: Host, reason: str, now: float, *, detail: str = "") -> None:
+    def load_failed(self, host: Host, generation: int, reason: str, now: float, *, detail: str = "") -> None:
         """A launch has failed. reason: may be shown to clients. detail: what operators are told instead."""
-        if host.state == "loading":
+        if host.state == "loading" and host.generation == generation:
             self._give_up(host, reason, detail or reason, now)
             self._settle(now)
 
-    def slept(self, host: Host, kept_bytes: int, now: float) -> None:
+    def slept(self, host: Host, generation: int, kept_bytes: int, now: float) -> None:
         """A server has fallen asleep. kept_bytes: of the machine's memory, as measured; 0 when it can't be."""
-        if host.state == "falling_asleep" and not host.stopping:
-            self._residency.slept(host, kept_bytes, now)
+        if host.state == "falling_asleep" and host.generation == generation and not host.stopping:
+            self._residents.slept(host, kept_bytes, now)
             self._settle(now)
 
     def stopped(self, host: Host, now: float) -> None:
         """A server, or its launch, has ended as asked, and its memory is back."""
-        self._residency.stopped(host, now)
+        self._residents.gone(host, now)
         self._let_in_after(host)
         self._settle(now)
 
     def died(self, host: Host, reason: str, now: float) -> None:
         """A server has ended unasked. Its leases are lost; whoever holds them will notice, and release them."""
-        if host in self._residency.alive and (host.state != "loading" or host.waking) and not host.stopping:
-            self._residency.died(host, reason, now)
+        if host in self._residents.alive and (host.state != "loading" or host.waking) and not host.stopping:
+            self._residents.died(host, reason, now)
             self._let_in_after(host)
             self._rebind_all(host, now)
             self._settle(now)
@@ -183,10 +186,12 @@ class Core:
     def unload(self, name: str, now: float) -> Host | None:
         """Drain the expert's host; returns it when there is an end to wait for. Raises `UnknownModel`."""
         host = self.expert(name).host
+        host.dismissed = not host.queued
+        self._residency.wanted.forget(host)
         if host.state in {"cold", "remote"}:
+            self._settle(now)
             return None
-        host.dismissed = True
-        self._residency.drain(host, now)
+        self._residents.drain(host, now)
         self._rebind_all(host, now)
         self._settle(now)
         return host
@@ -204,24 +209,26 @@ class Core:
 
         changed: hosts that must be launched anew. asleep_budget_bytes: None leaves it as it is.
         """
-        old, sleepers = self._roster, self._residency.sleepers
+        old, sleepers = self._roster, self._residents.sleepers
         asleep_budget = sleepers.budget_bytes if asleep_budget_bytes is None else asleep_budget_bytes
-        self._roster = new = make_roster(old, places, budget_bytes, asleep_budget, changed, self._uniform)
-        self._residency.budget_bytes, sleepers.budget_bytes = budget_bytes, asleep_budget
+        alive = {host.name: host for host in self._residents.alive}
+        self._roster = new = make_roster(old, alive, places, budget_bytes, asleep_budget, changed, self._uniform)
+        self._residents.budget_bytes, sleepers.budget_bytes = budget_bytes, asleep_budget
         self._queues.adopt(new.experts)
         for host in old.hosts.values():
             if new.hosts.get(host.name) is not host:
                 host.retired = True
-                self._residency.forget(host)
-                self._residency.drain(host, now)
+                self._residency.wanted.forget(host)
+                self._residency.worth.forget(host, new.hosts.values())
+                self._residents.drain(host, now)
         for waiter in self._queues.still_waiting(self._queues.waiters.values()):
             if new.experts.get(waiter.bound.name) is not waiter.bound:
                 self._move_on(waiter, NoCapacity("the experts that could have answered were removed"), now)
-        for drained in self._residency.shrink(now):
+        for drained in self._residents.shrink(now):
             self._rebind_all(drained, now)
-        self._residency.trim(now)
+        self._residents.trim(now)
         for host in new.hosts.values():
-            self._residency.expire(host, now)
+            self._residents.expire(host, now)
             self._dispatch(host, now)
         self.tick(now)
         self._settle(now)
@@ -230,10 +237,10 @@ class Core:
         """Refuse whoever waits or comes, and stop every server, its leases notwithstanding."""
         self._closed = True
         for waiter in self._queues.still_waiting(self._queues.waiters.values()):
-            self._refuse(waiter, NoCapacity("the service is shutting down"))
-        for host in self._residency.alive:
-            self._residency.drain(host, now)
-            self._residency.stop(host)
+            self._refuse(waiter, NoCapacity("the service is shutting down"), now)
+        for host in self._residents.alive:
+            self._residents.drain(host, now)
+            self._residents.stop(host)
 
     # Questions
 
@@ -241,10 +248,6 @@ class Core:
     def next_wake(self) -> float:
         """When `tick` has something to do; infinity when never."""
         return min(self._outbox.wake, self._queues.next_deadline)
-
-    @property
-    def has_actions(self) -> bool:
-        return bool(self._outbox.actions or self._outbox.wanted)
 
     def take_actions(self) -> list[Action]:
         """What is to be done, once."""
@@ -274,8 +277,8 @@ class Core:
 
     @property
     def memory(self) -> MemoryStatus:
-        residency, sleepers = self._residency, self._residency.sleepers
-        return MemoryStatus(residency.budget_bytes, residency.used_bytes, sleepers.budget_bytes, sleepers.used_bytes)
+        residents, sleepers = self._residents, self._residents.sleepers
+        return MemoryStatus(residents.budget_bytes, residents.used_bytes, sleepers.budget_bytes, sleepers.used_bytes)
 
     def status(self, now: float) -> tuple[ExpertStatus, ...]:
         return tuple(self._queues.status(expert, now) for expert in self._roster.experts.values())
@@ -316,8 +319,8 @@ class Core:
             if best is not expert:  # things have changed since it was bound
                 self._move(waiter, best, now)
                 continue
-            self._queues.remove(waiter)
             lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, weighed)
+            self._queues.remove(waiter, now, served_by=host)  # after that, or the host would seem unused
             self._outbox.actions.append(Grant(waiter, lease))
 
     def _may_serve(self, expert: Expert, waiter: Waiter | None, now: float) -> bool:
@@ -341,7 +344,7 @@ class Core:
             return
         if self._rules.keeps_order:
             self._serve_in_order(now)
-        elif not follows and not self._residency.has_news:
+        elif not follows and not self._residency.wanted.has_news:
             return
         while plan := self._residency.plan(now):
             for host in plan.drained:
@@ -380,7 +383,7 @@ class Core:
 
     def _give_up(self, host: Host, reason: str, detail: str, now: float) -> None:
         """The host could not be loaded: its waiters go to their other candidates, or hear why not."""
-        self._residency.failed(host, detail, now)
+        self._residents.failed(host, detail, now)
         for expert in host.experts:
             expert.breaker.record(_FAILED_TO_LOAD, now)
         for waiter in self._queues.still_waiting(waiter for expert in host.experts for waiter in expert.queue):
@@ -391,7 +394,7 @@ class Core:
         """Away from where it is bound, to the best of its candidates; without any, the error is its answer."""
         target, _ = self._queues.target(waiter, now)
         if target is None:
-            self._refuse(waiter, error)
+            self._refuse(waiter, error, now)
         else:
             self._move(waiter, target, now)
 
@@ -399,6 +402,6 @@ class Core:
         self._queues.move(waiter, expert, now)
         self._dispatch(expert.host, now)
 
-    def _refuse(self, waiter: Waiter, error: SwitchyardError) -> None:
-        self._queues.remove(waiter)
+    def _refuse(self, waiter: Waiter, error: SwitchyardError, now: float) -> None:
+        self._queues.remove(waiter, now)
         self._outbox.actions.append(Refuse(waiter, error))

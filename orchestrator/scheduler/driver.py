@@ -16,13 +16,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any
 
-from orchestrator.engines.base import Engine, RunningServer
-from orchestrator.engines.filecache import ReadAhead
+from orchestrator.engines.base import Engine, Launchable, RunningServer
 from orchestrator.errors import ExpertError, SwitchyardError
-from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import (
     ExpertStatus,
     Lease,
@@ -64,24 +61,24 @@ class LocalScheduler:
         self._core = Core(places, budget_bytes, clock(), rules=rules, asleep_budget_bytes=asleep_budget_bytes)
         self._futures: dict[Waiter, asyncio.Future[Lease]] = {}
         self._servers: dict[Host, RunningServer] = {}
-        self._commands: dict[Host, ServerCommand] = {}
+        self._launches: dict[Host, Launchable] = {}
         self._changes: dict[Host, asyncio.Task[None]] = {}
         self._ended_because: dict[Host, str] = {}
-        self._read_ahead = ReadAhead()
         self._gone: dict[Host, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
     async def acquire(self, request: LeaseRequest) -> Lease:
-        admitted = self._core.acquire(request, self._clock())
-        if isinstance(admitted, Lease):
-            if self._core.has_actions:  # another host is loaded ahead of demand
-                self._carry_out()
-            return admitted
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._futures[admitted] = future
-        self._carry_out()
+        try:
+            admitted = self._core.acquire(request, self._clock())
+            if isinstance(admitted, Waiter):
+                self._futures[admitted] = future
+        finally:
+            self._carry_out()  # a request may have others loaded or evicted, whatever becomes of it
+        if isinstance(admitted, Lease):
+            return admitted
         try:
             return await future
         except asyncio.CancelledError:
@@ -133,7 +130,6 @@ class LocalScheduler:
 
     async def close(self) -> None:
         self._core.close(self._clock())
-        self._read_ahead.close()
         self._carry_out()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -141,9 +137,9 @@ class LocalScheduler:
             self._timer.cancel()
 
     def _is_relaunched(self, place: Place) -> bool:
-        """Whether its server runs with another command than this place's. Raises `ConfigError` when that can't be made."""
-        running = self._commands.get(self._core.hosts[place.expert]) if place.expert in self._core.hosts else None
-        return running is not None and place.command is not None and place.command() != running
+        """Whether its server was launched otherwise than this place says."""
+        running = self._launches.get(self._core.hosts[place.expert]) if place.expert in self._core.hosts else None
+        return running is not None and place.command is not None and place.command != running
 
     # Effects
 
@@ -153,7 +149,8 @@ class LocalScheduler:
             for action in actions:
                 self._do(action)
         for host in self._core.take_wanted():
-            self._read(host)
+            if host.place.command is not None:  # it must wait for memory: its files can be read meanwhile
+                self._engine.read_ahead(host.place.command)
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 
@@ -169,12 +166,12 @@ class LocalScheduler:
                 future = self._futures.pop(waiter)
                 if not future.cancelled():
                     future.set_exception(error)
-            case Load(host):
-                self._changes[host] = self._start(self._load(host))
-            case Sleep(host):
-                self._changes[host] = self._start(self._sleep(host, self._servers[host]))
-            case Wake(host):
-                self._changes[host] = self._start(self._wake(host, self._servers[host]))
+            case Load(host, generation):
+                self._changes[host] = self._start(self._load(host, generation))
+            case Sleep(host, generation):
+                self._changes[host] = self._start(self._sleep(host, generation, self._servers[host]))
+            case Wake(host, generation):
+                self._changes[host] = self._start(self._wake(host, generation, self._servers[host]))
             case Stop(host):
                 self._start(self._stop(host))
 
@@ -195,22 +192,22 @@ class LocalScheduler:
         self._core.tick(self._clock())
         self._carry_out()
 
-    async def _load(self, host: Host) -> None:
+    async def _load(self, host: Host, generation: int) -> None:
         """Launch the host's server and report how that went. Whatever happens is reported, or its waiters would be stuck."""
         try:
             server = await self._launch(host)
         except ExpertError as error:
-            self._failed(host, error.message, error.message)
+            self._failed(host, generation, error.message, error.message)
         except SwitchyardError as error:
-            self._failed(host, f"'{host.name}' can't be launched as it is configured", error.message)
+            self._failed(host, generation, f"'{host.name}' can't be launched as it is configured", error.message)
         except Exception as error:  # noqa: BLE001 (see above: an engine's or a backend's bug must not hold requests)
-            self._failed(host, f"'{host.name}' can't be launched", repr(error))
+            self._failed(host, generation, f"'{host.name}' can't be launched", repr(error))
         else:
             self._servers[host] = server
-            server.exited.add_done_callback(partial(self._exited, host))
+            server.exited.add_done_callback(lambda _: self._died(host, server))
             declared_on_device = host.place.on_device and host.place.memory_bytes is not None
-            memory_bytes = 0 if declared_on_device else server.memory_bytes()  # what is seen is the host's
-            self._core.loaded(host, server.endpoint, memory_bytes, self._clock())
+            memory_bytes = 0 if declared_on_device else _memory_bytes(host, server)  # what is seen is the host's
+            self._core.loaded(host, generation, server.endpoint, memory_bytes, self._clock())
         finally:
             self._changed(host)
         self._carry_out()
@@ -220,16 +217,16 @@ class LocalScheduler:
         if self._changes.get(host) is asyncio.current_task():
             del self._changes[host]
 
-    async def _sleep(self, host: Host, server: RunningServer) -> None:
+    async def _sleep(self, host: Host, generation: int, server: RunningServer) -> None:
         """Put the host's server to sleep; one that can't is ended, which is reported like a death."""
         if await self._managed(host, server, server.sleep()):
-            self._core.slept(host, server.memory_bytes(), self._clock())
+            self._core.slept(host, generation, _memory_bytes(host, server), self._clock())
             self._carry_out()
 
-    async def _wake(self, host: Host, server: RunningServer) -> None:
+    async def _wake(self, host: Host, generation: int, server: RunningServer) -> None:
         """Wake the host's server; one that can't, or is not what it was, is ended, which is reported like a death."""
         if await self._managed(host, server, server.wake()):
-            self._core.loaded(host, server.endpoint, 0, self._clock())
+            self._core.loaded(host, generation, server.endpoint, 0, self._clock())
             self._carry_out()
 
     async def _managed(self, host: Host, server: RunningServer, change: Coroutine[Any, Any, None]) -> bool:
@@ -239,28 +236,19 @@ class LocalScheduler:
         except Exception as error:  # noqa: BLE001 (whatever an engine's bug may be, the server's state is not known then)
             if not server.exited.done():
                 self._ended_because[host] = error.message if isinstance(error, ExpertError) else repr(error)
-                await server.stop()
+                await _end(host, server)
+                self._died(host, server)
             return False
         finally:
             self._changed(host)
         return not server.exited.done() and self._servers.get(host) is server  # it may have died as it answered
 
-    def _read(self, host: Host) -> None:
-        """Have the files of a host that must wait for memory read into the system's cache."""
-        if host.place.command is None:
-            return
-        try:
-            files = host.place.command().files
-        except Exception:  # noqa: BLE001 (reported when it is launched; whoever is being served here has nothing to do with it)
-            return
-        self._read_ahead.read(files)
-
     async def _launch(self, host: Host) -> RunningServer:
         if host.place.command is None:
             raise ExpertError(host.name, "not_loaded", f"'{host.name}' has no launch command")
         await self._until_memory_is_free(host)
-        command = self._commands[host] = host.place.command()
-        return await self._engine.launch(host.name, command)
+        launch = self._launches[host] = host.place.command
+        return await self._engine.launch(host.name, launch)
 
     async def _until_memory_is_free(self, host: Host) -> None:
         """What others have just given back may take a moment to be seen; what others took is a reason not to load.
@@ -277,10 +265,10 @@ class LocalScheduler:
                 raise ExpertError(host.name, "not_loaded", reason)
             await asyncio.sleep(MEMORY_POLL_S)
 
-    def _failed(self, host: Host, reason: str, detail: str) -> None:
+    def _failed(self, host: Host, generation: int, reason: str, detail: str) -> None:
         logger.warning("loading %s failed: %s", host.name, detail)
-        self._commands.pop(host, None)
-        self._core.load_failed(host, reason, self._clock(), detail=detail)
+        self._launches.pop(host, None)
+        self._core.load_failed(host, generation, reason, self._clock(), detail=detail)
 
     async def _stop(self, host: Host) -> None:
         """End the host's server, or its launch, and report when its memory is back."""
@@ -290,19 +278,19 @@ class LocalScheduler:
             await asyncio.wait({change})
         server = self._servers.pop(host, None)
         if server is not None:
-            await server.stop()
-        self._commands.pop(host, None)
+            await _end(host, server)
+        self._launches.pop(host, None)
         self._ended_because.pop(host, None)
         self._core.stopped(host, self._clock())
         self._report_gone(host)
 
-    def _exited(self, host: Host, exited: asyncio.Future[int]) -> None:
+    def _died(self, host: Host, server: RunningServer) -> None:
         """A server is gone: expected when it is being stopped, and then not in `_servers` any more."""
-        if self._servers.get(host) is None or host.stopping:
+        if self._servers.get(host) is not server or host.stopping:
             return
         del self._servers[host]
-        self._commands.pop(host, None)
-        reason = self._ended_because.pop(host, f"its server exited with code {exited.result()}")
+        self._launches.pop(host, None)
+        reason = self._ended_because.pop(host, "") or f"its server exited with code {server.exited.result()}"
         logger.warning("%s: %s", host.name, reason)
         self._core.died(host, reason, self._clock())
         self._report_gone(host)
@@ -312,3 +300,19 @@ class LocalScheduler:
         if gone is not None:
             gone.set()
         self._carry_out()
+
+
+async def _end(host: Host, server: RunningServer) -> None:
+    try:
+        await server.stop()
+    except Exception:  # its end must be reported, or whoever needs its memory would be stuck
+        logger.exception("the server of %s may not have ended", host.name)
+
+
+def _memory_bytes(host: Host, server: RunningServer) -> int:
+    """As measured; 0 when it can't be."""
+    try:
+        return server.memory_bytes()
+    except Exception:  # what it was measured for must be reported, or whoever waits would be stuck
+        logger.exception("the memory of %s can't be measured", host.name)
+        return 0

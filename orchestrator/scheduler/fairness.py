@@ -1,26 +1,35 @@
 """The order of those who wait: keys in turn, bulk work behind, everybody within a bound.
 
-    turns = Turns()
-    rank = turns.rank(tenant="shop", bulk=False, ticket=7)     # given once, on arrival; smaller ranks are served first, anywhere
-    queue.add(waiter)                                          # an expert's queue, in order of ranks
+    turns = Turns()                                            # of a host
+    waiter.ranks[turns] = turns.rank(waiter.kind, ticket=7)    # given once, on arrival; smaller ranks are served first
+    queue = RankedQueue(turns)                                 # of one of its experts, in order of those ranks
+    queue.add(waiter)
     queue.head, queue.ahead(waiter)
+    turns.leave(waiter.kind, ticket=7, served=True)
 
-Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) over all experts together: a tenant's n-th waiting request ranks with
-the n-th of the others, so that a tenant with a thousand of them delays another's first by one. With a single tenant the order is
-that of arrival. Bulk work ranks `BULK_LAG` requests later: it yields to so many of each tenant's, and is never starved. Not here:
-which tenant a request belongs to (the gateway's key), and whether an expert has room.
+Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) at each host, of all who may be served there: a tenant's n-th waiting
+request ranks with the n-th of the others, so that a tenant with a thousand of them, wherever else they may go, delays another's
+first by one. What is served or waits at other hosts alone counts for nothing. With a single tenant the order is that of arrival.
+Bulk work comes `BULK_LAG` turns later, and each of it takes so many: it yields to that many requests of each tenant, every time,
+and is never starved. Not here: which tenant a request belongs to (the gateway's key), and whether an expert has room.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 BULK_LAG = 100.0
+
+
+class Kind(NamedTuple):
+    """What takes turns: a tenant's bulk work, or what else it asks."""
+
+    tenant: str
+    bulk: bool
 
 
 class Rank(NamedTuple):
@@ -31,61 +40,65 @@ class Rank(NamedTuple):
 
 
 class Turns:
-    """Gives ranks. The virtual time is the earliest turn of those who wait and are not bulk work."""
+    """Gives ranks. The virtual time is the turn of who was served last; it begins anew when nobody waits."""
 
-    __slots__ = ("_next", "_now", "_turns", "_waiting")
+    __slots__ = ("_next", "_now", "_waiting")
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._next: defaultdict[tuple[str, bool], float] = defaultdict(float)
-        self._turns: list[Rank] = []
-        self._waiting: set[int] = set()
+        self._next: dict[Kind, float] = {}  # after the last turn that was used
+        self._waiting: dict[Kind, dict[int, float]] = {}  # turns by ticket, in the order of both
 
-    def rank(self, tenant: str, *, bulk: bool, ticket: int) -> Rank:
+    def rank(self, kind: Kind, ticket: int) -> Rank:
         """Of a request that begins to wait; tickets ascend."""
-        if not self._waiting:
-            self._next.clear()
-            self._turns.clear()
-            self._now = 0.0
-        turn = max(self._now, self._next[tenant, bulk])
-        self._next[tenant, bulk] = turn + 1.0
-        self._waiting.add(ticket)
-        if bulk:
-            return Rank(turn + BULK_LAG, ticket)
-        rank = Rank(turn, ticket)
-        heapq.heappush(self._turns, rank)
-        return rank
+        turn = max(self._now, self._next.get(kind, 0.0))
+        waiting = self._waiting.get(kind)
+        if waiting is None:
+            waiting = self._waiting[kind] = {}
+        else:
+            turn = max(turn, waiting[next(reversed(waiting))] + _length(kind))
+        waiting[ticket] = turn
+        return Rank(turn + BULK_LAG if kind.bulk else turn, ticket)
 
-    def leave(self, ticket: int) -> None:
-        """It waits no more."""
-        self._waiting.discard(ticket)
-        while self._turns and self._turns[0].ticket not in self._waiting:
-            heapq.heappop(self._turns)
-        if self._turns:
-            self._now = max(self._now, self._turns[0].turn)
+    def leave(self, kind: Kind, ticket: int, *, served: bool) -> None:
+        """It waits no more. served: here; else it gives its turn back."""
+        waiting = self._waiting[kind]
+        turn = waiting.pop(ticket)
+        if not waiting:
+            del self._waiting[kind]
+        if not self._waiting:
+            self._now = 0.0
+            self._next.clear()
+        elif served:
+            self._now = max(self._now, turn)
+            self._next[kind] = max(self._next.get(kind, 0.0), turn + _length(kind))
+
+
+def _length(kind: Kind) -> float:
+    return BULK_LAG if kind.bulk else 1.0
 
 
 class Ranked(Protocol):
-    """What is queued."""
+    """What is queued. ranks: by whose turns they are; there may be several hosts that could serve it."""
 
-    rank: Rank
+    ranks: dict[Turns, Rank]
     arrived: float
-    tenant: str
-    bulk: bool
+    kind: Kind
 
 
 R = TypeVar("R", bound=Ranked)
 
 
 class RankedQueue(Generic[R]):
-    """Sized and iterable, in order of ranks."""
+    """Sized and iterable, in order of ranks. turns: of the host whose queue it is."""
 
-    __slots__ = ("_counts", "_ranks", "_waiters")
+    __slots__ = ("_counts", "_ranks", "_turns", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._waiters: list[R] = []
         self._ranks: list[Rank] = []  # beside them, for bisection without a function call per step
-        self._counts: Counter[tuple[str, bool]] = Counter()
+        self._counts: Counter[Kind] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -108,13 +121,14 @@ class RankedQueue(Generic[R]):
 
     def count(self, tenant: str, *, bulk: bool) -> int:
         """How many requests of a tenant there are, of one kind."""
-        return self._counts[tenant, bulk]
+        return self._counts[Kind(tenant, bulk)]
 
     def add(self, waiter: R) -> None:
-        at = bisect_left(self._ranks, waiter.rank)
-        self._ranks.insert(at, waiter.rank)
+        rank = waiter.ranks[self._turns]
+        at = bisect_left(self._ranks, rank)
+        self._ranks.insert(at, rank)
         self._waiters.insert(at, waiter)
-        self._counts[waiter.tenant, waiter.bulk] += 1
+        self._counts[waiter.kind] += 1
 
     def discard(self, waiter: R) -> None:
         """It is here no more, if it was."""
@@ -122,15 +136,14 @@ class RankedQueue(Generic[R]):
         if at is None:
             return
         del self._ranks[at], self._waiters[at]
-        kind = waiter.tenant, waiter.bulk
-        self._counts[kind] -= 1
-        if not self._counts[kind]:
-            del self._counts[kind]
+        self._counts[waiter.kind] -= 1
+        if not self._counts[waiter.kind]:
+            del self._counts[waiter.kind]
 
     def remove(self, waiter: R) -> None:
         """Raises KeyError for who isn't here."""
         if waiter not in self:
-            raise KeyError(waiter.rank)
+            raise KeyError(waiter.ranks[self._turns])
         self.discard(waiter)
 
     def clear(self) -> None:
@@ -140,8 +153,8 @@ class RankedQueue(Generic[R]):
 
     def ahead(self, waiter: R) -> int:
         """How many are served before it, whether it is here or would join."""
-        return bisect_left(self._ranks, waiter.rank)
+        return bisect_left(self._ranks, waiter.ranks[self._turns])
 
     def _find(self, waiter: R) -> int | None:
-        at = bisect_left(self._ranks, waiter.rank)
+        at = bisect_left(self._ranks, waiter.ranks[self._turns])
         return at if at < len(self._waiters) and self._waiters[at] is waiter else None

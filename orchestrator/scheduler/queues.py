@@ -19,7 +19,6 @@ from typing import Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position, Weighed
-from orchestrator.scheduler.fairness import Turns
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.rules import queue_wait_s
 from orchestrator.scheduler.state import Expert, Host, Outbox, Waiter
@@ -59,11 +58,12 @@ class Queues:
     def __init__(self, residency: Residency, outbox: Outbox, max_waiting: int) -> None:
         self.experts: dict[str, Expert] = {}
         self.waiters: dict[int, Waiter] = {}
-        self._by_request: dict[str, Waiter] = {}
+        self._by_request: dict[str, list[Waiter]] = {}  # a panel's members have one id
         self._deadlines: list[tuple[float, int]] = []
         self._tickets = count(1)
-        self._turns = Turns()
         self._residency = residency
+        self._wanted = residency.wanted
+        self._residents = residency.residents
         self._outbox = outbox
         self._max_waiting = max_waiting
 
@@ -115,7 +115,7 @@ class Queues:
 
     def _weigh_load(self, weighed: Weighed, expert: Expert, now: float) -> None:
         host = expert.host
-        if not host.at_hand and not self._residency.is_wanted(host):
+        if not host.at_hand and host not in self._wanted.since:
             weighed.imposed_s[expert.name] = 2.0 * self._residency.worth.disruption_s(host, now)
 
     def arrival_wait_s(self, expert: Expert, now: float) -> float:
@@ -233,7 +233,6 @@ class Queues:
         ticket = next(self._tickets)
         waiter = Waiter(
             ticket,
-            self._turns.rank(request.tenant, bulk=request.bulk, ticket=ticket),
             request.id,
             request.candidates,
             request.mu,
@@ -244,7 +243,8 @@ class Queues:
             bulk=request.bulk,
             session=request.session,
         )
-        self.waiters[waiter.ticket] = self._by_request[request.id] = waiter
+        self.waiters[waiter.ticket] = waiter
+        self._by_request.setdefault(request.id, []).append(waiter)
         if request.deadline < math.inf:
             self._note_deadline(waiter)
         self._list(waiter)
@@ -256,20 +256,25 @@ class Queues:
                     self._outbox.wake_at(free_at, other.host)
         return waiter
 
-    def remove(self, waiter: Waiter) -> None:
+    def remove(self, waiter: Waiter, now: float, *, served_by: Host | None = None) -> None:
         """It has its lease, or went away."""
         del self.waiters[waiter.ticket]
-        if self._by_request.get(waiter.request_id) is waiter:
+        of_request = self._by_request[waiter.request_id]
+        of_request.remove(waiter)
+        if not of_request:
             del self._by_request[waiter.request_id]
-        self._turns.leave(waiter.ticket)
-        self._leave(waiter)
+        self._leave(waiter, waiter.bound, now)
         for expert in self.known(waiter.candidates):
             expert.listed.discard(waiter)
+        served_at = None if served_by is None else served_by.turns
+        for turns in waiter.ranks:
+            turns.leave(waiter.kind, waiter.ticket, served=turns is served_at)
 
     def move(self, waiter: Waiter, expert: Expert, now: float) -> None:
-        """Bind it to another expert; it keeps its rank."""
-        self._leave(waiter)
-        self._join(waiter, expert, now)
+        """Bind it to another expert; it keeps its ranks."""
+        before = waiter.bound
+        self._join(waiter, expert, now)  # first, or a host that both are on would seem unused
+        self._leave(waiter, before, now)
 
     def strike(self, waiter: Waiter, host: Host) -> None:
         """The host's experts are no candidates of this waiter any more."""
@@ -282,15 +287,18 @@ class Queues:
         waiter.bound = expert
         expert.join(waiter)
         if not expert.host.serving:
-            self._residency.want(expert.host, now)
+            self._wanted.want(expert.host, now)
 
-    def _leave(self, waiter: Waiter) -> None:
-        waiter.bound.leave(waiter)
-        if not waiter.bound.host.queued:
-            self._residency.unwant(waiter.bound.host)
+    def _leave(self, waiter: Waiter, expert: Expert, now: float) -> None:
+        expert.leave(waiter)
+        if not expert.host.queued:
+            self._residents.left(expert.host, now)
 
     def _list(self, waiter: Waiter) -> None:
         for expert in self.known(waiter.candidates):
+            turns = expert.host.turns
+            if turns not in waiter.ranks:
+                waiter.ranks[turns] = turns.rank(waiter.kind, waiter.ticket)
             expert.listed.add(waiter)
 
     def still_waiting(self, waiters: Iterable[Waiter]) -> Iterator[Waiter]:
@@ -298,9 +306,11 @@ class Queues:
         return (waiter for waiter in tuple(waiters) if waiter.ticket in self.waiters)
 
     def position(self, request_id: str, now: float) -> Position | None:
-        waiter = self._by_request.get(request_id)
-        if waiter is None:
-            return None
+        """Of those who wait for the request (a panel's members), the one who is expected to wait longest; None without any."""
+        positions = (self._position(waiter, now) for waiter in self._by_request.get(request_id, ()))
+        return max(positions, key=lambda position: position.estimate_s, default=None)
+
+    def _position(self, waiter: Waiter, now: float) -> Position:
         ahead = waiter.ahead(waiter.bound.host)
         return Position(waiter.bound.name, ahead, self.wait_s(waiter.bound, now, ahead))
 
@@ -314,12 +324,12 @@ class Queues:
             waiting=len(expert.queue),
             expected_wait_s=self.arrival_wait_s(expert, now),
             breaker=expert.breaker.state(now),
-            memory_bytes=host.memory_bytes if own and host in self._residency.resident else 0,
+            memory_bytes=host.memory_bytes if own and host in self._residents.hosts else 0,
             loads=host.loads,
             last_error=host.last_error,
             prefetch_hits=host.prefetch_hits if own else 0,
             prefetch_misses=host.prefetch_misses if own else 0,
-            asleep_bytes=host.asleep_bytes if own and host in self._residency.sleepers.hosts else 0,
+            asleep_bytes=host.asleep_bytes if own and host in self._residents.sleepers.hosts else 0,
         )
 
     # Who is next
@@ -327,17 +337,17 @@ class Queues:
     def next_for(self, host: Host, now: float) -> tuple[Waiter, Expert] | None:
         """The first in rank that one of the host's experts should serve now, if any has room."""
         heads = [(head, expert) for expert in host.experts if (head := self._head(expert, now)) is not None]
-        return min(heads, key=lambda pair: pair[0].rank, default=None)
+        return min(heads, key=lambda pair: pair[0].ranks[host.turns], default=None)
 
     def _head(self, expert: Expert, now: float) -> Waiter | None:
         if not expert.has_room(now):
             if expert.listed and (rate_wait_s := expert.rate_wait_s(now)) > 0:
                 self._outbox.wake_at(now + rate_wait_s, expert.host)
             return None
-        own = self._own_head(expert, now)
+        own, turns = self._own_head(expert, now), expert.host.turns
         if expert.breaker.allows(now):
             for waiter in islice(expert.listed, SCAN if own is None else SCAN_BESIDE):
-                if own is not None and waiter.rank >= own.rank:
+                if own is not None and waiter.ranks[turns] >= own.ranks[turns]:
                     break
                 if waiter.bound is not expert and self._rather(waiter, expert, now):
                     return waiter

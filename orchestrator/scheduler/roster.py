@@ -1,6 +1,6 @@
 """Hosts and experts by name, and how they carry over when the fleet changes.
 
-    roster = make_roster(roster, places, budget_bytes, asleep_budget_bytes, changed=frozenset({"smollm2"}))
+    roster = make_roster(roster, alive, places, budget_bytes, asleep_budget_bytes, changed=frozenset({"smollm2"}))
 
 What stays the same keeps its object and with it its server, leases, queue and what was learned. A host that is to be launched
 anew gets another object, which waits for the old one's server to be gone. Retiring what is left over is `core.py`'s task.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.scheduler.base import Place
@@ -37,17 +37,20 @@ class Roster(NamedTuple):
 
 def make_roster(
     old: Roster,
+    alive: Mapping[str, Host],
     places: Sequence[Place],
     budget_bytes: int,
     asleep_budget_bytes: int,
     changed: frozenset[str] = frozenset(),
     uniform: Callable[[], float] = random.random,
 ) -> Roster:
-    """changed: hosts whose launch command is another one. Raises `ConfigError` before anything has changed."""
+    """alive: who has a server, by name, be it one that was removed before. changed: hosts whose launch command is another one.
+
+    Raises `ConfigError` before anything has changed."""
     check_places(places, budget_bytes)
     assumed = min(ASSUMED_MEMORY_BYTES, budget_bytes - pinned_bytes(places))
     hosts = {
-        place.expert: _host(old.hosts.get(place.expert), place, assumed, place.expert in changed)
+        place.expert: _host(old.hosts.get(place.expert), alive, place, assumed, place.expert in changed)
         for place in places
         if place.expert == place.host
     }
@@ -63,7 +66,7 @@ def make_roster(
     return Roster(hosts, experts)
 
 
-def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
+def _host(old: Host | None, alive: Mapping[str, Host], place: Place, assumed: int, changed: bool) -> Host:
     if old is not None and old.place.holds_weights == place.holds_weights and not changed:
         return _kept(old, place, assumed)
     memory_bytes = (place.memory_bytes or assumed) if place.holds_weights else 0
@@ -71,9 +74,7 @@ def _host(old: Host | None, place: Place, assumed: int, changed: bool) -> Host:
     host.wake_s = Average(assumed_wake_s(host.load_s.value))
     _limit(host)
     host.enter("cold" if place.holds_weights else "remote")
-    host.predecessor = old.predecessor if old is not None and old.state == "cold" else old
-    if host.predecessor is not None and host.predecessor.state in {"cold", "remote"}:
-        host.predecessor = None
+    host.predecessor = alive.get(place.expert)
     return host
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice, takewhile
 from typing import Protocol
 
 from orchestrator.errors import ConfigError
@@ -94,7 +94,9 @@ class SwitchyardRules:
     under a light load, and a twentieth in overload, where staying is worth more than taking turns.
 
     The longest wanted is loaded first; each e-fold of batches that wait for a host counts like a reload time of having waited.
-    Hosts that only bulk work waits for come BULK_AFTER_S later, and take a place only after its reload time without use.
+    Hosts that only bulk work waits for come behind all that somebody waits for in person, unless they are wanted for BULK_AFTER_S
+    longer. They take the place of such a one after its reload time without use, or, be it never without use, once it has stayed
+    for MAX_STAY reload times, however few bulk requests wait: bulk work is put off, but not for ever.
     """
 
     keeps_order = False
@@ -103,10 +105,16 @@ class SwitchyardRules:
         self.prefetches = prefetches
 
     def load_order(self, wanted: Mapping[Host, float], now: float) -> Iterable[Host]:
-        first = _by_due(islice(wanted, SHORTLIST), wanted)
-        if first and _only_bulk(first[0]):
-            return _by_due(wanted, wanted)
-        return chain(first, islice(wanted, SHORTLIST, None))
+        asked = (host for host in wanted if not _only_bulk(host))
+        shortlist = list(islice(asked, SHORTLIST))
+        asked_since = wanted[shortlist[0]] if shortlist else math.inf
+
+        def goes_first(host: Host) -> bool:
+            return wanted[host] + BULK_AFTER_S <= asked_since
+
+        bulk_first = takewhile(goes_first, wanted)
+        bulk_last = (host for host in dropwhile(goes_first, wanted) if _only_bulk(host))
+        return chain(bulk_first, _by_due(shortlist, wanted), asked, bulk_last)
 
     def leaves_at(self, resident: Host, wanted: Host, now: float) -> float:
         if _only_bulk(wanted):
@@ -149,14 +157,11 @@ def _only_bulk(host: Host) -> bool:
     return host.queued > 0 and host.queued == host.queued_bulk
 
 
-def _by_due(hosts: Iterable[Host], wanted: Mapping[Host, float]) -> list[Host]:
-    """Who has been wanted longest first, but for what the number of waiters and bulk work change."""
-    hosts = list(hosts)
+def _by_due(hosts: Sequence[Host], wanted: Mapping[Host, float]) -> list[Host]:
+    """Who has been wanted longest first, but for what the number of those who wait in person changes."""
     reload_s = sum(host.reload_s for host in hosts) / max(len(hosts), 1)
 
     def due(host: Host) -> float:
-        if _only_bulk(host):
-            return wanted[host] + BULK_AFTER_S
         batches = (host.queued - host.queued_bulk) / host.limit
         return wanted[host] - reload_s * math.log1p(min(batches, MOST_COUNTED))
 
@@ -237,7 +242,9 @@ def check_places(places: Sequence[Place], budget_bytes: int) -> None:
     hosts = {place.expert for place in places if place.expert == place.host}
     pinned = pinned_bytes(places)
     if pinned > budget_bytes:
-        raise ConfigError(f"the pinned experts need {_gb(pinned)}, more than the memory budget of {_gb(budget_bytes)}")
+        names = ", ".join(place.expert for place in places if place.pin and _is_host(place))
+        budget = f"the memory budget of {_gb(budget_bytes)} (memory.budget_gb)"
+        raise ConfigError(f"the pinned experts need {_gb(pinned)} ({names}), more than {budget}")
     for place in places:
         if place.host not in hosts:
             raise ConfigError(f"'{place.expert}' needs the weights of '{place.host}', which is no expert")
@@ -245,8 +252,9 @@ def check_places(places: Sequence[Place], budget_bytes: int) -> None:
             continue
         if place.memory_bytes > budget_bytes - pinned:
             beside = f", of which pinned experts take {_gb(pinned)}" if pinned else ""
+            budget = f"{_gb(budget_bytes)} (memory.budget_gb)"
             raise ConfigError(
-                f"'{place.expert}' needs {_gb(place.memory_bytes)}; the memory budget is {_gb(budget_bytes)}{beside}"
+                f"'{place.expert}' needs {_gb(place.memory_bytes)}; the memory budget is {budget}{beside}"
             )
 
 

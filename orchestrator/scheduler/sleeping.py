@@ -4,7 +4,7 @@
 
 A host that is evicted falls asleep where its server can: waking it takes less than launching it. What it keeps while it sleeps
 (`Host.asleep_bytes`) is another memory than the budget of those that are awake. When that runs out, those go whose loss costs least
-per byte: the seconds that waking saves over loading, times the rate of recent use. A part of `residency.py`, which does what is
+per byte: the seconds that waking saves over loading, times the rate of recent use. A part of `residents.py`, which does what is
 decided here.
 """
 

@@ -4,7 +4,8 @@
     expert = Expert(place, host, Breaker())
 
 A host is what is or isn't in memory; an expert is a name that requests are bound to. A persona is an expert on its base's host.
-A remote expert has a host of its own that is always there. Only `core.py` and `residency.py` change any of this.
+A remote expert has a host of its own that is always there. Only the state machine changes any of this: `core.py` and its parts,
+each what it is about. `rules.py`, `sleeping.py` and whoever is handed a host in an action only read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import count
 from orchestrator.errors import SwitchyardError
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Place, State
 from orchestrator.scheduler.concurrency import ConcurrencyLimit
-from orchestrator.scheduler.fairness import Rank, RankedQueue
+from orchestrator.scheduler.fairness import Kind, Rank, RankedQueue, Turns
 from orchestrator.scheduler.health import Breaker
 from orchestrator.types import Endpoint
 from routers.policy import Choice
@@ -78,14 +79,14 @@ class MinuteWindow:
     def wait_s(self, now: float, ahead: int = 0) -> float:
         """Seconds until another grant fits in, after `ahead` others."""
         times = self._times
-        while times and times[0] <= now - MINUTE_S:
+        while times and times[0] + MINUTE_S <= now:
             times.popleft()
         beyond = len(times) + ahead - self.rpm
         if beyond < 0:
             return 0.0
         rounds, index = divmod(beyond, self.rpm)
         frees = times[index] if index < len(times) else now
-        return frees + MINUTE_S * (rounds + 1) - now
+        return frees + MINUTE_S + MINUTE_S * rounds - now
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +119,7 @@ class Host:
     wanted_since: float = -math.inf
     batch_at: float = -math.inf
     experts: list[Expert] = field(default_factory=list)
+    turns: Turns = field(default_factory=Turns)
     service_s: Average = field(default_factory=lambda: Average(1.0))
     leases: int = 0
     served: int = 0
@@ -253,8 +255,11 @@ class Expert:
     window: MinuteWindow | None = None
     windows: tuple[MinuteWindow, ...] = ()
     leases: int = 0
-    queue: RankedQueue[Waiter] = field(default_factory=RankedQueue)
-    listed: RankedQueue[Waiter] = field(default_factory=RankedQueue)
+    queue: RankedQueue[Waiter] = field(init=False)
+    listed: RankedQueue[Waiter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue, self.listed = RankedQueue(self.host.turns), RankedQueue(self.host.turns)
 
     @property
     def name(self) -> str:
@@ -290,11 +295,10 @@ class Expert:
 class Waiter:
     """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it.
 
-    utilities: of the candidates that it came with.
+    ranks: at each host that could have served it since it came. utilities: of the candidates that it came with.
     """
 
     ticket: int
-    rank: Rank
     request_id: str
     candidates: tuple[Choice, ...]
     mu: float
@@ -304,9 +308,12 @@ class Waiter:
     tenant: str = ""
     bulk: bool = False
     session: str | None = None
+    kind: Kind = field(init=False)
+    ranks: dict[Turns, Rank] = field(default_factory=dict)
     utilities: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.kind = Kind(self.tenant, self.bulk)
         self.utilities = {choice.expert: choice.utility for choice in self.candidates}
 
     def ahead(self, host: Host) -> int:
@@ -339,6 +346,7 @@ class Load:
     """Launch the host's server; then report `loaded` or `load_failed`."""
 
     host: Host
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +354,7 @@ class Sleep:
     """Put the host's server to sleep; then report `slept`, or, once it is ended because it didn't, `died`."""
 
     host: Host
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +362,7 @@ class Wake:
     """Wake the host's server; then report `loaded`, or, once it is ended because it didn't, `died`."""
 
     host: Host
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.scheduler.state import FADING_S, Expert, Fading, Host
 from routers.policy import Choice
@@ -65,49 +65,58 @@ class Worth:
             victim.worth.add(-relief, now)
             victim.reliefs.clear()
 
+    def forget(self, gone: Host, hosts: Iterable[Host]) -> None:
+        """It has been removed: it is no challenger, and relieves none of these hosts."""
+        self._noted.pop(gone, None)
+        for host in hosts:
+            host.reliefs.pop(gone, None)
+
     def note(self, candidates: Sequence[Choice], mu: float, experts: Mapping[str, Expert], now: float) -> bool:
         """A request has come. Returns whether it is time to look at the challengers."""
-        self._first_at = min(self._first_at, now)
-        self._arrivals.add(1.0, now)
         here: Host | None = None
         best = second = -math.inf
-        away: list[tuple[Host, float]] = []
+        away: dict[Host, float] = {}
+        weights = False
         for choice in candidates:
             expert = experts.get(choice.expert)
             if expert is None:
                 continue
             host, utility = expert.host, choice.utility
+            weights = weights or host.place.holds_weights
             if not host.at_hand:
-                away.append((host, utility))
+                away[host] = max(utility, away.get(host, -math.inf))
             elif utility > best:
                 second = best if host is not here else second
                 here, best = host, utility
             elif host is not here and utility > second:
                 second = utility
+        if weights:  # or no load would make it wait
+            self._note_arrival(now)
         if here is not None:
             self._note_here(here, best, second, away, mu, now)
         elif len(away) == 1:  # it waits for a load, and gives nothing up
-            away[0][0].worth.add(self.price_s(away[0][0], now), now)
+            (host,) = away
+            host.worth.add(self.price_s(host, now), now)
             return False
         else:
-            best = min((utility for _, utility in away), default=0.0)
+            best = min(away.values(), default=0.0)
         return self._note_away(away, best, mu, now)
 
     def _note_here(
-        self, here: Host, best: float, second: float, away: Sequence[tuple[Host, float]], mu: float, now: float
+        self, here: Host, best: float, second: float, away: Mapping[Host, float], mu: float, now: float
     ) -> None:
         price_s = self.price_s(here, now)
         lost_s = _seconds(best - second, mu, price_s)
         here.worth.add(lost_s, now)
-        for host, utility in away:
+        for host, utility in away.items():
             if second < utility and (relief_s := lost_s - _seconds(max(best - utility, 0.0), mu, price_s)) > 0.0:
                 relief = here.reliefs.get(host)
                 if relief is None:
                     relief = here.reliefs[host] = Fading()
                 relief.add(relief_s, now)
 
-    def _note_away(self, away: Sequence[tuple[Host, float]], best: float, mu: float, now: float) -> bool:
-        for host, utility in away:
+    def _note_away(self, away: Mapping[Host, float], best: float, mu: float, now: float) -> bool:
+        for host, utility in away.items():
             if utility > best:
                 host.worth.add(_seconds(utility - best, mu, self.price_s(host, now)), now)
                 self._noted[host] = None
@@ -116,8 +125,15 @@ class Worth:
         self._look_at = now + LOOK_S
         return True
 
+    def _note_arrival(self, now: float) -> None:
+        """The first only begins the time in which the others are counted."""
+        if self._first_at == math.inf:
+            self._first_at = now
+        else:
+            self._arrivals.add(1.0, now)
+
     def _rate(self, now: float) -> float:
-        """Requests per second, without a bias towards none at the beginning."""
+        """Requests per second that some host with weights could answer, without a bias towards none at the beginning."""
         known_s = FADING_S * -math.expm1((self._first_at - now) / FADING_S)
         return self._arrivals.at(now) / max(known_s, LOOK_S)
 

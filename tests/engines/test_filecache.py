@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engines.filecache import ReadAhead, warm
+from orchestrator.experts.base import ServerCommand
+from tests.support.launching import Fixed
 from tests.support.pagecache import cached_bytes, drop, until_cached
 
 SIZE = 24 << 20
@@ -20,6 +22,10 @@ def weights(tmp_path: Path) -> Path:
     if not all([drop(tmp_path / "config.json"), drop(tmp_path / "shards" / "1.safetensors")]):
         pytest.skip("this file system keeps what it is told to forget")
     return tmp_path
+
+
+def reading(*files: Path) -> Fixed:
+    return Fixed(ServerCommand(argv=tuple(map(str, files)), files=files))
 
 
 def test_a_file_is_read_whole_ahead_of_its_load(weights: Path) -> None:
@@ -42,11 +48,11 @@ def test_nothing_more_is_read_once_it_is_told_to_stop(weights: Path) -> None:
 
 def test_files_are_read_in_the_background(weights: Path) -> None:
     ahead = ReadAhead()
-    ahead.read((weights / "missing.gguf", weights / "config.json"))
-    ahead.read((weights / "shards",))
+    ahead.read(reading(weights / "missing.gguf", weights / "config.json"))
+    ahead.read(reading(weights / "shards"))
     assert until_cached([weights / "config.json", weights / "shards" / "1.safetensors"])
     ahead.close()
-    ahead.read((weights,))
+    ahead.read(reading(weights))
 
 
 def test_weights_that_are_not_there_are_the_servers_to_complain_about(tmp_path: Path) -> None:

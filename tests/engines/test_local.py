@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,14 +16,15 @@ import pytest
 from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import ConfigError, ExpertError
-from orchestrator.experts.base import ServerCommand
+from tests.support.launching import Fixed
 from tests.support.servers import command, server
 
 GONE_WITHIN_S = 10
+FD_SETSIZE = 1024
 WAIT_FOREVER = "signal.pause()"
 GRANDCHILD = """
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
-open(sys.argv[2], "w").write(str(child.pid))
+open(sys.argv[-1], "w").write(str(child.pid))
 """
 
 
@@ -50,7 +53,7 @@ def gone(process: psutil.Process) -> bool:
     return True
 
 
-async def failure(engine: LocalEngine, launched: ServerCommand) -> ExpertError:
+async def failure(engine: LocalEngine, launched: Fixed) -> ExpertError:
     with pytest.raises(ExpertError) as caught:
         await engine.launch("expert", launched)
     assert caught.value.kind == "not_loaded"
@@ -58,31 +61,11 @@ async def failure(engine: LocalEngine, launched: ServerCommand) -> ExpertError:
     return caught.value
 
 
-async def test_launch_returns_a_server_that_answers_at_its_endpoint(engine: LocalEngine) -> None:
-    running = await engine.launch("expert", server())
-    status, _ = await ask(running.endpoint.base_url, running.endpoint.token)
-    assert status == 200
-    assert not running.exited.done()
-
-
-async def test_each_server_gets_a_port_and_a_token_of_its_own(engine: LocalEngine) -> None:
-    first, second = await asyncio.gather(engine.launch("a", server()), engine.launch("b", server()))
-    assert first.endpoint.base_url != second.endpoint.base_url
-    assert (await ask(second.endpoint.base_url, first.endpoint.token))[0] == 401
-
-
-async def test_placeholders_are_filled_and_the_token_stays_out_of_the_command_line(engine: LocalEngine) -> None:
-    running = await engine.launch("expert", server("", "--url=http://x:{port}"))
-    _, told = await ask(running.endpoint.base_url, running.endpoint.token)
-    assert told["argv"][2] == f"--url=http://x:{running.port}"  # type: ignore[index]
-    assert running.endpoint.token not in str(told["argv"])
-
-
 async def test_the_environment_is_passed_on_without_the_gateways_keys(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    for name in ("SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY", "PROVIDER_KEY", "HUB_TOKEN"):
+    for name in ("SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY", "PROVIDER_KEY", "HUB_TOKEN", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "sk-secret")
     monkeypatch.setenv("ITS_KEY", "sk-needed")
     withheld = frozenset({"PROVIDER_KEY", "HUB_TOKEN", "ITS_KEY"})
@@ -105,9 +88,16 @@ async def test_a_server_runs_in_an_empty_folder_or_where_its_command_says(engine
     assert told["cwd"] == str(tmp_path)
 
 
-async def test_stdin_is_written_and_closed(engine: LocalEngine) -> None:
-    text = "x" * 200_000
-    await engine.launch("expert", server(f"assert sys.stdin.read() == {'x'!r} * {len(text)}", stdin=text))
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * FD_SETSIZE, reason="so few files may be open here"
+)
+async def test_servers_are_launched_beside_a_thousand_connections(engine: LocalEngine) -> None:
+    with contextlib.ExitStack() as opened:
+        for _ in range(FD_SETSIZE):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        launched = await engine.launch("expert", server())
+
+    assert (await ask(launched.endpoint.base_url + "/models", launched.endpoint.token))[0] == 200
 
 
 async def test_a_server_that_crashes_resolves_exited(engine: LocalEngine, caplog: pytest.LogCaptureFixture) -> None:
@@ -119,33 +109,19 @@ async def test_a_server_that_crashes_resolves_exited(engine: LocalEngine, caplog
     assert "exited with code 139" in caplog.text
 
 
-async def test_exit_during_start_says_why_and_hides_token_keys_and_paths(engine: LocalEngine) -> None:
-    script = "import os, sys; print('bad', os.environ['T'], os.environ['K'], '/home/ann/x/model.gguf'); sys.exit(3)"
-    error = await failure(engine, command(script, "{port}", env={"T": "{token}", "K": "sk-very-secret"}))
-    assert "exited with code 3" in error.message
-    assert "bad" in error.message
-    for secret in ("sk-very-secret", "/home/ann"):
-        assert secret not in error.message
-    assert len(error.message.split()) < 25  # a token would stand where it now says that it is hidden
-
-
 async def test_llama_cpps_timestamps_are_not_taken_for_addresses(engine: LocalEngine) -> None:
     script = "print('0.00.322.734 E no such model\\n12.07.022.104 E at 10.1.2.3'); exit(3)"
     error = await failure(engine, command(script, "{port}"))
     assert error.message.endswith("its last output: E no such model\nE at [address]")
 
 
-async def test_a_command_that_does_not_exist_is_named(engine: LocalEngine) -> None:
-    error = await failure(engine, ServerCommand(argv=("no-such-program", "{port}")))
-    assert "can't start no-such-program: No such file or directory" in error.message
-
-
-async def test_never_ready_is_stopped_after_its_time(engine: LocalEngine, tmp_path: Path) -> None:
-    file = tmp_path / "pid"
-    script = f"import os, signal; open({str(file)!r}, 'w').write(str(os.getpid())); {WAIT_FOREVER}"
-    error = await failure(engine, command(script, "{port}", timeout_s=1.0))
-    assert "not ready after 1 s" in error.message
-    assert not psutil.pid_exists(int(file.read_text()))
+async def test_a_health_check_that_nobody_answers_is_asked_again() -> None:
+    engine = LocalEngine(health_s=0.3)
+    running = await engine.launch(
+        "expert", server("ignored = HTTPServer((sys.argv[1], int(sys.argv[2])), Handler).socket.accept()")
+    )
+    assert not running.exited.done()
+    await engine.close()
 
 
 async def test_an_unhealthy_answer_is_told(engine: LocalEngine) -> None:
@@ -164,19 +140,6 @@ async def test_a_talkative_server_is_not_held_up(engine: LocalEngine) -> None:
     assert len(running.last_output()) < 8192
 
 
-async def test_stop_returns_when_every_process_is_gone_and_may_be_called_twice(
-    engine: LocalEngine, tmp_path: Path
-) -> None:
-    file = tmp_path / "pid"
-    running = await engine.launch("expert", server(GRANDCHILD, str(file)))
-    grandchild = pid_in(file)
-    assert running.memory_bytes() > 10_000_000
-    await asyncio.gather(running.stop(), running.stop())
-    assert not grandchild.is_running()
-    assert running.memory_bytes() == 0
-    assert running.exited.result() == 128 + signal.SIGTERM
-
-
 async def test_a_server_that_ignores_sigterm_is_killed() -> None:
     engine = LocalEngine(stop_grace_s=0.3)
     running = await engine.launch("expert", server("signal.signal(signal.SIGTERM, signal.SIG_IGN)"))
@@ -189,24 +152,6 @@ async def test_what_a_dead_server_left_behind_is_killed(engine: LocalEngine, tmp
     file = tmp_path / "pid"
     await failure(engine, command("import subprocess, sys\n" + GRANDCHILD, "{port}", str(file)))
     assert not psutil.pid_exists(int(file.read_text()))
-
-
-async def test_a_cancelled_launch_leaves_no_process(engine: LocalEngine) -> None:
-    task = asyncio.create_task(engine.launch("expert", command("import time; time.sleep(1000)", "{port}")))
-    ours = psutil.Process()
-    before = set(ours.children())
-    while set(ours.children()) <= before:  # noqa: ASYNC110 - there is no event for a process that starts
-        await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.wait({task})
-    assert set(ours.children()) <= before
-
-
-async def test_close_stops_everything_at_once() -> None:
-    engine = LocalEngine()
-    running = await asyncio.gather(*(engine.launch(f"expert-{i}", server()) for i in range(3)))
-    await engine.close()
-    assert all(each.exited.done() for each in running)
 
 
 async def test_another_port_is_tried_when_the_first_was_taken_meanwhile(engine: LocalEngine) -> None:
@@ -224,7 +169,7 @@ async def test_another_port_is_tried_when_the_first_was_taken_meanwhile(engine: 
     tell = f"""
 import socket
 with socket.create_connection(("127.0.0.1", {port})) as told:
-    told.sendall(sys.argv[1].encode() + b"\\n")
+    told.sendall(sys.argv[2].encode() + b"\\n")
     told.recv(1)
 HTTPServer.allow_reuse_address = False
 """
@@ -259,10 +204,6 @@ asyncio.run(main())
     process.kill()
     process.communicate()
     assert all(gone(child) for child in below)
-
-
-def test_memory_available_is_some() -> None:
-    assert 0 < make_engine("local").memory_available_bytes() <= psutil.virtual_memory().total
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:

@@ -15,11 +15,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from orchestrator.config import EXPERT_SPECS
 from orchestrator.errors import ConfigError, ExpertError, ExpertRejected
 from orchestrator.experts.base import Expert, Services
-from orchestrator.experts.registry import BACKENDS, backend, launch_command
+from orchestrator.experts.registry import BACKENDS, backend
 from orchestrator.experts.session import open_session
 from routers.base import Outcome
 from routers.data.outcomes import write_outcomes
-from tests.support.experts import body_of, chat, events_of, expert_of, services, spec_of, stream_of, text_of
+from tests.support.experts import body_of, chat, events_of, expert_of, services, stream_of, text_of
 from tests.support.mixtures import saved_mixture
 from tests.support.upstream import Upstream, running_upstream
 
@@ -196,7 +196,3 @@ def test_every_backend_of_the_config_is_listed():
 def test_an_unknown_backend_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"'ecko' is no backend; expected one of openai, .*echo"):
         backend("ecko")
-
-
-def test_an_expert_without_weights_has_nothing_to_launch():
-    assert launch_command(spec_of(name="e", backend="echo"), services()) is None

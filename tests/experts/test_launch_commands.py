@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import MissingExtra
-from orchestrator.experts.base import ServerCommand, Services
+from orchestrator.experts.base import ServerCommand, Site
 from orchestrator.experts.registry import launch_command, make_expert
-from tests.support.experts import NO_HTTP, services, spec_of
+from tests.support.experts import services, spec_of
 
 BASE = Path("/srv/fleet")
 
 
 def launched(**keys: Any) -> ServerCommand:
-    around = Services(http=NO_HTTP, weights=lambda weights: BASE / weights.path, expert={}.__getitem__, base_dir=BASE)
-    command = launch_command(spec_of(name="expert", **keys), around)
+    site = Site(lambda weights: BASE / weights.path, BASE)
+    command = launch_command(spec_of(name="expert", **keys), site)
     assert command is not None
     return command
 
 
-def test_vllm_is_served_on_loopback_under_the_experts_name_with_its_key_in_the_environment() -> None:
+def test_vllm_is_served_under_the_experts_name_with_its_key_in_the_environment() -> None:
     command = launched(backend="vllm", model="Qwen/Qwen3-8B", context=4096, args=["--max-model-len", "8192"])
     assert command.argv == (
-        *("vllm", "serve", "Qwen/Qwen3-8B", "--host", "127.0.0.1", "--port", "{port}"),
+        *("vllm", "serve", "Qwen/Qwen3-8B", "--host", "{host}", "--port", "{port}"),
         *("--served-model-name", "expert", "--max-model-len", "4096", "--max-model-len", "8192"),
     )
     assert command.env == {"VLLM_API_KEY": "{token}"}

@@ -59,7 +59,7 @@ def call(kind="chat", seconds=10.0, **fields) -> Call:
 
 
 def services(http) -> Services:
-    return Services(http=http, weights=Path, expert=lambda name: None, base_dir=Path())
+    return Services(http=http, expert=lambda name: None, base_dir=Path())
 
 
 def expert_at(base_url, http, **fields):

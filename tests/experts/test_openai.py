@@ -394,7 +394,7 @@ async def test_every_scripted_behaviour_ends_in_an_answer_or_an_expert_error():
 
 
 def services(http) -> Services:
-    return Services(http=http, weights=Path, expert=lambda name: None, base_dir=Path())
+    return Services(http=http, expert=lambda name: None, base_dir=Path())
 
 
 async def test_the_backend_sends_its_key_and_headers(monkeypatch):

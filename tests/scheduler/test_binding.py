@@ -90,6 +90,19 @@ def test_within_an_expert_the_order_is_that_of_arrival():
     assert core.position("third", 1.0).ahead == 0
 
 
+def test_the_position_of_a_request_with_several_waiters_is_that_of_the_longest_wait():
+    """A panel's members wait under one id."""
+    core = Core([remote("a", concurrency=1), remote("b", concurrency=1)], 0, 0.0)
+    for name in "aab":
+        core.acquire(ask(name), 0.0)
+    member, last = core.acquire(ask("a", request_id="panel"), 0.0), core.acquire(ask("b", request_id="panel"), 0.0)
+    assert core.position("panel", 0.0).expert == "a"
+    core.cancel(member, 1.0)
+    assert core.position("panel", 1.0).expert == "b"
+    core.cancel(last, 1.0)
+    assert core.position("panel", 1.0) is None
+
+
 def test_a_waiter_goes_to_whichever_expert_is_best_for_it_when_it_becomes_free():
     core = Core([remote("good", concurrency=1), remote("bad", concurrency=1)], 0, 0.0)
     core.acquire(ask("good"), 0.0)

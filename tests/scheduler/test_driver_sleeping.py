@@ -15,7 +15,7 @@ from orchestrator.scheduler.base import Place
 from orchestrator.scheduler.driver import LocalScheduler
 from tests.support.engine import FakeEngine, FakeServer
 from tests.support.places import OK, ask, local
-from tests.support.sleepers import notes, sleepy_command
+from tests.support.sleepers import notes, sleepy_launch
 
 WRONG = ExpertError("a", "not_loaded", "its server woke up wrong")
 
@@ -73,6 +73,24 @@ async def test_what_does_not_fall_asleep_is_ended_and_its_memory_given_away() ->
         await scheduler.warm("a")
         assert awake.exited.done()
         assert states(scheduler) == {"a": "ready", "b": "cold"}
+
+
+async def test_memory_of_a_sleeper_that_can_not_be_measured_is_taken_for_what_is_declared() -> None:
+    async with over_fakes() as (scheduler, engine, _):
+        engine.launches[1].result.result().memory_error = OSError(24, "Too many open files")
+        await asyncio.wait_for(scheduler.warm("a"), 5)
+        assert states(scheduler) == {"a": "ready", "b": "asleep"}
+        assert [status.asleep_bytes for status in scheduler.status()] == [0, 10]
+
+
+async def test_what_wakes_up_wrong_and_can_not_be_ended_is_launched_anew_all_the_same() -> None:
+    async with over_fakes() as (scheduler, engine, server):
+        server.change_error, server.stop_error = WRONG, PermissionError()
+        await asyncio.wait_for(scheduler.warm("a"), 5)
+        assert [launch.name for launch in engine.launches] == ["a", "b", "a"]
+        server.crash()
+        await asyncio.sleep(0)
+        assert states(scheduler)["a"] == "ready"
 
 
 async def test_a_death_asleep_is_launched_anew_when_it_is_wanted() -> None:
@@ -168,8 +186,8 @@ async def over_processes(folder: Path, *, fault: str = "") -> AsyncIterator[Loca
     places = []
     for name, its_fault in (("a", fault), ("b", "")):
         (folder / name).mkdir()
-        command = sleepy_command(folder / name, fault=its_fault, level=2)
-        places.append(local(name, 150 * MB, asleep_bytes=50 * MB, command=lambda command=command: command))
+        launch = sleepy_launch(folder / name, fault=its_fault, level=2)
+        places.append(local(name, 150 * MB, asleep_bytes=50 * MB, command=launch))
     engine = LocalEngine(stop_grace_s=2)
     scheduler = LocalScheduler(places, engine, budget_bytes=200 * MB, asleep_budget_bytes=100 * MB)
     try:

@@ -103,7 +103,22 @@ def bound_s(load_s: float, stop_s: float, service_s: float, *, others: int) -> f
     """As `residency.py` states it."""
     reload_s = max(load_s, 0.6)  # what is assumed of a load that was not measured yet
     stay_s = max(20.0 * reload_s, 2.0)
-    return 27.0 * reload_s + (others + 1) * (stay_s + service_s + stop_s + reload_s) + 1e-6
+    leaving_s = service_s + stop_s
+    return 28.0 * reload_s + leaving_s + others * (stay_s + leaving_s + reload_s) + 1e-6
+
+
+def test_those_who_always_leave_somebody_behind_do_not_take_turns_for_ever():
+    """Who is left behind came before the newcomer, and counts from when it came, but for the longest stay at most."""
+    world = World([local(name, 60) for name in ("a", "b", "new")], 100, load_s=1.0, stop_s=0.1, service_s=1.0)
+    for i in range(95):
+        for name in "ab":
+            world.arrive(0.0, ask(name, request_id=f"{name}{i}"))
+    world.arrive(5.0, ask("new", request_id="w"))
+    world.run()
+    served = {s.request_id: s for s in world.served}
+    bound = bound_s(1.0, 0.1, 1.0, others=2)
+    assert max(s.at for s in world.served) > 5.0 + 2 * bound  # they are busy for longer
+    assert served["w"].wait_s <= bound
 
 
 def test_who_is_left_behind_does_not_take_the_room_back():

@@ -51,6 +51,59 @@ def test_a_flood_over_a_persona_delays_another_key_at_its_base():
     assert core.position("other-0", 0.0).ahead == 1
 
 
+def test_a_flood_delays_a_key_that_was_served_much_by_one_while_another_host_is_stuck():
+    """Turns stood still while somebody waited anywhere, and whoever came late began before the others."""
+    core = Core([remote("stuck", concurrency=1), remote("a", concurrency=1)], 0, 0.0)
+    core.acquire(of("other", 0, "stuck"), 0.0)
+    core.acquire(of("other", 1, "stuck"), 0.0)
+    serve_one_at_a_time(core, "shop", "a", times=1000)
+    for number in range(1000):
+        core.acquire(of("flood", number, "a"), 0.0)
+    core.acquire(of("shop", 1001, "a"), 0.0)
+    assert core.position("shop-1001", 0.0).ahead == 1
+
+
+@pytest.mark.parametrize("candidates", [("a",), ("a", "busy")])
+def test_a_flood_delays_another_key_by_one_however_many_are_served_elsewhere(candidates):
+    core = Core([remote("a", concurrency=1), remote("busy", concurrency=1)], 0, 0.0)
+    for number in range(1000):
+        core.acquire(of("flood", number, "a"), 0.0)
+    serve_one_at_a_time(core, "shop", "busy", times=1000)
+    for tenant in ("shop", "new"):
+        core.acquire(of(tenant, 2000, *candidates), 0.0)
+    assert (core.position("shop-2000", 0.0).ahead, core.position("new-2000", 0.0).ahead) == (1, 2)
+
+
+def test_batches_that_wait_give_way_to_a_key_that_asks_one_at_a_time():
+    """Once they had waited for a hundred of its requests, each of them went before every other one."""
+    core = Core([remote("a", concurrency=1)], 0, 0.0)
+    held = core.acquire(of("shop", 0, "a"), 0.0)
+    for number in range(800):
+        core.acquire(of(f"batch-{number % 8}", number, "a", priority="bulk"), 0.0)
+    waits = []
+    for number in range(1, 501):
+        core.acquire(of("shop", number, "a"), 0.0)
+        waits.append(core.position(f"shop-{number}", 0.0).ahead)
+        for _ in range(waits[-1] + 1):
+            held = release(core, held)
+    assert [ahead for ahead in waits if ahead] == [8, 8, 8, 8]
+
+
+def serve_one_at_a_time(core: Core, tenant: str, expert: str, *, times: int) -> None:
+    """Each waits for the one before, the last of which keeps its lease."""
+    held = core.acquire(of(tenant, 0, expert), 0.0)
+    for number in range(1, times + 1):
+        core.acquire(of(tenant, number, expert), 0.0)
+        held = release(core, held)
+
+
+def release(core: Core, lease: Lease) -> Lease:
+    """Whose turn it is next."""
+    core.release(lease, OK, 0.0)
+    (granted,) = core.take_actions()
+    return granted.lease
+
+
 def test_a_key_that_waits_too_often_is_refused_and_others_are_not():
     core = Core([remote("a", concurrency=1)], 0, 0.0, max_waiting=3)
     core.acquire(of("flood", 0, "a"), 0.0)

@@ -80,6 +80,16 @@ def test_what_an_operator_unloads_stays_unloaded_until_it_is_asked_for():
     assert [host for host, at in world.loads if at >= later] == []
 
 
+def test_so_does_what_was_not_in_memory_when_he_unloaded_it():
+    world = World([local("a", 40), local("b", 40, keep_alive_s=IDLE_S)], 100)
+    later = a_habit(world, "a", "b") + LATER_S
+    world.run(later)
+    assert world.core.unload("b", later) is None
+    world.arrive(later, in_session("a", "new", 0))
+    world.run(later + 30.0)
+    assert [host for host, at in world.loads if at >= later] == []
+
+
 def test_a_load_ahead_of_demand_is_broken_off_for_who_waits():
     places = [local("a", 40), local("b", 60, keep_alive_s=IDLE_S), local("c", 60)]
     world = World(places, 100, load_s=8.0, stop_s=0.5)

@@ -8,7 +8,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.scheduler.base import Lease
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Waiter
-from tests.support.places import FAILED, OK, ask, become_ready, happened, local, persona, remote
+from tests.support.places import FAILED, OK, ask, become_ready, fail_to_load, happened, local, persona, remote
 
 BUDGET = 100
 
@@ -120,6 +120,38 @@ def test_a_load_of_what_is_changed_is_broken_off():
     assert happened(core) == ["load a", "stop a", "load a"]
 
 
+def test_a_host_that_was_removed_and_comes_back_waits_for_its_old_server():
+    core = Core([local("a", 30)], BUDGET, 0.0)
+    lease = loaded(core, "a")
+    old = core.expert("a").host
+    reload(core, remote("r"))
+    reload(core, local("a", 30), now=11.0)
+    core.acquire(ask("a"), 12.0)
+    assert happened(core) == []
+    core.release(lease, OK, 13.0)
+    core.stopped(old, 14.0)
+    assert happened(core) == ["stop a", "load a"]
+
+
+def test_a_host_that_was_removed_is_remembered_by_nobody():
+    core = Core([local("a", 60), local("b", 60)], BUDGET, 0.0)
+    loaded(core, "a")
+    core.acquire(ask("a", "b", mu=1.0), 2.0)
+    assert list(core.hosts["a"].reliefs) == [core.hosts["b"]]
+    reload(core, local("a", 60))
+    assert core.hosts["a"].reliefs == {}
+
+
+def test_a_waiter_that_moves_to_another_expert_of_its_host_keeps_it_loaded():
+    core = Core([local("a", 30, keep_alive_s=5.0), persona("poet", "a", rpm=1)], BUDGET, 0.0)
+    core.release(loaded(core, "a"), OK, 2.0)
+    core.release(core.acquire(ask("poet"), 3.0), OK, 4.0)
+    core.acquire(ask("poet", "a", request_id="w"), 5.0)
+    core.tick(10.0)
+    reload(core, local("a", 30, keep_alive_s=5.0), now=11.0)
+    assert happened(core) == ["grant w a"]
+
+
 def test_an_unchanged_host_stays_loaded_and_takes_its_new_limits():
     core = Core([local("a", 30, concurrency=1)], BUDGET, 0.0)
     loaded(core, "a")
@@ -167,7 +199,7 @@ def test_a_local_expert_becomes_a_remote_one():
 def test_an_edit_gives_a_host_that_failed_to_load_another_try():
     core = Core([local("a", 40)], BUDGET, 0.0)
     core.acquire(ask("a"), 0.0)
-    core.load_failed(core.expert("a").host, "broken", 0.0)
+    fail_to_load(core, "a", 0.0)
     happened(core)
     reload(core, local("a", 40), now=0.1)
     core.acquire(ask("a"), 0.1)

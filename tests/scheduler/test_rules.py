@@ -100,6 +100,27 @@ def test_who_only_bulk_work_waits_for_comes_last():
     assert names(SwitchyardRules().load_order({bulk: 0.0, asked: 500.0}, 500.0)) == ["asked", "bulk"]
 
 
+def test_however_many_bulk_work_waits_for_those_that_are_asked_in_person_come_first():
+    wanted = {}
+    for number in range(40):
+        made = host(f"bulk-{number}", 10)
+        made.queued = made.queued_bulk = 1
+        wanted[made] = float(number)
+    early, late = host("early", 10), host("late", 10)
+    early.queued, late.queued = 1, 100
+    wanted |= {early: 100.0, late: 101.0}
+    order = names(SwitchyardRules().load_order(wanted, 110.0))
+    assert order[:2] == ["late", "early"]
+    assert order[2:] == [f"bulk-{number}" for number in range(40)]
+
+
+def test_bulk_work_that_is_wanted_for_so_much_longer_comes_first_in_its_turn():
+    old, young, asked = host("old", 10), host("young", 10), host("asked", 10)
+    old.queued = old.queued_bulk = young.queued = young.queued_bulk = asked.queued = 1
+    order = SwitchyardRules().load_order({old: 0.0, young: 200.0, asked: 650.0}, 700.0)
+    assert names(order) == ["old", "asked", "young"]
+
+
 def test_no_more_go_than_are_needed():
     hosts = [host("a", 10), host("b", 10), host("c", 10)]
     assert names(pick_victims(hosts, 5)) == ["a"]
@@ -145,7 +166,17 @@ def test_a_minutes_window_never_lets_too_many_through(rpm, pauses):
         if window.wait_s(now) <= 0:
             window.add(now)
             let_through.append(now)
-    assert all(sum(at - 60 < other <= at for other in let_through) <= rpm for at in let_through)
+    assert all(sum(other <= at < other + 60 for other in let_through) <= rpm for at in let_through)
+
+
+@pytest.mark.parametrize("at", [0.1 + 0.1 + 0.1, 10.1, 2.1, 1e5 + 0.1])
+def test_a_minutes_window_opens_at_the_time_that_it_tells(at):
+    """Not the smallest moment earlier or later: its `at + 60` is rounded."""
+    window = MinuteWindow(1)
+    window.add(at)
+    opens_at = at + 60.0
+    assert window.wait_s(math.nextafter(opens_at, 0.0)) > 0.0
+    assert window.wait_s(opens_at) == 0.0
 
 
 def test_a_minutes_window_tells_the_wait_of_those_behind_others():

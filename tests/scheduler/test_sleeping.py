@@ -8,7 +8,7 @@ from orchestrator.scheduler.base import Lease, MemoryStatus
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import SwitchyardRules
 from orchestrator.scheduler.state import Grant, Host
-from tests.support.places import ENDPOINT, OK, ask, become_ready, happened, local
+from tests.support.places import OK, ask, become_ready, fall_asleep, happened, local
 from tests.support.world import World
 
 LOAD_S = 10.0
@@ -42,7 +42,7 @@ def brought(core: Core, name: str, now: float) -> tuple[Lease, float]:
     """The lease of the only one who waits for the host, once that is in memory."""
     for other in list(core.hosts.values()):
         if other.state == "falling_asleep":
-            core.slept(other, 0, now)
+            fall_asleep(core, other.name, now, kept_bytes=0)
         if other.stopping:
             core.stopped(other, now)
     now += 1.0 if host(core, name).waking else LOAD_S
@@ -56,7 +56,7 @@ def test_an_evicted_host_falls_asleep_and_its_memory_is_given_away_when_it_does(
     now = serve(core, "a", 0.0)
     core.acquire(ask("b"), now)
     assert happened(core) == ["sleep a"]
-    core.slept(host(core, "a"), 20, now + 1.0)
+    fall_asleep(core, "a", now + 1.0)
     assert happened(core) == ["load b"]
     assert host(core, "a").state == "asleep"
 
@@ -66,9 +66,9 @@ def test_a_host_that_sleeps_is_woken_and_its_wake_is_learned():
     now = serve(core, "b", serve(core, "a", 0.0))
     core.acquire(ask("a"), now)
     assert happened(core) == ["sleep b"]
-    core.slept(host(core, "b"), 20, now)
+    fall_asleep(core, "b", now)
     assert happened(core) == ["wake a"]
-    core.loaded(host(core, "a"), ENDPOINT, 0, now + 1.5)
+    become_ready(core, "a", now + 1.5, memory_bytes=0)
     assert happened(core) == ["grant r a"]
     assert host(core, "a").wake_s.value == 1.5
     assert host(core, "a").load_s.value == LOAD_S
@@ -129,7 +129,7 @@ def test_status_tells_what_sleepers_keep_and_may_keep():
     core = core_of(sleepy("a"), sleepy("b"))
     now = serve(core, "b", serve(core, "a", 0.0))
     core.acquire(ask("a"), now)
-    core.slept(host(core, "b"), 25, now)
+    fall_asleep(core, "b", now, kept_bytes=25)
     kept = {status.expert: (status.memory_bytes, status.asleep_bytes) for status in core.status(now)}
     assert kept == {"a": (60, 20), "b": (0, 25)}  # one on its way back has still what it kept
     assert core.memory == MemoryStatus(budget_bytes=100, used_bytes=60, asleep_budget_bytes=50, asleep_used_bytes=45)
@@ -165,7 +165,7 @@ def test_a_server_that_keeps_more_than_it_said_is_stopped_when_that_is_too_much(
     now = serve(core, "a", 0.0)
     core.acquire(ask("b"), now)
     happened(core)
-    core.slept(host(core, "a"), 51, now)
+    fall_asleep(core, "a", now, kept_bytes=51)
     assert happened(core) == ["stop a", "load b"]
 
 
@@ -173,7 +173,7 @@ def test_what_it_kept_is_remembered():
     core = core_of(sleepy("a"), sleepy("b"))
     now = serve(core, "a", 0.0)
     core.acquire(ask("b"), now)
-    core.slept(host(core, "a"), 33, now)
+    fall_asleep(core, "a", now, kept_bytes=33)
     assert host(core, "a").asleep_bytes == 33
 
 
@@ -182,7 +182,7 @@ def test_idle_hosts_fall_asleep_first_and_are_stopped_after_another_keep_alive()
     now = serve(core, "a", 0.0)
     core.tick(now + 30.0)
     assert happened(core) == ["sleep a"]
-    core.slept(host(core, "a"), 20, now + 31.0)
+    fall_asleep(core, "a", now + 31.0)
     assert core.next_wake == now + 61.0
     core.tick(now + 61.0)
     assert happened(core) == ["stop a"]
@@ -205,7 +205,7 @@ def test_whoever_wants_a_host_that_is_falling_asleep_has_it_woken():
     core.acquire(ask("a", request_id="again"), now)
     core.cancel(waiter, now)
     assert happened(core) == ["sleep a"]
-    core.slept(host(core, "a"), 20, now + 1.0)
+    fall_asleep(core, "a", now + 1.0)
     assert happened(core) == ["wake a"]
 
 
@@ -215,7 +215,7 @@ def test_a_death_asleep_or_on_the_way_there_makes_it_cold(asleep):
     now = serve(core, "a", 0.0)
     core.acquire(ask("b"), now)
     if asleep:
-        core.slept(host(core, "a"), 20, now)
+        fall_asleep(core, "a", now)
     core.died(host(core, "a"), "its server exited with code -11", now)
     assert happened(core) == ["sleep a", "load b"]
     assert host(core, "a").state == "cold"
@@ -226,7 +226,7 @@ def test_a_server_that_dies_or_is_wrong_when_it_wakes_is_launched_anew_for_the_s
     core = core_of(sleepy("a"), sleepy("b"))
     now = serve(core, "b", serve(core, "a", 0.0))
     core.acquire(ask("a"), now)
-    core.slept(host(core, "b"), 20, now)
+    fall_asleep(core, "b", now)
     happened(core)
     core.died(host(core, "a"), "its server woke up wrong", now)
     assert happened(core) == ["load a"]
@@ -253,7 +253,7 @@ def test_unloading_overrides_an_eviction_into_sleep():
     assert happened(core) == ["sleep a"]
     core.unload("a", now)
     assert happened(core) == ["stop a"]
-    core.slept(host(core, "a"), 20, now)  # it was on its way already
+    fall_asleep(core, "a", now)  # it was on its way already
     assert happened(core) == []
     core.stopped(host(core, "a"), now)
     assert happened(core) == ["load b"]
@@ -285,6 +285,63 @@ def test_a_sleeper_that_the_budget_can_not_hold_any_more_is_ended_when_it_is_wan
     assert happened(core) == ["stop a", "refuse w ExpertError"]
     core.stopped(host(core, "a"), now + 1.0)
     assert host(core, "a").state == "cold"
+
+
+def test_a_sleeper_whose_waiter_leaves_is_stopped_after_its_keep_alive():
+    core = core_of(sleepy("a", keep_alive_s=30.0), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.acquire(ask("b"), now)
+    waiter = core.acquire(ask("a", request_id="again"), now)
+    fall_asleep(core, "a", now)
+    happened(core)
+    core.cancel(waiter, now + 1.0)
+    while core.next_wake < now + 30.0:
+        core.tick(core.next_wake)
+    assert happened(core) == []
+    assert core.next_wake == now + 30.0
+    core.tick(now + 30.0)
+    assert happened(core) == ["stop a"]
+
+
+def test_sleepers_whose_waiters_leave_keep_no_more_than_they_may():
+    places = [sleepy("a"), sleepy("b"), sleepy("c")]
+    core = core_of(*places)
+    now = serve(core, "b", serve(core, "a", 0.0))
+    core.acquire(ask("c"), now)
+    fall_asleep(core, "b", now)
+    become_ready(core, "c", now + LOAD_S)
+    waiters = [core.acquire(ask(name), now + LOAD_S) for name in "ab"]
+    core.reconfigure(places, 100, frozenset(), now + LOAD_S, asleep_budget_bytes=20)
+    assert "stop a" not in happened(core)
+    for waiter in waiters:
+        core.cancel(waiter, now + LOAD_S)
+    assert happened(core) == ["stop a"]
+
+
+def test_a_host_that_need_not_fall_asleep_after_all_is_unloaded_after_its_keep_alive():
+    core = core_of(sleepy("rare"), sleepy("often", keep_alive_s=30.0), sleepy("new"), asleep_budget_bytes=20)
+    now = serve(core, "often", serve(core, "rare", 0.0), times=3)
+    waiter = core.acquire(ask("new"), now)
+    core.tick(now + 30.0)
+    assert host(core, "often").state == "draining"  # until there is room to sleep
+    assert happened(core) == ["stop rare"]
+    core.cancel(waiter, now + 31.0)
+    core.stopped(host(core, "rare"), now + 32.0)
+    assert happened(core) == ["sleep often"]
+
+
+def test_what_is_told_of_a_sleep_after_the_next_has_begun_is_no_news():
+    core = core_of(sleepy("a"), sleepy("b"))
+    now = serve(core, "a", 0.0)
+    core.cancel(core.acquire(ask("b"), now), now)
+    [first] = core.take_actions()
+    core.unload("a", now)
+    core.stopped(host(core, "a"), now)
+    now = serve(core, "a", now)
+    core.acquire(ask("b"), now)
+    assert happened(core)[-1] == "sleep a"
+    core.slept(host(core, "a"), first.generation, 20, now)
+    assert host(core, "a").state == "falling_asleep"
 
 
 def test_closing_ends_sleepers_too():

@@ -11,7 +11,7 @@ from orchestrator.scheduler.health import Breaker
 from orchestrator.scheduler.state import Average, Expert, Host
 from orchestrator.scheduler.worth import Worth
 from routers.policy import Choice
-from tests.support.places import local
+from tests.support.places import local, persona, remote
 from tests.support.world import World
 
 MU = 0.01
@@ -51,6 +51,43 @@ def test_nobody_gives_up_more_than_waiting_for_a_load_would_cost():
     worth.note(choices(here=0.0, away=1.0), 1e-6, experts, 0.0)
     away = experts["away"].host
     assert away.worth.at(0.0) == pytest.approx(worth.price_s(away, 0.0))
+
+
+def test_an_expert_and_its_persona_count_once_for_the_weights_that_they_share():
+    worth, experts = Worth(), fleet(here=True, base=False)
+    base = experts["base"].host
+    experts["poet"] = Expert(persona("poet", "base"), base, Breaker())
+    worth.note(choices(poet=0.6, base=0.55, here=0.5), MU, experts, 0.0)
+    assert base.worth.at(0.0) == pytest.approx(10.0)
+    worth.note(choices(poet=0.6, base=0.55), MU, experts, 0.0)  # it has to wait for the load
+    assert base.worth.at(0.0) == pytest.approx(10.0 + worth.price_s(base, 0.0))
+
+
+def test_the_first_request_says_nothing_of_how_many_a_load_would_keep_waiting():
+    worth, experts = Worth(), fleet(here=True, away=False)
+    away = experts["away"].host
+    worth.note(choices(here=0.5), MU, experts, 0.0)
+    assert worth.disruption_s(away, 0.0) == 0.0
+    for second in range(1, 11):
+        worth.note(choices(here=0.5), MU, experts, float(second))
+    assert worth.disruption_s(away, 10.0) == pytest.approx(0.5 * 10.0**2 * 1.0, rel=0.01)
+
+
+def test_nobody_who_can_only_be_answered_elsewhere_is_kept_waiting_by_a_load():
+    worth, experts = Worth(), fleet(here=True, away=False)
+    gone = Host(remote("api"), 0, 4, Average(0.0))
+    gone.enter("remote")
+    experts["api"] = Expert(gone.place, gone, Breaker())
+    for i in range(100):
+        worth.note(choices(api=0.5), MU, experts, float(i))
+    assert worth.disruption_s(experts["away"].host, 100.0) == 0.0
+
+
+def test_who_is_removed_is_no_challenger():
+    worth, experts = Worth(), fleet(here=True, away=False)
+    worth.note(choices(here=0.5, away=0.6), MU, experts, 0.0)
+    worth.forget(experts["away"].host, [experts["here"].host])
+    assert worth.challengers(0.0) == []
 
 
 def test_two_of_a_kind_are_not_both_needed():

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from orchestrator.engines.base import Launchable
+from orchestrator.engines.filecache import ReadAhead
 from orchestrator.experts.base import ServerCommand
 from orchestrator.types import Endpoint
 
@@ -21,7 +23,7 @@ class FakeServer:
     """A `RunningServer`. `stopping` is set when somebody asked it to stop; held ones are gone after `finish()`.
 
     calls: `sleep` and `wake`, as they came, at which `called` is set. They end once `may_change` is set, as it is at first, with
-    `change_error` if there is one.
+    `change_error` if there is one. memory_error, stop_error: raised when its memory is measured, and when it is stopped.
     """
 
     def __init__(self, name: str, memory_bytes: int, hold: bool) -> None:
@@ -33,12 +35,16 @@ class FakeServer:
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.change_error: Exception | None = None
+        self.memory_error: Exception | None = None
+        self.stop_error: Exception | None = None
         self._memory_bytes = memory_bytes
         self._finished = asyncio.Event()
         if not hold:
             self._finished.set()
 
     def memory_bytes(self) -> int:
+        if self.memory_error is not None:
+            raise self.memory_error
         return 0 if self.exited.done() else self._memory_bytes
 
     async def sleep(self) -> None:
@@ -56,6 +62,8 @@ class FakeServer:
 
     async def stop(self) -> None:
         self.stopping.set()
+        if self.stop_error is not None:
+            raise self.stop_error
         await self._finished.wait()
         self._exit(0)
 
@@ -96,9 +104,10 @@ class FakeEngine:
         self.hold = hold
         self._available_bytes = available_bytes
         self._changed = asyncio.Condition()
+        self._read_ahead = ReadAhead()
 
-    async def launch(self, name: str, command: ServerCommand) -> FakeServer:
-        launch = Launch(name, command, self.hold)
+    async def launch(self, name: str, launchable: Launchable) -> FakeServer:
+        launch = Launch(name, launchable(), self.hold)
         self.launches.append(launch)
         async with self._changed:
             self._changed.notify_all()
@@ -115,8 +124,11 @@ class FakeEngine:
     def _count(self, name: str) -> int:
         return sum(launch.name == name for launch in self.launches)
 
+    def read_ahead(self, launchable: Launchable) -> None:
+        self._read_ahead.read(launchable)
+
     def memory_available_bytes(self) -> int:
         return self._available_bytes()
 
     async def close(self) -> None:
-        """Nothing runs."""
+        self._read_ahead.close()

@@ -31,7 +31,7 @@ def services(
     http: aiohttp.ClientSession = NO_HTTP,
     encoders: tuple[Encoder, ...] = (),
 ) -> Services:
-    return Services(http=http, weights=Path, expert=(experts or {}).__getitem__, base_dir=base_dir, encoders=encoders)
+    return Services(http=http, expert=(experts or {}).__getitem__, base_dir=base_dir, encoders=encoders)
 
 
 def expert_of(around: Services | None = None, **keys: Any) -> Expert:

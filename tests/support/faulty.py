@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,14 @@ class Servers:
         return len(self._noted(name, "launches"))
 
     def alive(self, name: str) -> list[psutil.Process]:
-        return [psutil.Process(int(pid)) for pid in self._noted(name, "launches") if psutil.pid_exists(int(pid))]
+        """Its servers that have not ended; a process of somebody else's that has the number of one now is none."""
+        found, ours = [], psutil.Process()
+        for pid in map(int, self._noted(name, "launches")):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if ours in process.parents():
+                    found.append(process)
+        return found
 
     def _noted(self, name: str, what: str) -> list[str]:
         file = self.folder / name / what
@@ -72,7 +79,8 @@ class Machine(Servers):
 
     async def ask(self, model: str, text: str = "Hello", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-        return await self.http.post("/v1/chat/completions", json=body, timeout=30)
+        async with asyncio.timeout(60):  # httpx's is for each piece of an answer
+            return await self.http.post("/v1/chat/completions", json=body, timeout=30)
 
     async def reload(self, *experts: dict[str, Any], **sections: Any) -> str | None:
         """With other experts; why they were refused, if they were."""

@@ -7,14 +7,14 @@ happened(core)                      # ["load llama"]
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from orchestrator.engines.base import Launchable
 from orchestrator.experts.base import ServerCommand
 from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Action, Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
 from routers.policy import Choice
+from tests.support.launching import Fixed
 
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1", token="t")
 
@@ -36,9 +36,9 @@ def local(
     pin: bool = False,
     keep_alive_s: float = 600.0,
     asleep_bytes: int | None = None,
-    command: Callable[[], ServerCommand] | None = None,
+    command: Launchable | None = None,
 ) -> Place:
-    launch = command or (lambda: ServerCommand(argv=("serve", name)))
+    launch = command or Fixed(ServerCommand(argv=("serve", name)))
     return Place(name, name, True, memory_bytes, pin, keep_alive_s, concurrency, rpm, launch, asleep_bytes=asleep_bytes)
 
 
@@ -55,7 +55,19 @@ def ask(*names: str, mu: float = 0.0, deadline: float = 1e9, request_id: str = "
 def become_ready(core: Core, name: str, now: float, *, memory_bytes: int | None = None) -> None:
     """The launch of this host, which the core has asked for, succeeds."""
     host = core.expert(name).host
-    core.loaded(host, ENDPOINT, host.memory_bytes if memory_bytes is None else memory_bytes, now)
+    core.loaded(host, host.generation, ENDPOINT, host.memory_bytes if memory_bytes is None else memory_bytes, now)
+
+
+def fall_asleep(core: Core, name: str, now: float, *, kept_bytes: int = 20) -> None:
+    """The server of this host, which the core has sent to sleep, sleeps."""
+    host = core.expert(name).host
+    core.slept(host, host.generation, kept_bytes, now)
+
+
+def fail_to_load(core: Core, name: str, now: float, *, detail: str = "") -> None:
+    """The launch of this host, which the core has asked for, fails."""
+    host = core.expert(name).host
+    core.load_failed(host, host.generation, "broken", now, detail=detail)
 
 
 def happened(core: Core) -> list[str]:

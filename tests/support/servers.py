@@ -1,6 +1,7 @@
 """Small servers to launch: what a test needs of a model server, in a few lines of the standard library."""
 
 from orchestrator.experts.base import ServerCommand
+from tests.support.launching import Fixed
 
 _WITH_HANDLER = """
 import json, os, signal, subprocess, sys, time
@@ -23,11 +24,11 @@ class Handler(BaseHTTPRequestHandler):
 """
 
 
-def server(before: str = "", *argv: str, **keys: object) -> ServerCommand:
+def server(before: str = "", *argv: str, **keys: object) -> Fixed:
     """A server that tells how it was started, to whom shows the token. before: Python to run first."""
-    script = f"{_WITH_HANDLER}\n{before}\nHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()"
-    return command(script, "{port}", *argv, **{"env": {"TOKEN": "{token}"}, **keys})
+    script = f"{_WITH_HANDLER}\n{before}\nHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()"
+    return command(script, "{host}", "{port}", *argv, **{"env": {"TOKEN": "{token}"}, **keys})
 
 
-def command(script: str, *argv: str, **keys: object) -> ServerCommand:
-    return ServerCommand(argv=("{python}", "-c", script, *argv), **keys)  # type: ignore[arg-type]
+def command(script: str, *argv: str, **keys: object) -> Fixed:
+    return Fixed(ServerCommand(argv=("{python}", "-c", script, *argv), **keys))  # type: ignore[arg-type]

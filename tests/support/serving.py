@@ -5,6 +5,7 @@ with switchyard_serve(folder / "experts.yaml") as gateway:
     gateway.process.send_signal(signal.SIGTERM)
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import psutil
 
 COMMAND = (sys.executable, "-c", "from orchestrator.cli import main; main()")
 LISTENING = re.compile(r"listening on (http://\S+)/v1")
-START_S = STOP_S = 30.0
+START_S = STOP_S = 60.0
 
 
 @dataclass
@@ -45,11 +46,15 @@ class ServedGateway:
 
 
 @contextmanager
-def switchyard_serve(config: Path) -> Iterator[ServedGateway]:
+def switchyard_serve(config: Path, *options: str, **environment: str) -> Iterator[ServedGateway]:
     """Started, and stopped by SIGTERM unless it has ended by then."""
     root = Path(__file__).parents[2]
     with subprocess.Popen(
-        [*COMMAND, "serve", "--config", config, "--port", "0"], cwd=root, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "serve", "--config", config, "--port", "0", *options],
+        cwd=root,
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         gateway, listening = ServedGateway(process), threading.Event()
         reader = threading.Thread(target=gateway.read, args=[listening])

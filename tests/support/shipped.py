@@ -18,9 +18,10 @@ from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.process import ServerProcess
 from orchestrator.errors import ConfigError, MissingExtra
 from orchestrator.experts.base import Expert, Services
-from orchestrator.experts.registry import launch_command, make_expert
+from orchestrator.experts.registry import make_expert
 from orchestrator.experts.session import open_session
 from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.launching import Launch
 from orchestrator.fleet.weights import weights_path
 from orchestrator.types import Answer, Call, Kind
 from tests.support.experts import call_of
@@ -59,12 +60,11 @@ async def launched(name: str, base_dir: Path, **changes: Any) -> AsyncIterator[L
     engine = LocalEngine()
     try:
         async with open_session() as http:
-            around = Services(http, weights=weights_path, expert={}.__getitem__, base_dir=base_dir)
             try:
-                expert, command = make_expert(spec, around), launch_command(spec, around)
+                expert = make_expert(spec, Services(http, expert={}.__getitem__, base_dir=base_dir))
+                server = await engine.launch(name, Launch(spec, base_dir))
             except (ConfigError, MissingExtra) as exc:
                 pytest.skip(exc.message)
-            assert command is not None
-            yield LaunchedExpert(expert, await engine.launch(name, command))
+            yield LaunchedExpert(expert, server)
     finally:
         await engine.close()

@@ -1,6 +1,6 @@
-"""Commands for servers that look like vLLM and can sleep (`sleepy_vllm.py`), made by the real backend.
+"""Servers that look like vLLM and can sleep (`sleepy_vllm.py`), launched as the real backend says.
 
-command = sleepy_command(tmp_path, level=2, fault="wakes_wrong")
+launch = sleepy_launch(tmp_path, level=2, fault="wakes_wrong")
 notes(tmp_path)                               # ["/v1/completions", "/sleep?level=2", ...]
 """
 
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestrator.experts.base import ServerCommand
-from orchestrator.experts.registry import launch_command
+from orchestrator.config import ServedBase
+from orchestrator.fleet.launching import Launch
 from tests.support import sleepy_vllm
-from tests.support.experts import services, spec_of
+from tests.support.experts import spec_of
 
 WEIGHTS_MB = 64
 
@@ -30,16 +30,16 @@ def sleepy_expert(folder: Path, name: str = "qwen", *, level: int = 1, fault: st
         "executable": str(program),
         "env": {"NOTES": str(folder / "notes"), "FAULT": fault, "WEIGHTS_MB": str(WEIGHTS_MB)},
         "residency": {"memory_gb": 1, "sleep": level},
+        "resources": {"gpus": 0},
         **keys,
     }
 
 
-def sleepy_command(folder: Path, *, level: int = 1, fault: str = "", **keys: Any) -> ServerCommand:
+def sleepy_launch(folder: Path, *, level: int = 1, fault: str = "", **keys: Any) -> Launch:
     """How to launch that one."""
     spec = spec_of(**sleepy_expert(folder, level=level, fault=fault, **keys))
-    command = launch_command(spec, services(folder))
-    assert command is not None
-    return command
+    assert isinstance(spec, ServedBase)
+    return Launch(spec, folder)
 
 
 def notes(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@
 
 Its weights are real memory. Like vLLM's, they come back as noise when they are woken without being read again, and it refuses what
 comes in an impossible order. Environment: WEIGHTS_MB, NOTES (the file of notes), and FAULT: `wakes_wrong`, `dies_waking`,
-`stays_awake`, `refuses_sleep` or `starts_mute`.
+`stays_awake`, `refuses_sleep`, `starts_mute` or `says_more` (than vLLM does, whenever it answers).
 """
 
 from __future__ import annotations
@@ -67,16 +67,19 @@ class Model:
         return ANSWER if self.good else NOISE
 
 
-def serve(port: int) -> None:
+def serve(host: str, port: int) -> None:
     model = Model(int(os.environ.get("WEIGHTS_MB", "64")), os.environ.get("FAULT", ""))
     notes = Path(os.environ["NOTES"])
     token = f"Bearer {os.environ['VLLM_API_KEY']}"
+
+    def more() -> dict[str, str]:
+        return {"id": os.urandom(8).hex()} if os.environ.get("FAULT") == "says_more" else {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.reply(200, {"is_sleeping": model.sleeping} if self.path == "/is_sleeping" else {})
+            self.reply(200, {"is_sleeping": model.sleeping, **more()} if self.path == "/is_sleeping" else {})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
@@ -94,7 +97,7 @@ def serve(port: int) -> None:
                     self.reply(200)
                 case "/v1/completions" if self.headers["Authorization"] == token:
                     said = model.complete()
-                    self.reply(503 if said is None else 200, {"choices": [{"text": said}]})
+                    self.reply(503 if said is None else 200, {"choices": [{"text": said}], **more()})
                 case _:
                     self.reply(404)
 
@@ -108,10 +111,10 @@ def serve(port: int) -> None:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    ThreadingHTTPServer((host, port), Handler).serve_forever()
 
 
 if __name__ == "__main__":
     if os.environ.get("VLLM_SERVER_DEV_MODE") != "1" or "--enable-sleep-mode" not in sys.argv:
         sys.exit("without its development mode and --enable-sleep-mode, vLLM has none of these endpoints")
-    serve(int(sys.argv[sys.argv.index("--port") + 1]))
+    serve(sys.argv[sys.argv.index("--host") + 1], int(sys.argv[sys.argv.index("--port") + 1]))

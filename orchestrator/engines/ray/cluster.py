@@ -1,0 +1,139 @@
+"""A Ray cluster, joined or started here, and what nodes it has.
+
+    cluster = join(config.ray.address)            # blocks for seconds
+    async for nodes in watch():                   # at once, and whenever a node came or was lost
+        ...
+    cluster.leave()
+
+What is started here is quiet and needs no network: no usage statistics, no dashboard, no logs of workers, a small object store,
+since Ray carries control only. Not here: what runs on the nodes (`servers.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import psutil
+import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+from orchestrator.errors import ConfigError
+
+NAMESPACE = "switchyard"
+OBJECT_STORE_BYTES = 100_000_000
+CONNECT_S = 5.0
+POLL_S = 0.5
+HEALTH_CHECKS = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+"""A node whose `raylet` is gone is lost after about a second, one that is cut off after about five; Ray's own values take 15 s and
+more. They are the head's: where it is started by others, `RAY_health_check_period_ms=500` and so on in its environment."""
+NO_KILLING = {"memory_monitor_refresh_ms": 0}
+"""When a node's memory is nearly full, as experts are to make it, Ray kills what it can start again: the scheduler, a gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A living node. memory_bytes, cpus, gpus: what Ray may give away of it."""
+
+    id: str
+    address: str
+    memory_bytes: int
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """started_here: it ends with this process."""
+
+    started_here: bool
+
+    def leave(self) -> None:
+        """Disconnect, and end the cluster if it was started here."""
+        ray.shutdown()
+
+
+def join(address: str | None = None, environment: Mapping[str, str] | None = None) -> Cluster:
+    """Connect to the cluster at `address` or `$RAY_ADDRESS` (`auto`: the one that runs on this machine), else start one here.
+
+    environment: of what this process has started on the cluster; on one that is started here, this process's own is inherited.
+    Takes over SIGTERM: who wants to handle it does so afterwards. Raises `ConfigError` when there is no such cluster.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "error"}
+    if address is None:
+        ray.init("local", **quiet, **_head())
+        return Cluster(started_here=True)
+    _check(address)
+    maybe_enable_token_auth_if_token_available(
+        warn_if_disabled=False
+    )  # as `ray start` does; `ray.init` asks to be told
+    try:
+        ray.init(address, **quiet, runtime_env={"env_vars": dict(environment or {})})
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise ConfigError(f"can't join the Ray cluster at '{address}' from this machine: {exc}") from exc
+    return Cluster(started_here=False)
+
+
+def living_nodes() -> tuple[ClusterNode, ...]:
+    """The nodes that are alive, by address; asks the head. Blocks."""
+    found = (_node(each) for each in ray.nodes() if each["Alive"])
+    return tuple(sorted(found, key=lambda node: (node.address, node.id)))
+
+
+async def watch(poll_s: float = POLL_S) -> AsyncIterator[tuple[ClusterNode, ...]]:
+    """The living nodes: at once, and whenever there are others. While the head doesn't answer, nothing changes."""
+    known: tuple[ClusterNode, ...] | None = None
+    while True:
+        nodes = await asyncio.to_thread(living_nodes)
+        if nodes != known:
+            known = nodes
+            yield nodes
+        await asyncio.sleep(poll_s)
+
+
+def _head() -> dict[str, object]:
+    return {
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "_memory": psutil.virtual_memory().total,
+        "include_dashboard": False,
+        "_system_config": {**HEALTH_CHECKS, **NO_KILLING},
+    }
+
+
+def _check(address: str) -> None:
+    """Raises `ConfigError` for what Ray would refuse late, or not at all."""
+    if "://" in address:
+        expected = "expected HOST:PORT or auto, on a machine that is a node of the cluster"
+        raise ConfigError(f"'{address}' is for Ray Client, which can't carry Switchyard; {expected}")
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"'{address}' is no address of a Ray cluster; expected HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except OSError as exc:
+        raise ConfigError(f"no Ray cluster answers at '{address}': {exc.strerror or exc}") from exc
+
+
+def _node(told: dict[str, object]) -> ClusterNode:
+    resources = told["Resources"]
+    assert isinstance(resources, dict)
+    return ClusterNode(
+        id=str(told["NodeID"]),
+        address=str(told["NodeManagerAddress"]),
+        memory_bytes=int(resources.get("memory", 0)),
+        cpus=float(resources.get("CPU", 0)),
+        gpus=float(resources.get("GPU", 0)),
+    )
