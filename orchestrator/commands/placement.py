@@ -54,18 +54,21 @@ def place(
 ) -> None:
     """Which experts should live on which node, and whether that is worth moving them."""
     with told("placement"):
-        from orchestrator.fleet.planfiles import Cluster, read_plan_file
+        from orchestrator.fleet.planfiles import Cluster, read_plan_file, told_of
         from orchestrator.scheduler.placement.placing import replan
     asked = read_plan_file(cluster, Cluster)
     if from_ledger and (asked.experts or asked.together):
         raise ConfigError(f"{cluster}: expected no experts and no together beside --from-ledger, which counts them")
-    problem = asked.problem(*_measured(config, hours)) if from_ledger else asked.problem()
+    measured = _measured(config, hours) if from_ledger else (None, None)
+    with told_of(cluster):
+        problem = asked.problem(*measured)
     with c_output_to_stderr():
         plan = replan(problem, min_gain=min_gain, time_limit_s=time_limit_s)
     if as_json:
         typer.echo(json.dumps(placement_json(problem, plan), ensure_ascii=False))
     else:
         _print_placement(problem, plan)
+    _warn_of_overload(problem, plan)
 
 
 def precision(
@@ -75,10 +78,10 @@ def precision(
 ) -> None:
     """Which quantisation of each expert to keep under a memory budget, and what another GB would buy."""
     with told("precision"):
-        from orchestrator.fleet.planfiles import Quantised, read_plan_file
+        from orchestrator.fleet.planfiles import Quantised, read_plan_file, told_of
         from orchestrator.scheduler.precision import choose_variants
     fleet = read_plan_file(variants, Quantised).fleet()
-    with c_output_to_stderr():
+    with told_of(variants), c_output_to_stderr():
         chosen = choose_variants(fleet, round(budget_gb * 1e9))
     if as_json:
         typer.echo(json.dumps(asdict(chosen), ensure_ascii=False))
@@ -142,6 +145,15 @@ def _print_placement(problem: Problem, plan: Plan) -> None:
         typer.echo(f"load {move.expert} on {move.node}: {move.memory_bytes / 1e9:.1f} GB, {move.seconds:.1f} s")
     if not plan.moves:
         typer.echo("nothing to move")
+
+
+def _warn_of_overload(problem: Problem, plan: Plan) -> None:
+    loads = {node: load for node, _, _, _, load in _rows(problem, plan)}
+    if over := [f"{node} ({load:.2f})" for node, load in loads.items() if load > 1]:
+        typer.echo(
+            f"warning: more is asked than can be served, and queues only grow: load above 1 on {', '.join(over)}",
+            err=True,
+        )
 
 
 def _print_precision(chosen: Precision) -> None:

@@ -2,7 +2,7 @@
 
     switchyard simulate --policy all --experts 16 --slots 2 --rate 3 --seeds 5
     switchyard simulate --trace monday.jsonl.gz --slots 4 --policy switchyard,lru
-    switchyard simulate --from-ledger --hours 168 --residency                 # what more memory would have bought
+    switchyard simulate --from-ledger --hours 168 --residency                 # what more slots would have bought
     switchyard simulate --outcomes O.jsonl --slots 2 --rate 3 --mu 0.003       # the policy chooses the expert, rows have rewards
 
 What runs is the scheduler's own code. Not here: the simulator (`evals/simulation/`).
@@ -230,7 +230,7 @@ def _print_rows(rows: Sequence[Row], plot: Path | None, *, as_json: bool) -> Non
 
 
 def _print_residency(trace: Trace, setting: Setting, policies: Sequence[str], slots: int, *, as_json: bool) -> None:
-    """The metrics of one trace: near requests, then a line a policy and a gigabyte."""
+    """The metrics of one trace: near requests, then a line a policy and a slot more."""
     from evals.simulation.residency import residency_report
 
     report = residency_report(trace, setting, policies=policies)
@@ -239,16 +239,22 @@ def _print_residency(trace: Trace, setting: Setting, policies: Sequence[str], sl
         return
     best = min(slots, len(setting.experts))
     print_table(
-        ("requests in a row", "predictability", "experts", f"served by the best {best}"),
+        ("requests in a row", "predictability", "set size", f"served by the best {best}"),
         [
             (near.length, round(near.performance, 3), round(near.set_size, 2), round(near.shares[best - 1], 3))
             for near in report.segments
         ],
     )
     print_table(
-        ("memory, GB", "policy", "in memory", "swaps/100", "p99 s"),
+        ("slots", "policy", "ready on arrival", "swaps/100", "p99 s"),
         [
-            (row.budget_gb, row.policy, round(row.hit_rate, 3), round(row.swaps_per_100, 2), _seconds(row.p99_s))
+            (
+                f"{row.slots:g}",
+                row.policy,
+                "" if row.ready_on_arrival is None else round(row.ready_on_arrival, 3),
+                round(row.swaps_per_100, 2),
+                _seconds(row.p99_s),
+            )
             for row in report.memory
         ],
     )

@@ -68,8 +68,10 @@ from orchestrator.config.whole import (
     BatchesSpec,
     Config,
     GatewaySpec,
+    GatewaysSpec,
     LedgerSpec,
     MemorySpec,
+    RaySpec,
 )
 
 __all__ = [
@@ -95,6 +97,7 @@ __all__ = [
     "ExpertSpec",
     "FunctionSpec",
     "GatewaySpec",
+    "GatewaysSpec",
     "HubFile",
     "LedgerSpec",
     "Limits",
@@ -116,6 +119,7 @@ __all__ = [
     "PromptedBase",
     "PromptsSpec",
     "PyPIFile",
+    "RaySpec",
     "ReplaySpec",
     "Residency",
     "RouterSpec",

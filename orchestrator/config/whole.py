@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.config.backends import ExpertSpec, LlamaCppSpec, PersonaSpec, PromptedBase
 from orchestrator.config.base import (
@@ -87,16 +87,42 @@ class BatchesSpec(Section):
     folder: Path | None = None
 
 
+class GatewaysSpec(Section):
+    """How many gateways share the requests on a Ray cluster: as many as have about `target_ongoing` of them under way each.
+
+    Requests that wait for an expert count, and another gateway doesn't shorten their wait: let the target be generous. They are
+    read at start.
+    """
+
+    min: Annotated[int, Field(ge=1)] = 1
+    max: Annotated[int, Field(ge=1)] = 4
+    target_ongoing: Positive = 64.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"got min {self.min}, which is more than max {self.max}")
+        return self
+
+
+class RaySpec(Section):
+    """address: HOST:PORT of the cluster to join; by default $RAY_ADDRESS, and without that a cluster is started on this machine."""
+
+    address: str | None = None
+    gateways: GatewaysSpec = GatewaysSpec()
+
+
 class Config(Section):
     """One `experts.yaml`, whole and consistent: every name it mentions exists."""
 
     version: Literal[1]
     experts: Annotated[tuple[ExpertSpec, ...], Field(min_length=1)]
     gateway: GatewaySpec = GatewaySpec()
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
     memory: MemorySpec = MemorySpec()
     ledger: LedgerSpec = LedgerSpec()
     batches: BatchesSpec = BatchesSpec()
+    ray: RaySpec = RaySpec()
     routers: dict[Name, RouterSpec] = {}
     policies: dict[Name, PolicySpec] = {}
     panels: dict[Name, PanelSpec] = {}
@@ -177,16 +203,31 @@ class Config(Section):
 
     def unfit(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What memory can never hold, and members that can't write one text together: `(location, what was expected)`."""
-        budget_gb = self.memory.budget_gb
-        for i, spec in enumerate(self.experts):
-            needed_gb = spec.residency.memory_gb if isinstance(spec, ServedBase) else None
-            if budget_gb is not None and needed_gb is not None and needed_gb > budget_gb:
-                where = ("experts", i, "residency", "memory_gb")
-                yield where, f"got {needed_gb:g}, and memory.budget_gb has {budget_gb:g}"
+        if self.memory.budget_gb is not None:
+            yield from self._too_large(self.memory.budget_gb)
         for name, panel in self.panels.items():
             if panel.aggregator in OF_TOKENS:
                 yield from self._without_tokens(name, panel)
                 yield from self._too_large_together(name, panel)
+
+    def _too_large(self, budget_gb: float) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Experts that don't fit, alone or beside the pinned ones. Differences are rounded to bytes."""
+        served = {i: spec for i, spec in enumerate(self.experts) if isinstance(spec, ServedBase)}
+        pinned = {spec.name: spec.residency.memory_gb or 0.0 for spec in served.values() if spec.residency.pin}
+        pinned_gb = round(sum(pinned.values()), 9)
+        for i, spec in served.items():
+            needed_gb, pin = spec.residency.memory_gb or 0.0, spec.residency.pin
+            where, room = ("experts", i, "residency", "memory_gb"), f"memory.budget_gb has {budget_gb:g}"
+            if needed_gb > budget_gb:
+                yield where, f"got {needed_gb:g}, and {room}"
+            elif not pin and pinned_gb <= budget_gb and needed_gb > round(budget_gb - pinned_gb, 9):
+                beside = f"of which pinned experts ({', '.join(pinned)}) take {pinned_gb:g}"
+                yield where, f"got {needed_gb:g}, and {room}, {beside}"
+            elif pin and pinned_gb > budget_gb:
+                yield (
+                    (*where[:3], "pin"),
+                    f"the pinned experts ({', '.join(pinned)}) take {pinned_gb:g} GB together, and {room}",
+                )
 
     def _wrong_in_panel(
         self, name: str, panel: PanelSpec, experts: Sequence[str], routers: Set[str]

@@ -176,13 +176,27 @@ def _branch(schema: Schema, label: str) -> Schema:
     return next((_resolved(m) for m in schema["anyOf"] if name in (m.get("type"), m.get("$ref"))), {})
 
 
+def _backends_with(loc: Loc) -> Iterator[str]:
+    """The backends whose experts may have the key at `loc`."""
+    if loc[0] != "experts" or len(loc) < 3:
+        return
+    for backend, reference in json_schema()["properties"]["experts"]["items"]["discriminator"]["mapping"].items():
+        schema = _resolved({"$ref": reference})
+        for key in loc[2:-1]:
+            schema = _resolved(_child(schema, key))
+        if loc[-1] in schema.get("properties", ()):
+            yield backend
+
+
 def _problem(place: _Place) -> Problem:
     error, loc = place.error, place.loc
     match error["type"]:
         case "missing":
             return Problem(loc, f"missing, expected {describe(place.schema)}")
         case "extra_forbidden":
-            return Problem(loc, f"unknown key, {nearest(str(loc[-1]), place.parent['properties'])}")
+            known = nearest(str(loc[-1]), place.parent["properties"])
+            others = ", ".join(_backends_with(loc))
+            return Problem(loc, f"only for backend {others}; {known}" if others else f"unknown key, {known}")
         case "union_tag_not_found":
             return Problem((*loc, "backend"), f"missing, {nearest('', place.schema['discriminator']['mapping'])}")
         case "union_tag_invalid":

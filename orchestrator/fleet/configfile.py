@@ -4,7 +4,8 @@
     # ConfigError: experts.yaml:12: experts[1].price.input: got 'cheap', expected a number >= 0
 
 `read_config` looks at the text alone; `load_config` also at what it refers to on this machine: environment variables and
-files. Nothing is imported, started or downloaded. Editing the file is in `orchestrator/fleet/configedit.py`.
+files. Nothing is imported, started or downloaded. Not here: YAML itself (`orchestrator/fleet/yamlsource.py`), and editing the file
+(`orchestrator/fleet/configedit.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from orchestrator.aggregators.registry import AGGREGATORS, check_members, checked, make_aggregator
 from orchestrator.config import (
@@ -36,8 +34,9 @@ from orchestrator.config import (
     ReplaySpec,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.fleet.configerrors import Loc, Problem, got, nearest, schema_problems
+from orchestrator.fleet.configerrors import Problem, nearest, schema_problems
 from orchestrator.fleet.memory import sleepless
+from orchestrator.fleet.yamlsource import YAMLSource
 from routers.encoders import HashedEncoder
 from routers.registry import ROUTERS, make_router
 
@@ -92,7 +91,7 @@ def read_text(path: Path) -> str:
 
 
 def _config(path: Path, text: str, *, on_this_machine: bool) -> Config:
-    source = _Source(path, text)
+    source = YAMLSource(path, text, "a mapping with version and experts")
     config, problems = _validate(source.data)
     problems += source.duplicates()
     sound = config or _validate(_without(source.data, problems))[0]
@@ -101,8 +100,7 @@ def _config(path: Path, text: str, *, on_this_machine: bool) -> Config:
         problems += starmap(Problem, config.unfit()) if config is not None else ()
         problems += _not_here(sound, path.parent) if on_this_machine else ()
     if config is None or problems:
-        lines = sorted((source.line(problem.loc), f"{problem}") for problem in problems)
-        raise ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in dict.fromkeys(lines)))
+        raise source.error(problems)
     return config
 
 
@@ -235,60 +233,3 @@ def _panel_paths(panel: PanelSpec) -> Iterator[tuple[str, Path, str]]:
     except ConfigError:  # told by `_unusable`
         return
     yield from ((key, path, "a file or folder") for key, path in arguments.items() if isinstance(path, Path))
-
-
-class _Source:
-    """A YAML file as data, and as nodes that know their lines."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        yaml = YAML(typ="safe", pure=True)
-        yaml.allow_duplicate_keys = True
-        try:
-            root = yaml.compose(text)
-            self.data: Any = yaml.load(text)
-        except MarkedYAMLError as exc:
-            line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-            raise ConfigError(f"{path}:{line}: not valid YAML: {exc.problem or exc.context}") from exc
-        except (YAMLError, RecursionError) as exc:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
-        if not isinstance(root, MappingNode):
-            line = root.start_mark.line + 1 if root else 1
-            found = "the file is empty" if self.data is None else got((), self.data)
-            raise ConfigError(f"{path}:{line}: {found}, expected a mapping with version and experts")
-        self._root: Node = root
-
-    def line(self, loc: Loc) -> int:
-        """Where the key or item at `loc` stands, or else its nearest ancestor."""
-        node, mark = self._root, self._root.start_mark
-        for key in loc:
-            found = next((child for child in _children(node) if child[0] == str(key)), None)
-            if found is None:
-                break
-            mark, node = found[1].start_mark, found[2]
-        return int(mark.line) + 1
-
-    def duplicates(self) -> list[Problem]:
-        """Keys that stand twice in a mapping, of which a YAML reader keeps one without a word."""
-        return list(_duplicates(self._root, (), set()))
-
-
-def _children(node: Node) -> Iterator[tuple[str, Node, Node]]:
-    """`(key or index, the node to point at, the value's node)`."""
-    if isinstance(node, MappingNode):
-        yield from ((str(key.value), key, value) for key, value in node.value)
-    elif isinstance(node, SequenceNode):
-        yield from ((str(i), value, value) for i, value in enumerate(node.value))
-
-
-def _duplicates(node: Node, loc: Loc, seen: set[int]) -> Iterator[Problem]:
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    names: dict[str, int] = {}
-    for name, key, value in _children(node):
-        here = (*loc, int(name) if isinstance(node, SequenceNode) else name)
-        line = int(key.start_mark.line) + 1
-        if name in names:
-            yield Problem(here, f"the key stands twice, in lines {names[name]} and {line}")
-        names[name] = line
-        yield from _duplicates(value, here, seen)

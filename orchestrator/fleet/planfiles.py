@@ -3,6 +3,7 @@
     cluster = read_plan_file(Path("cluster.yaml"), Cluster)
     cluster.problem()                                   # for `orchestrator.scheduler.placement`
     read_plan_file(Path("variants.yaml"), Quantised).fleet()
+    # ConfigError: cluster.yaml:1: nodes[0].memory_gb: got 'plenty', expected a number
 
     nodes: [{name: left, memory_gb: 16}, {name: right, memory_gb: 24, speed: 2, load_gb_per_s: 0.5, site: rack-2}]
     links: {near_s: 0.001, far_s: 0.05}
@@ -15,16 +16,20 @@ Not here: the plans (`orchestrator/scheduler/placement/`, `orchestrator/schedule
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from orchestrator.errors import ConfigError
+from orchestrator.fleet.configerrors import Loc, got, nearest
+from orchestrator.fleet.configerrors import Problem as Wrong
 from orchestrator.fleet.configfile import read_text
+from orchestrator.fleet.yamlsource import YAMLSource
 from orchestrator.scheduler.placement.base import Demand, Links, Node, Problem, Together
 from orchestrator.scheduler.precision import Variant, Variants
 
@@ -34,7 +39,9 @@ Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """Of GB, seconds, requests: what is infinite, or no number, is neither of them."""
 Reward = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-T = TypeVar("T")
+_WORDS = {"`float`": "a number", "`str`": "text", "`array`": "a list", "`object`": "a mapping"}
+_MESSAGE = re.compile(r"(?P<text>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +82,11 @@ class Cluster(_Section, frozen=True):
     together: tuple[TogetherEntry, ...] = ()
     current: dict[str, tuple[str, ...]] = {}
     horizon_s: Amount = 3600.0
+
+    def repeated(self) -> Iterator[Wrong]:
+        """Names that stand twice, where they do again."""
+        yield from _repeated(("nodes",), self.nodes)
+        yield from _repeated(("experts",), self.experts)
 
     def problem(
         self, demands: tuple[Demand, ...] | None = None, together: tuple[Together, ...] | None = None
@@ -127,6 +139,12 @@ class VariantsEntry(_Section, frozen=True):
 class Quantised(_Section, frozen=True):
     experts: tuple[VariantsEntry, ...]
 
+    def repeated(self) -> Iterator[Wrong]:
+        """Names that stand twice, where they do again."""
+        yield from _repeated(("experts",), self.experts)
+        for i, expert in enumerate(self.experts):
+            yield from _repeated(("experts", i, "variants"), expert.variants)
+
     def fleet(self) -> list[Variants]:
         return [
             Variants(
@@ -139,11 +157,66 @@ class Quantised(_Section, frozen=True):
         ]
 
 
+T = TypeVar("T", bound=Cluster | Quantised)
+
+
 def read_plan_file(path: Path, kind: type[T]) -> T:
     """Raises `ConfigError` for a file that can't be read, or isn't like that; unknown keys are errors."""
+    keys = ", ".join(field.name for field in msgspec.structs.fields(kind) if field.required)
+    source = YAMLSource(path, read_text(path), f"a mapping with {keys}")
     try:
-        return msgspec.convert(YAML(typ="safe", pure=True).load(read_text(path)), kind)
-    except YAMLError as exc:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(exc).split())}") from exc
+        plan = msgspec.convert(source.data, kind)
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+        raise source.error([*source.duplicates(), _wrong(str(exc), source.data, kind)]) from exc
+    if problems := [*source.duplicates(), *plan.repeated()]:
+        raise source.error(problems)
+    return plan
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """What makes no sense in a plan's file is told with the file's name."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc.message}") from exc
+
+
+def _repeated(loc: Loc, entries: Sequence[NodeEntry | ExpertEntry | VariantsEntry | VariantEntry]) -> Iterator[Wrong]:
+    seen = Counter[str]()
+    for i, entry in enumerate(entries):
+        seen[entry.name] += 1
+        if seen[entry.name] == 2:
+            yield Wrong((*loc, i, "name"), f"'{entry.name}' stands twice")
+
+
+def _wrong(message: str, data: Any, kind: type[msgspec.Struct]) -> Wrong:
+    """What msgspec says, with the value. A path ends where msgspec names no key: `$.current[...][0]`."""
+    parts = _MESSAGE.fullmatch(message)
+    text, path = (parts["text"], parts["path"] or "") if parts else (message, "")
+    exact, _, below = path.partition("[...]")
+    loc: Loc = tuple(int(index) if index else name for name, index in _STEP.findall(exact))
+    match text.split("`"):
+        case ["Object contains unknown field ", name, _]:
+            return Wrong((*loc, name), f"unknown key, {nearest(name, _keys(kind, loc))}")
+        case ["Object missing required field ", name, _]:
+            return Wrong((*loc, name), "missing")
+    expected = text.partition(", got ")[0].removeprefix("Expected ")
+    for name, words in _WORDS.items():
+        expected = expected.replace(name, words)
+    if below or "at `key`" in message:
+        return Wrong(loc, f"expected {expected} {'in it' if below else 'as a key; put it in quotes'}")
+    for key in loc:
+        data = data[key]
+    return Wrong(loc, f"{got(loc, data)}, expected {expected}")
+
+
+def _keys(kind: type[msgspec.Struct], loc: Loc) -> list[str]:
+    """What may stand in the mapping at `loc`."""
+    node: Any = msgspec.inspect.type_info(kind)
+    for key in loc:
+        if isinstance(node, msgspec.inspect.StructType):
+            node = next(field.type for field in node.fields if field.name == key)
+        else:
+            node = node.item_type
+    return [field.name for field in node.fields]

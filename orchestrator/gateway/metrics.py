@@ -6,18 +6,19 @@
     metrics.render()                              # GET /metrics
 
 Labels are policies, experts and statuses that exist, never what a client sent; the policy is empty for an expert called by its
-name. One object per service; nothing is global.
+name. One object per gateway; nothing is global. Where one address stands for several gateways, each tells of all (`gathering.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator.gateway.gathering import merged
 from orchestrator.scheduler.base import ExpertStatus, MemoryStatus, State
 from orchestrator.types import Decision
 
@@ -70,12 +71,20 @@ class Metrics:
         self._cost = self._counter("cost_usd", "Cost by the experts' prices", by_expert)
         self._in_flight = Gauge("switchyard_in_flight_requests", "Requests under way", registry=self._registry)
         self._batches = Gauge("switchyard_batches_in_progress", "Batches that are not over", registry=self._registry)
-        self._registry.register(_StateCollector(status, memory, lost, reload_failed))
+        self._registry.register(_GatewayCollector(lost, reload_failed))
+        self._scheduler = CollectorRegistry()
+        self._scheduler.register(_SchedulerCollector(status, memory))
 
     def watch(self, in_flight: Callable[[], int], batches: Callable[[], int]) -> None:
         """in_flight, batches: how many are under way now; asked when Prometheus asks."""
         self._in_flight.set_function(in_flight)
         self._batches.set_function(batches)
+
+    def expect(self, policies: Iterable[str]) -> None:
+        """policies: that have made no decision yet, perhaps; what they give up and save is 0 until they do."""
+        for policy in policies:
+            self._regret.labels(policy)
+            self._saved.labels(policy)
 
     def observe(self, decision: Decision) -> None:
         """Count a finished decision. Overhead is known of answers, waits and durations of what had an expert."""
@@ -104,9 +113,13 @@ class Metrics:
         """Count a request that was refused, or left, before there was a decision."""
         self._requests.labels("", "", str(status)).inc()
 
-    def render(self) -> bytes:
-        """Prometheus's text format."""
+    def own(self) -> bytes:
+        """What this gateway has measured, in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def render(self, gateways: Mapping[str, bytes] | None = None) -> bytes:
+        """That, and the state of the scheduler. gateways: `own` of each of several, by name, in the place of this one's."""
+        return (self.own() if gateways is None else merged(gateways)) + generate_latest(self._scheduler)
 
     def _look_up(self, policy: str, status: int, expert: str) -> _Series:
         series = self._series[policy, status, expert] = _Series()
@@ -130,18 +143,10 @@ class Metrics:
         return Histogram(f"switchyard_{name}", text, labels, registry=self._registry, buckets=buckets)
 
 
-class _StateCollector(Collector):
+class _GatewayCollector(Collector):
     """Read when Prometheus asks, from those who know."""
 
-    def __init__(
-        self,
-        status: Callable[[], Iterable[ExpertStatus]],
-        memory: Callable[[], MemoryStatus],
-        lost: Callable[[], int],
-        reload_failed: Callable[[], bool],
-    ) -> None:
-        self._status = status
-        self._memory = memory
+    def __init__(self, lost: Callable[[], int], reload_failed: Callable[[], bool]) -> None:
         self._lost = lost
         self._reload_failed = reload_failed
 
@@ -149,6 +154,16 @@ class _StateCollector(Collector):
         yield CounterMetricFamily("switchyard_ledger_lost", "Decisions the ledger gave up", value=self._lost())
         refused = float(self._reload_failed())
         yield GaugeMetricFamily("switchyard_reload_failed", "1 while the newest experts.yaml is refused", value=refused)
+
+
+class _SchedulerCollector(Collector):
+    """The same, of what all gateways share."""
+
+    def __init__(self, status: Callable[[], Iterable[ExpertStatus]], memory: Callable[[], MemoryStatus]) -> None:
+        self._status = status
+        self._memory = memory
+
+    def collect(self) -> Iterator[Metric]:
         yield from self._budgets()
         yield from self._experts()
 

@@ -64,6 +64,7 @@ async def test_it_is_told_in_words(folder):
     assert told.code == 0
     assert "on right: 2.0 GB, 2.0 s" in told.out
     assert "moving nothing: 0.800" in told.out
+    assert told.err == ""
 
 
 def test_a_gain_too_small_leaves_all_in_place(folder, capsys):
@@ -74,26 +75,41 @@ def test_a_gain_too_small_leaves_all_in_place(folder, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "nodes: [{name: left, memory: 4}]",
-            r"cluster.yaml: Object contains unknown field `memory` - at `\$.nodes\[0\]`",
-        ),
-        ("nodes: [{name: left, memory_gb: a lot}]", "Expected `float`, got `str`"),
-        ("nodes: [", "cluster.yaml: not valid YAML"),
-        ("nodes: [{name: left, memory_gb: 4}]", "expected at least one expert"),
-        ("nodes: [{name: left, memory_gb: .inf}]", r"Expected `float` <= 1000000000.0 - at `\$.nodes\[0\].memory_gb`"),
-        ("nodes: [{name: left, memory_gb: .nan}]", r"Expected `float` >= 0.0 - at `\$.nodes\[0\].memory_gb`"),
+        ("nodes: [{name: left, memory: 4}]", r":1: nodes\[0\].memory: unknown key, did you mean 'memory_gb'\?"),
+        ("nodes:\n- {name: left, memory_gb: lots}", r":2: nodes\[0\].memory_gb: got 'lots', expected a number"),
+        ("nodes: [{name: left}]", r":1: nodes\[0\].memory_gb: missing"),
+        ("nodes: [", ":1: not valid YAML: "),
+        ("[left]", ":1: got a list, expected a mapping with nodes"),
+        ("nodes: [{name: left, memory_gb: 4}]", "cluster.yaml: expected at least one expert"),
+        ("nodes: [{name: left, memory_gb: .inf}]", r":1: nodes\[0\].memory_gb: got Infinity, expected a number <= "),
+        ("nodes: [{name: left, memory_gb: .nan}]", r":1: nodes\[0\].memory_gb: got NaN, expected a number >= 0.0"),
+        (NODES.replace("[a, b]", "[1]"), ":2: current: expected text in it"),
+        (NODES.replace("{left: [", "{1: ["), ":2: current: expected text as a key; put it in quotes"),
+        (NODES.replace("right", "left"), r":1: nodes\[1\].name: 'left' stands twice"),
+        (NODES + "nodes: []\n", ":1: nodes: the key stands twice, in lines 1 and 3"),
+        (CLUSTER.replace("{name: b", "{name: a"), r":3: experts\[1\].name: 'a' stands twice"),
         (
             CLUSTER.replace("current: {left", "current: {lfet"),
-            r"'lfet' under current is none of the nodes \(left, right\)",
+            r"cluster.yaml: 'lfet' under current is none of the nodes \(left, right\)",
         ),
         (CLUSTER.replace("left: [a, b]", "left: [a, z]"), r"'z' under current is none of the experts \(a, b\)"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_the_place(folder, text, message):
     (folder / "cluster.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         place(Path("cluster.yaml"))
+    assert caught.value.message.startswith("cluster.yaml:")
+    assert len(caught.value.message.splitlines()) == 1
+
+
+def test_more_than_can_be_served_is_warned_of(folder, capsys):
+    (folder / "cluster.yaml").write_text(CLUSTER.replace("service_s: 0.4", "service_s: 20"))
+    place(Path("cluster.yaml"), as_json=True)
+    printed = capsys.readouterr()
+    assert printed.err.startswith("warning: more is asked than can be served")
+    assert "right (" in printed.err
+    assert max(node["load"] for node in json.loads(printed.out)["nodes"].values()) > 1
 
 
 def test_an_expert_as_large_as_its_node_fits(folder, capsys):
@@ -164,11 +180,30 @@ def test_variants_are_chosen_and_another_gigabyte_is_priced(folder, capsys):
     assert body["memory_bytes"] == 8_000_000_000
 
 
-@pytest.mark.parametrize(("wrong", "message"), [("quality: 60", "<= 1.0"), ("quality: .nan", ">= 0.0")])
-def test_a_quality_is_a_reward(folder, wrong, message):
-    (folder / "variants.yaml").write_text(VARIANTS.replace("quality: 0.6", wrong))
-    with pytest.raises(ConfigError, match=rf"Expected `float` {message} - at `\$.experts\[0\].variants\[0\].quality`"):
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("quality: 0.6}", "quality: 60}", r":2: experts\[0\].variants\[0\].quality: got 60, expected a number <= 1.0"),
+        (
+            "quality: 0.6}",
+            "quality: .nan}",
+            r":2: experts\[0\].variants\[0\].quality: got NaN, expected a number >= 0.0",
+        ),
+        ("name: q8", "name: q4", r":2: experts\[0\].variants\[1\].name: 'q4' stands twice"),
+        ("name: b", "name: a", r":3: experts\[1\].name: 'a' stands twice"),
+        (
+            "experts:\n  - {name: a,",
+            "name: a\nexperts:\n  - {name: c,",
+            ":1: name: unknown key, expected one of experts",
+        ),
+        ("traffic: 3", "traffic: 0", "variants.yaml: expected traffic above 0"),
+    ],
+)
+def test_quantisations_that_are_wrong_are_refused_with_the_place(folder, right, wrong, message):
+    (folder / "variants.yaml").write_text(VARIANTS.replace(right, wrong).replace("traffic: 1", "traffic: 0"))
+    with pytest.raises(ConfigError, match=message) as caught:
         precision(Path("variants.yaml"), budget_gb=4.0)
+    assert caught.value.message.startswith("variants.yaml:")
 
 
 def test_what_is_left_out_is_told(folder, capsys):

@@ -130,7 +130,11 @@ def test_what_more_memory_would_buy():
     report = json.loads(simulate("--residency", "--experts", "4", "--requests", "200", "--json"))
     assert [near["length"] for near in report["segments"]] == [10, 100]
     assert {row["policy"] for row in report["memory"]} == {"in_order", "switchyard"}
-    assert "served by the best 2" in simulate("--residency", "--experts", "4", "--requests", "200")
+    assert [row["slots"] for row in report["memory"]] == [2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
+    lines = simulate("--residency", "--experts", "4", "--requests", "200").splitlines()
+    assert lines[0].split("  ")[-1].strip() == "served by the best 2"
+    assert lines[3].split() == ["slots", "policy", "ready", "on", "arrival", "swaps/100", "p99", "s"]
+    assert lines[4].split()[:2] == ["2", "in_order"]
 
 
 def test_a_plot_is_drawn_on_request(folder):

@@ -182,7 +182,7 @@ def test_a_trained_router_whose_files_are_not_there_is_named(tmp_path):
             "version: !secret 1",
             "experts.yaml:1: not valid YAML: could not determine a constructor for the tag '!secret'",
         ),
-        ("a: \x01", "experts.yaml: not valid YAML: unacceptable character"),
+        ("a: 1\nb: \x01", "experts.yaml:2: not valid YAML: unacceptable character #x0001"),
         ("[" * 5000, "experts.yaml: not valid YAML: maximum recursion depth exceeded"),
         ("version: 1\nexperts: []\n", "experts.yaml:2: experts: got an empty list, expected a list that isn't empty"),
         (ECHO + "3: x\n", "experts.yaml:4: [3]: expected a key that is text; put it in quotes"),
@@ -239,7 +239,38 @@ def test_what_is_wrong_with_a_server_that_sleeps(keys, expected):
 
 def test_only_backends_whose_servers_can_sleep_are_told_to():
     text = "version: 1\nexperts:\n  - {name: a, backend: llamacpp, model: {path: a.gguf}, residency: {sleep: 1}}\n"
-    assert problems(text)[0].startswith("experts.yaml:3: experts[0].residency.sleep: unknown key")
+    assert problems(text)[0].startswith(
+        "experts.yaml:3: experts[0].residency.sleep: only for backend vllm; expected one of"
+    )
+
+
+SERVERS = """\
+version: 1
+memory: {budget_gb: 0.3}
+experts:
+  - {name: a, backend: command, command: "serve {port}", residency: {memory_gb: 0.1, pin: true}}
+  - {name: b, backend: command, command: "serve {port}", residency: {memory_gb: 0.2}}
+"""
+
+
+def test_what_pinned_experts_leave_is_enough_to_the_byte():
+    for text in (SERVERS, SERVERS.replace("0.2}", "0.2, pin: true}")):
+        assert parse_config(text, FILE).memory.budget_gb == 0.3
+
+
+def test_who_does_not_fit_beside_the_pinned_ones_is_told_with_its_place():
+    assert problems(SERVERS.replace("0.2}", "0.25}")) == [
+        "experts.yaml:5: experts[1].residency.memory_gb: got 0.25, and memory.budget_gb has 0.3, "
+        "of which pinned experts (a) take 0.1"
+    ]
+
+
+def test_more_pinned_than_there_is_room_for_is_told_at_each():
+    taken = "the pinned experts (a, b) take 0.35 GB together, and memory.budget_gb has 0.3"
+    assert problems(SERVERS.replace("0.2}", "0.25, pin: true}")) == [
+        f"experts.yaml:4: experts[0].residency.pin: {taken}",
+        f"experts.yaml:5: experts[1].residency.pin: {taken}",
+    ]
 
 
 LLAMAS = """\

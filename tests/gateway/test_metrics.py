@@ -46,6 +46,13 @@ async def metrics_after(service: Service, *bodies: dict[str, Any]) -> str:
         return (await client.get("/metrics")).text
 
 
+async def test_what_policies_give_up_and_save_is_0_before_the_first_decision(tmp_path: Path):
+    async with service_of(tmp_path, ECHO, policies={"cheap": {"lambda": 5}}) as service:
+        for policy in ("auto", "cheap"):
+            for name in ("switchyard_regret_total", "switchyard_saved_wait_seconds_total"):
+                assert samples(service.metrics.render().decode())[name, frozenset({("policy", policy)})] == 0.0
+
+
 async def test_an_answered_request_is_counted(tmp_path: Path):
     async with service_of(tmp_path, ECHO) as service:
         text = await metrics_after(service, HELLO)

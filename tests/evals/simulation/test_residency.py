@@ -103,26 +103,35 @@ def test_sessions_make_a_trace_more_consistent():
     assert segments_of(drifting, 50, 8).performance > segments_of(apart, 50, 8).performance + 0.2
 
 
-def test_what_another_gigabyte_buys():
+def test_what_another_slot_buys():
     setting = Setting.even(experts=4, slots=1)
     trace = Workload(requests=300, rate=0.5).trace(4, seed=1)
     report = residency_report(trace, setting, lengths=(10, 1000), policies=("switchyard",))
     assert [segments.length for segments in report.segments] == [10]
     for policy in (IN_ORDER, "switchyard"):
         rows = [row for row in report.memory if row.policy == policy]
-        assert [row.budget_gb for row in rows] == [1.0, 2.0, 3.0, 4.0]
+        assert [row.slots for row in rows] == [1.0, 2.0, 3.0, 4.0]
         assert rows[-1].swaps_per_100 == pytest.approx(100 * 4 / 300)
-        assert rows[-1].hit_rate > rows[0].hit_rate
-        assert (rows[0].p99_s is None) == (policy == IN_ORDER)
+        assert (rows[0].p99_s is None) == (rows[0].ready_on_arrival is None) == (policy == IN_ORDER)
+    ready = [row.ready_on_arrival for row in report.memory if row.policy == "switchyard"]
+    assert ready[-1] > ready[0]
     in_order = [row.swaps_per_100 for row in report.memory if row.policy == IN_ORDER]
     assert in_order == sorted(in_order, reverse=True)
+
+
+def test_who_came_while_its_expert_was_in_memory_is_counted_though_nobody_else_needs_a_load_of_his_own():
+    """Two wait for the load of the first, the fourth comes when it is over."""
+    trace = Trace(np.array([0.0, 1.0, 2.0, 20.0]), np.zeros(4, dtype=np.int64))
+    setting = Setting.even(experts=2, slots=1, swap_s=6.0)
+    row = residency_report(trace, setting, policies=("switchyard",), budgets_bytes=(SLOT_BYTES,)).memory[-1]
+    assert (row.ready_on_arrival, row.swaps_per_100) == (0.25, 25.0)
 
 
 def test_budgets_can_be_named():
     report = residency_report(
         Workload(requests=20).trace(4, seed=0), Setting.even(experts=4), budgets_bytes=(3 * SLOT_BYTES,)
     )
-    assert [(row.budget_gb, row.policy) for row in report.memory] == [(3.0, IN_ORDER)]
+    assert [(row.slots, row.policy) for row in report.memory] == [(3.0, IN_ORDER)]
 
 
 def test_an_empty_trace_is_refused():
