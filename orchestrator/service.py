@@ -14,12 +14,12 @@ import logging
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import uvloop
-from watchfiles import awatch
 
 from orchestrator.bulk.batches import Batches
 from orchestrator.bulk.desk import make_bulk
@@ -29,10 +29,12 @@ from orchestrator.engines.base import Engine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import SwitchyardError
 from orchestrator.experts.session import open_session
+from orchestrator.fleet.changes import difference, read_at_start
 from orchestrator.fleet.configfile import load_config
 from orchestrator.fleet.encoding import Encoders
-from orchestrator.fleet.memory import asleep_budget_bytes, budget_bytes
-from orchestrator.fleet.snapshot import Fleet, build_fleet, make_places
+from orchestrator.fleet.scheduling import Pinned, make_scheduler, reconfigure
+from orchestrator.fleet.snapshot import Fleet, build_fleet
+from orchestrator.fleet.watching import WatchedFile
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing, require_loopback
 from orchestrator.gateway.context import GatewayContext
@@ -44,14 +46,12 @@ from orchestrator.ledger.sql import SQLLedger
 from orchestrator.pipeline import make_pipeline
 from orchestrator.prompts import read_prompts
 from orchestrator.routing.learning import Learner
-from orchestrator.scheduler.driver import LocalScheduler
-from orchestrator.scheduler.rules import Rules, SwitchyardRules
+from orchestrator.scheduler.base import Scheduler
+from orchestrator.scheduler.rules import Rules
 from orchestrator.types import Decision
 
-CHECK_S = 2.0
-
-FileState = tuple[int, int, int] | None
 Build = Callable[[Config], Awaitable[Fleet]]
+Scheduling = Callable[[Config], AbstractAsyncContextManager[Scheduler]]
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ logger = logging.getLogger(__name__)
 class Service:
     """The parts of a running service. `fleet` is replaced on reload; the other parts stay.
 
-    build: makes a fleet of another configuration. file_state: of the file that `fleet` was made from, so that no edit since
-    then is missed.
+    build: makes a fleet of another configuration. file: that `fleet` was made from.
     """
 
     def __init__(
@@ -68,9 +67,9 @@ class Service:
         config_path: Path,
         fleet: Fleet,
         build: Build,
-        scheduler: LocalScheduler,
+        scheduler: Scheduler,
         ledger: SQLLedger,
-        file_state: FileState,
+        file: WatchedFile,
         batch_store: Store,
     ) -> None:
         self.config_path = config_path
@@ -79,8 +78,8 @@ class Service:
         self.ledger = ledger
         self.reload_error: str | None = None
         self._build = build
-        self._file_state = file_state
-        self._warming: asyncio.Task[None] | None = None
+        self._file = file
+        self.pinned = Pinned(scheduler)
         self.learner = Learner(ledger, fleet=lambda: self.fleet)
         self.pipeline = make_pipeline(
             fleet=lambda: self.fleet,
@@ -95,7 +94,7 @@ class Service:
             scheduler=scheduler,
             ledger=ledger,
             record=self._record,
-            budget_bytes=lambda: budget_bytes(self.fleet.config),
+            budget_bytes=lambda: scheduler.memory().budget_bytes,
         )
         self.batches = Batches(self.bulk, batch_store, lambda: self.fleet.config.batches)
         self.metrics = Metrics(
@@ -104,6 +103,7 @@ class Service:
             lost=lambda: ledger.lost,
             reload_failed=lambda: self.reload_error is not None,
         )
+        self.metrics.expect(fleet.policies)
 
     def gateway_context(self) -> GatewayContext:
         """What the gateway needs of the service. Raises `ConfigError` when the keys can't be read."""
@@ -131,7 +131,7 @@ class Service:
             config = await asyncio.to_thread(load_config, self.config_path)
             fleet = await self._build(config)
             await self.learner.catch_up(fleet)
-            await self.scheduler.reconfigure(make_places(fleet), budget_bytes(config), asleep_budget_bytes(config))
+            await reconfigure(self.scheduler, config, self.config_path.parent)
         except SwitchyardError as error:
             self.reload_error = error.message
             logger.error("the new %s is refused, the old fleet stays:\n%s", self.config_path.name, error.message)  # noqa: TRY400
@@ -141,52 +141,18 @@ class Service:
             logger.exception("the new %s can't be used, the old fleet stays", self.config_path.name)
             return
         before, self.fleet, self.reload_error = self.fleet, fleet, None
+        self.metrics.expect(fleet.policies)
         self.learner.wake()  # what was scored meanwhile the old fleet has learned
-        logger.info("reloaded %s: %s", self.config_path.name, _difference(before, fleet))
-        self.warm_pinned()
-        fixed = _read_at_start(before.config)
-        for name, value in _read_at_start(config).items():
+        logger.info("reloaded %s: %s", self.config_path.name, difference(before, fleet))
+        self.pinned.warm_again(config)
+        fixed = read_at_start(before.config)
+        for name, value in read_at_start(config).items():
             if value != fixed[name]:
                 logger.warning("the change of '%s' takes effect when the gateway is started again", name)
 
-    def warm_pinned(self) -> None:
-        """Have the pinned experts loaded, in the background. What fails is logged, and tried again when a request comes."""
-        self.stop_warming()
-        places = make_places(self.fleet)
-        pinned = [place.expert for place in places if place.pin and place.expert == place.host]
-        self._warming = asyncio.create_task(self._warm(pinned), name="warm-pinned")
-
-    async def _warm(self, experts: list[str]) -> None:
-        ends = await asyncio.gather(*map(self.scheduler.warm, experts), return_exceptions=True)
-        for expert, end in zip(experts, ends, strict=True):
-            if isinstance(end, Exception):
-                logger.error("the pinned %s could not be loaded: %s", expert, end)
-
-    def stop_warming(self) -> None:
-        """Wait for pinned experts no longer; those that are being loaded go on."""
-        if self._warming is not None:
-            self._warming.cancel()
-
     async def watch(self) -> None:
-        """Reload whenever the file changes, until cancelled.
-
-        The folder is watched, because editors replace files; and every `CHECK_S` the file itself is looked at, because what it
-        links to may lie elsewhere, and network drives tell nobody.
-        """
-        folder = self.config_path.parent
-        while True:
-            try:
-                async for _ in awatch(folder, recursive=False, yield_on_timeout=True, rust_timeout=int(CHECK_S * 1000)):
-                    await self._reload_if_changed()
-            except (OSError, RuntimeError) as error:  # no inotify watch is left, or the folder is gone for a moment
-                logger.warning("the folder of %s can't be watched: %s", self.config_path.name, error)
-            await asyncio.sleep(CHECK_S)
-            await self._reload_if_changed()
-
-    async def _reload_if_changed(self) -> None:
-        if (found := _file_state(self.config_path)) != self._file_state:
-            self._file_state = found
-            await self.reload()
+        """Reload whenever the file changes, until cancelled."""
+        await self._file.watch(self.reload)
 
 
 def serve(config_path: Path, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> None:
@@ -204,9 +170,9 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
         require_loopback(host or gateway.host, context.keys)
         listener = bind(host or gateway.host, gateway.port if port is None else port)
         watcher = asyncio.create_task(service.watch(), name="config-watcher")
-        service.warm_pinned()
-        await _resume_batches(service)
-        _collect_garbage_less_often()
+        service.pinned.warm(service.fleet.config)
+        await resume_batches(service)
+        collect_garbage_less_often()
         logger.info("listening on http://%s/v1", authority(*listener.getsockname()[:2]))
         try:
             await serve_app(create_app(context), context.lifecycle, listener, stop=stop)
@@ -215,7 +181,7 @@ async def _serve(config_path: Path, host: str | None, port: int | None, engine: 
             await asyncio.gather(watcher, return_exceptions=True)
 
 
-async def _resume_batches(service: Service) -> None:
+async def resume_batches(service: Service) -> None:
     """Go on with what was under way when the gateway ended. Where that can't be, everything else is served."""
     try:
         await service.batches.open()
@@ -223,7 +189,7 @@ async def _resume_batches(service: Service) -> None:
         logger.warning("no batches are run: %s", error.message)
 
 
-def _collect_garbage_less_often() -> None:
+def collect_garbage_less_often() -> None:
     """What start-up made stays, and requests leave few cycles behind: the collector's share was a tenth of a request."""
     gc.collect()
     gc.freeze()
@@ -234,8 +200,28 @@ def _collect_garbage_less_often() -> None:
 async def running(
     config_path: Path, *, engine: str | None = None, rules: Rules | None = None
 ) -> AsyncIterator[Service]:
-    """Everything but the gateway, started and stopped. rules: of the scheduler, if not the default. Raises `ConfigError`."""
-    file_state = _file_state(config_path)
+    """Everything but the gateway, on this machine. rules: of the scheduler, if not the default. Raises `ConfigError`."""
+    scheduling = partial(_scheduling_here, base_dir=config_path.parent, engine=engine or "local", rules=rules)
+    async with running_over(config_path, scheduling) as service:
+        yield service
+
+
+@asynccontextmanager
+async def _scheduling_here(
+    config: Config, *, base_dir: Path, engine: str, rules: Rules | None
+) -> AsyncIterator[Scheduler]:
+    async with AsyncExitStack() as stack:
+        servers: Engine = make_engine(engine)
+        stack.push_async_callback(servers.close)
+        scheduler = make_scheduler(config, base_dir, servers, rules=rules)
+        stack.push_async_callback(scheduler.close)
+        yield scheduler
+
+
+@asynccontextmanager
+async def running_over(config_path: Path, scheduling: Scheduling) -> AsyncIterator[Service]:
+    """Everything but the gateway and the scheduler, started and stopped. Raises `ConfigError`."""
+    file = WatchedFile(config_path)
     config = load_config(config_path)
     base_dir = config_path.parent
     async with (
@@ -244,21 +230,12 @@ async def running(
         http = await stack.enter_async_context(open_session())
         ledger = make_ledger(config, base_dir)
         stack.push_async_callback(ledger.close)
-        servers: Engine = make_engine(engine or config.engine)
-        stack.push_async_callback(servers.close)
         build = _builder(http, base_dir)
         fleet = await build(config)
-        scheduler = LocalScheduler(
-            make_places(fleet),
-            servers,
-            budget_bytes=budget_bytes(config),
-            rules=rules or SwitchyardRules(prefetches=config.memory.prefetch),
-            asleep_budget_bytes=asleep_budget_bytes(config),
-        )
-        stack.push_async_callback(scheduler.close)
-        service = Service(config_path, fleet, build, scheduler, ledger, file_state, make_store(config, base_dir))
+        scheduler = await stack.enter_async_context(scheduling(config))
+        service = Service(config_path, fleet, build, scheduler, ledger, file, make_store(config, base_dir))
         stack.push_async_callback(lambda: service.fleet.close())
-        stack.callback(service.stop_warming)
+        stack.callback(service.pinned.stop)
         stack.push_async_callback(service.batches.close)
         await ledger.open()
         await service.learner.catch_up(fleet)
@@ -303,44 +280,3 @@ def _batches_folder(config: Config, base_dir: Path) -> Path:
 def _own_folder(base_dir: Path) -> Path:
     """What is kept beside the YAML."""
     return base_dir / ".switchyard"
-
-
-def _read_at_start(config: Config) -> dict[str, object]:
-    """The settings that a reload does not change, by name."""
-    gateway = config.gateway
-    return {
-        "gateway.host": gateway.host,
-        "gateway.port": gateway.port,
-        "gateway.keys_file": gateway.keys_file,
-        "engine": config.engine,
-        "memory.prefetch": config.memory.prefetch,
-        "ledger": config.ledger,
-        "batches.folder": config.batches.folder,
-    }
-
-
-def _file_state(path: Path) -> FileState:
-    """What tells one version of a file from the next, whatever links lead there; None when there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-def _difference(before: Fleet, after: Fleet) -> str:
-    """What a reload did, for the log."""
-    added = sorted(after.specs.keys() - before.specs.keys())
-    removed = sorted(before.specs.keys() - after.specs.keys())
-    changed = sorted(
-        name for name in after.specs.keys() & before.specs.keys() if after.specs[name] != before.specs[name]
-    )
-    swapped = sorted(
-        name for name, policy in after.policies.items() if name in before.policies and policy != before.policies[name]
-    )
-    parts = [
-        f"{verb} {', '.join(names)}"
-        for verb, names in (("added", added), ("changed", changed), ("removed", removed), ("changed policy", swapped))
-        if names
-    ]
-    return "; ".join(parts) or "no expert and no policy changed"

@@ -172,12 +172,27 @@ async def test_only_what_a_reload_does_not_change_is_said_to_need_a_restart(tmp_
         assert "the change of 'ledger' takes effect" in caplog.text
 
 
+async def test_the_log_names_every_setting_that_a_reload_changes(tmp_path, caplog):
+    caplog.set_level("INFO")
+    async with service_of(tmp_path, A, memory={"budget_gb": 0.5}) as service:
+        write_config(tmp_path, A, memory={"budget_gb": 0.9}, batches={"patience_s": 9}, gateway={"port": 1})
+        await service.reload()
+        assert "reloaded experts.yaml: set batches.patience_s, memory.budget_gb\n" in caplog.text
+        write_config(
+            tmp_path, A, memory={"budget_gb": 0.9}, batches={"patience_s": 9}, routers={"r": {"type": "skills"}}
+        )
+        await service.reload()
+        assert "reloaded experts.yaml: changed router r\n" in caplog.text
+        await service.reload()
+        assert "reloaded experts.yaml: nothing that is read again changed\n" in caplog.text
+
+
 async def test_the_providers_keys_are_for_no_server_of_ours(tmp_path, monkeypatch):
     monkeypatch.setenv("PROVIDER_KEY", "sk-provider")
     remote = openai_expert("remote", "http://127.0.0.1:1/v1", api_key_env="PROVIDER_KEY")
     local = {"name": "local", "backend": "command", "command": "serve {port}"}
     async with service_of(tmp_path, remote, local) as service:
-        place = next(place for place in make_places(service.fleet) if place.expert == "local")
+        place = next(place for place in make_places(service.fleet.config, tmp_path) if place.expert == "local")
         assert place.command().not_inherited == {"PROVIDER_KEY"}
 
 
@@ -188,7 +203,7 @@ async def test_the_scheduler_is_told_who_can_sleep_and_what_to_read_ahead(tmp_pa
     deep = {"name": "deep", **common, "residency": {"memory_gb": 9, "sleep": 2, "asleep_gb": 2}}
     never = {"name": "never", **common}
     async with service_of(tmp_path, light, deep, never, A, memory={"asleep_gb": 9}) as service:
-        places = {place.expert: place for place in make_places(service.fleet)}
+        places = {place.expert: place for place in make_places(service.fleet.config, tmp_path)}
         assert [places[name].asleep_bytes for name in ("light", "deep", "never", "a")] == [9e9, 2e9, None, None]
         assert [places[name].on_device for name in ("light", "a")] == [True, False]
         assert places["light"].command().files == (tmp_path / "w",)
@@ -228,7 +243,7 @@ async def test_pinned_experts_are_loaded_before_anybody_asks_and_new_ones_after_
     unpinned = {"name": "lazy", "backend": "command", "command": "serve {port}"}
     config = write_config(tmp_path, pinned("first"), poet, unpinned)
     async with running(config, engine="fake") as service:
-        service.warm_pinned()
+        service.pinned.warm(service.fleet.config)
         (await engine.launched("first")).succeed().finish()
         write_config(tmp_path, pinned("first"), poet, unpinned, pinned("second"))
         await service.reload()
@@ -240,7 +255,7 @@ async def test_a_pinned_expert_that_can_not_be_loaded_is_logged_and_the_others_a
     engine = FakeEngine()
     monkeypatch.setitem(ENGINES, "fake", lambda: engine)
     async with running(write_config(tmp_path, pinned("bad"), pinned("good")), engine="fake") as service:
-        service.warm_pinned()
+        service.pinned.warm(service.fleet.config)
         (await engine.launched("bad")).fail(ExpertError("bad", "not_loaded", "its server exited with code 1"))
         (await engine.launched("good")).succeed().finish()
         await until(lambda: "the pinned bad could not be loaded: its server exited with code 1" in caplog.text)
@@ -251,7 +266,7 @@ async def test_a_service_that_ends_while_it_loads_pinned_experts_says_nothing_of
     engine = FakeEngine()
     monkeypatch.setitem(ENGINES, "fake", lambda: engine)
     async with running(write_config(tmp_path, pinned("slow")), engine="fake") as service:
-        service.warm_pinned()
+        service.pinned.warm(service.fleet.config)
         await engine.launched("slow")
     assert "could not be loaded" not in caplog.text
 

@@ -9,7 +9,7 @@ Not here: anything that answers a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,12 +54,17 @@ class Pipeline(Protocol):
         ...
 
 
+async def _alone() -> None:
+    """There are no other gateways."""
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
     """Everything a request may need.
 
     config: the current snapshot; live reload swaps it.
-    scored: called when a decision has got a score. batches: None where there are none.
+    scored: called when a decision has got a score. unready: why it should be sent no requests, of reasons that others know.
+    measured: what all gateways behind one address have, by name; None for one that is alone. batches: None where there are none.
     hold_s: how long a streaming request waits silently before it is told its position, and then every `comment_s`.
     """
 
@@ -72,6 +77,8 @@ class GatewayContext:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     readiness: Readiness = field(default_factory=Readiness)
     scored: Callable[[], None] = lambda: None
+    unready: Callable[[], str | None] = lambda: None
+    measured: Callable[[], Awaitable[Mapping[str, bytes] | None]] = _alone
     batches: Batches | None = None
     hold_s: float = 2.0
     comment_s: float = 3.0

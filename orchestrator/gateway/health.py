@@ -2,8 +2,8 @@
 
     curl -i http://127.0.0.1:8700/readyz          # 200 {"status": "ready"}
 
-Ready means: not shutting down, and loads progress while work waits (`readiness.py`). Experts may be cold. What is measured is
-in `metrics.py`.
+Ready means: not shutting down, the scheduler is there, and loads progress while work waits (`readiness.py`). Experts may be cold.
+What is measured is in `metrics.py`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ async def readyz(request: Request) -> None:
 
 
 async def metrics(request: Request) -> None:
-    await request.respond(request.context.metrics.render(), content_type=(b"content-type", CONTENT_TYPE))
+    context = request.context
+    text = context.metrics.render(await context.measured())
+    await request.respond(text, content_type=(b"content-type", CONTENT_TYPE))
 
 
 def _problem(context: GatewayContext) -> str | None:
     if context.lifecycle.draining:
         return "shutting down"
+    if (problem := context.unready()) is not None:
+        return problem
     load_s = {spec.name: spec.timeouts.load_s for spec in context.config().experts}
     return context.readiness.problem(context.scheduler.status(), load_s, time.monotonic())

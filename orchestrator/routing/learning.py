@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.ledger.base import Ledger
@@ -24,14 +25,17 @@ from routers.base import Outcome
 BATCH = 256
 """Outcomes that are given to a router at a time: scores wait so long."""
 
+LOOK_S = 5.0
+
 logger = logging.getLogger(__name__)
 
 
 class Learner:
-    """fleet: the current snapshot."""
+    """fleet: the current snapshot. look_s: how often to look for scores that other gateways were told."""
 
-    def __init__(self, ledger: Ledger, fleet: Callable[[], Fleet]) -> None:
+    def __init__(self, ledger: Ledger, fleet: Callable[[], Fleet], *, look_s: float = LOOK_S) -> None:
         self._ledger = ledger
+        self._look_s = look_s
         self._fleet = fleet
         self._scored = asyncio.Event()
 
@@ -40,9 +44,11 @@ class Learner:
         self._scored.set()
 
     async def run(self) -> None:
-        """Learn whenever woken, until cancelled."""
+        """Learn whenever woken, and from time to time what other gateways were told, until cancelled."""
         while True:
-            await self._scored.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_s):
+                    await self._scored.wait()
             self._scored.clear()
             await self.catch_up(self._fleet())
 

