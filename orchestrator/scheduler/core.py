@@ -233,7 +233,13 @@ class Core:
         None when there is no use for it: it is then to be stopped. memory_bytes: as measured; 0 when it can't be.
         """
         host = self._roster.hosts.get(host_key(name, node))
-        if host is None or host.state != "cold" or node in self._nodes.lost or host.predecessor is not None or self._closed:
+        if (
+            host is None
+            or host.state != "cold"
+            or node in self._nodes.lost
+            or host.predecessor is not None
+            or self._closed
+        ):
             return None
         self._is_ready(host, self._nodes.of(host).residents.adopt(host, endpoint, memory_bytes, now), now)
         return host

@@ -20,7 +20,7 @@ from orchestrator.scheduler.worth import Worth
 
 
 class Nodes:
-    """memory: of each node that there is to be. lost: those of them that aren't there. residencies: also of nodes that were removed."""
+    """memory: of each node that there is to be. lost: those that aren't there. residencies: also of nodes that were removed."""
 
     def __init__(self, memory: Mapping[str, NodeMemory], outbox: Outbox, rules: Rules) -> None:
         self.worth = Worth()

@@ -206,7 +206,9 @@ class Queues:
             gained = waiter.utilities[expert.place.expert] - waiter.utilities[waiter.bound.place.expert]
             if waiter.mu:
                 gained += waiter.mu * self._bound_wait_s(waiter, now)
-            elif gained == 0.0 and waiter.bound.name == expert.name:  # of replicas, whoever weighs no time has the first
+            elif (
+                gained == 0.0 and waiter.bound.name == expert.name
+            ):  # of replicas, whoever weighs no time has the first
                 gained = self._bound_wait_s(waiter, now)
             if gained <= 0.0:
                 return False

@@ -116,9 +116,7 @@ class Weighing:
 
     # Which expert: always `bind`'s choice among the prices that are returned with it
 
-    def target(
-        self, asking: Asking, now: float, struck: AbstractSet[Host] = NO_HOSTS
-    ) -> tuple[Expert | None, Weighed]:
+    def target(self, asking: Asking, now: float, struck: AbstractSet[Host] = NO_HOSTS) -> tuple[Expert | None, Weighed]:
         """Whom to bind to, and what was weighed of those that could be bound.
 
         The best healthy candidate, or else the one that is healthy again soonest; None when all refuse. struck: hosts that are out.

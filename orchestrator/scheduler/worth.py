@@ -33,7 +33,6 @@ CHALLENGERS = 8
 """How many cold hosts are looked at."""
 
 
-
 class Worth:
     """nodes: how many there are that hold weights, by whom arrivals are shared."""
 
@@ -110,7 +109,9 @@ class Worth:
             self._note_arrival(now)
         if here is not None:
             self._note_here(here, best, second, away, mu, now)
-        elif len(away) == 1 or (away and len({host.name for host in away}) == 1):  # it waits for a load, and gives nothing up
+        elif len(away) == 1 or (
+            away and len({host.name for host in away}) == 1
+        ):  # it waits for a load, and gives nothing up
             for host in away:
                 host.worth.add(self.price_s(host, now), now)
             return False

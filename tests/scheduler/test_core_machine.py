@@ -47,7 +47,10 @@ SPREAD = (
     *(replace(local("medium", 60, concurrency=1, keep_alive_s=5.0, rpm=5), node=node) for node in NODES),
     *(replace(local("large", 90, concurrency=3), node=node) for node in ("n1", "n3")),
     *(replace(persona("clerk", "large", concurrency=1), node=node) for node in ("n1", "n3")),
-    *(replace(local("dozer", 60, concurrency=1, keep_alive_s=5.0, asleep_bytes=20), node=node) for node in ("n1", "n2")),
+    *(
+        replace(local("dozer", 60, concurrency=1, keep_alive_s=5.0, asleep_bytes=20), node=node)
+        for node in ("n1", "n2")
+    ),
     replace(local("batched", 35, concurrency=3), batching="together", node="n2"),
     replace(local("unknown", None, concurrency=1), node="n1"),
     local("flash", 40, concurrency=2, keep_alive_s=0.0),
@@ -405,6 +408,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         """Once the world behaves, nobody is left waiting."""
         for node in sorted(self.lost):
+            self.lost.remove(node)
             self.core.found(node, self.now)
             self.carry_out()
         for _ in range(500):
@@ -462,7 +466,10 @@ class NodesMachine(SchedulerMachine):
         self.core.found(node, self.now)
         self.carry_out()
 
-    @rule(place=st.sampled_from([place for place in SPREAD if place.node and place.expert == place.host]), more=st.integers(0, 20))
+    @rule(
+        place=st.sampled_from([place for place in SPREAD if place.node and place.expert == place.host]),
+        more=st.integers(0, 20),
+    )
     def adopt(self, place, more):
         host = self.core.adopt(place.expert, place.node, ENDPOINT, (place.memory_bytes or 20) + more, self.now)
         if host is not None:
@@ -475,7 +482,9 @@ class NodesMachine(SchedulerMachine):
     @rule(place=st.sampled_from(SPREAD))
     def restore(self, place):
         self.asked += 1
-        lease = Lease(f"old{self.asked}/1", place.expert, ENDPOINT if place.holds_weights else None, 0.0, node=place.node)
+        lease = Lease(
+            f"old{self.asked}/1", place.expert, ENDPOINT if place.holds_weights else None, 0.0, node=place.node
+        )
         if self.core.restore(lease, self.now):
             host = self.core.expert(place.expert, place.node).host
             assert host.state in {"ready", "draining", "remote"}
