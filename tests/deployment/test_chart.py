@@ -109,7 +109,8 @@ def test_ray_serve_takes_its_config_and_the_deployment_that_it_names_exists(mani
         "names = [app._bound_deployment.name for app in built]\n"
         "print(json.dumps([config.model_dump(exclude_unset=True, mode='json'), names]))"
     )
-    env = environment(pod_templates(manifest)[0]) | {"SWITCHYARD_CONFIG": str(CHART / "config" / "experts.yaml")}
+    here = dict(ENVIRONMENT) | {"SWITCHYARD_CONFIG": str(CHART / "config" / "experts.yaml")}
+    env = environment(pod_templates(manifest)[0]) | here
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(told)], cwd=ROOT, env=env, capture_output=True, text=True
     )
