@@ -26,7 +26,7 @@ from tests.support.shipped import SHIPPED, needs_smollm2
 ECHO, WITH_WEIGHTS = {"name": "a", "backend": "echo"}, expert("w", limits={"concurrency": 4})
 GONE = {"name": "gone", "backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
 RAY = {"ray": {"gateways": {"min": 2, "max": 2}}}
-SOON_S = 20.0
+SOON_S = 60.0
 REPLICA, SCHEDULER = "ray::ServeReplica", "ray::ControlActor"
 
 
@@ -209,7 +209,7 @@ def test_a_killed_scheduler_is_back_within_seconds(on_ray):
     began = time.monotonic()
     assert on_ray.ask("a").status_code == 200
     assert on_ray.ask("w").status_code == 200
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(served):
@@ -227,5 +227,5 @@ def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(serv
         served.servers.go("w")
         assert list(lines)[-2] == "data: [DONE]"
     assert served.gateway.process.wait(SOON_S) == 0
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=20)
     assert not alive
