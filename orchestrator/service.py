@@ -107,8 +107,7 @@ class Service:
 
     def gateway_context(self) -> GatewayContext:
         """What the gateway needs of the service. Raises `ConfigError` when the keys can't be read."""
-        keys_file = self.fleet.config.gateway.keys_file
-        keys = KeyRing.load(os.environ, keys_file and self.config_path.parent / keys_file)
+        keys = read_keys(self.fleet.config, self.config_path.parent)
         self.batches.rights = keys.renewed
         return GatewayContext(
             pipeline=self.pipeline,
@@ -242,6 +241,26 @@ async def running_over(config_path: Path, scheduling: Scheduling) -> AsyncIterat
         learning = asyncio.create_task(service.learner.run(), name="learner")
         stack.callback(learning.cancel)
         yield service
+
+
+async def rehearse(config_path: Path) -> None:
+    """Make, for a moment, what a gateway is made of: its keys, its ledger and its fleet. Raises `ConfigError`."""
+    config, base_dir = load_config(config_path), config_path.parent
+    read_keys(config, base_dir)
+    async with open_session() as http:
+        ledger = make_ledger(config, base_dir)
+        await ledger.open()
+        try:
+            fleet = await _builder(http, base_dir)(config)
+            await fleet.close()
+        finally:
+            await ledger.close()
+
+
+def read_keys(config: Config, base_dir: Path) -> KeyRing:
+    """Who may use the gateway. Raises `ConfigError`."""
+    keys_file = config.gateway.keys_file
+    return KeyRing.load(os.environ, keys_file and base_dir / keys_file)
 
 
 def _builder(http: aiohttp.ClientSession, base_dir: Path) -> Build:

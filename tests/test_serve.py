@@ -17,14 +17,22 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from orchestrator.fleet.configfile import read_config
 from tests.support.faulty import Servers, expert
 from tests.support.service import write_config
 from tests.support.serving import ServedGateway, switchyard_serve
+from tests.support.shipped import SHIPPED, needs_smollm2
 
 ECHO, WITH_WEIGHTS = {"name": "a", "backend": "echo"}, expert("w", limits={"concurrency": 4})
+GONE = {"name": "gone", "backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
 RAY = {"ray": {"gateways": {"min": 2, "max": 2}}}
-SOON_S = 20.0
+SOON_S = 60.0
 REPLICA, SCHEDULER = "ray::ServeReplica", "ray::ControlActor"
+
+
+def smollm2() -> dict[str, Any]:
+    """The shipped expert, as it stands in the YAML."""
+    return read_config(SHIPPED).by_name["smollm2"].model_dump(mode="json", exclude_unset=True)
 
 
 @dataclass
@@ -68,7 +76,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     (folder / "w").mkdir()
     (folder / "w" / "go").touch()
     command = [str(folder / "w") if part == "w" else part for part in WITH_WEIGHTS["command"]]
-    config = write_config(folder, ECHO, WITH_WEIGHTS | {"command": command}, **RAY)
+    config = write_config(folder, ECHO, WITH_WEIGHTS | {"command": command}, smollm2(), GONE, **RAY)
     with switchyard_serve(config, "--engine", request.param) as gateway:
         yield Served(gateway, Servers(folder), request.param)
 
@@ -91,6 +99,16 @@ def test_openais_client_gets_an_answer_and_a_stream(served):
 def test_an_expert_with_weights_is_loaded_when_it_is_asked_for(served):
     assert served.ask("w").json()["choices"][0]["message"]["content"] == "Hello"
     assert served.servers.launches("w") == 1
+
+
+def test_a_language_model_answers_and_streams(served):
+    needs_smollm2()
+    asked = {"model": "smollm2", "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 12}
+    with served.client() as client:
+        whole = client.chat.completions.create(**asked, extra_body={"ignore_eos": True})
+        stream = client.chat.completions.create(**asked, extra_body={"ignore_eos": True}, stream=True)
+        assert whole.choices[0].message.content
+        assert len([chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content]) > 4
 
 
 def test_what_an_expert_has_said_is_there_before_it_goes_on(served):
@@ -122,11 +140,8 @@ def test_errors_have_openais_body(served):
     with served.client() as client, pytest.raises(openai.NotFoundError) as unknown:
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "Hello"}])
     assert unknown.value.body["param"] == "model"
-    served.servers.tell("w", "dies_answering")
-    failed = served.ask("w")
+    failed = served.ask("gone")
     assert (failed.status_code, failed.json()["error"]["type"]) == (502, "api_error")
-    served.servers.tell("w")
-    until(lambda: served.ask("w").status_code == 200)
 
 
 def test_it_says_that_it_is_ready(served):
@@ -194,7 +209,7 @@ def test_a_killed_scheduler_is_back_within_seconds(on_ray):
     began = time.monotonic()
     assert on_ray.ask("a").status_code == 200
     assert on_ray.ask("w").status_code == 200
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(served):
@@ -212,5 +227,5 @@ def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(serv
         served.servers.go("w")
         assert list(lines)[-2] == "data: [DONE]"
     assert served.gateway.process.wait(SOON_S) == 0
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=20)
     assert not alive

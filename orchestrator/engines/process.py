@@ -29,8 +29,8 @@ from orchestrator.types import Endpoint
 
 OUTPUT_BYTES = 8192
 SHOWN_LINES = 12
-NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY"})
-"""The gateway's own and its clients' keys; the providers' come with the command."""
+NOT_INHERITED = frozenset({"SWITCHYARD_API_KEYS", "SWITCHYARD_API_KEY", "PGPASSWORD", "REDIS_PASSWORD"})
+"""The gateway's own and its clients' keys, and its databases'; the providers' come with the command."""
 RAYS = "RAY_"
 """What Ray's variables begin with: its token, and whose worker this is. A server that wants Ray of its own asks for `{inherit}`."""
 INHERIT = "{inherit}"

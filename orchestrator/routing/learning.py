@@ -25,7 +25,7 @@ from routers.base import Outcome
 BATCH = 256
 """Outcomes that are given to a router at a time: scores wait so long."""
 
-LOOK_S = 5.0
+LOOK_S = 2.0
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@
 
 The scheduler owns the only view of queues, leases, waits, memory and health. Binding is late: it chooses among the candidates
 when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py` (its parts: who
-waits, `queues.py`; what is in memory, `residency.py`; another fleet, `roster.py`; the objects, `state.py`; the rules, `rules.py`;
-health, `health.py`), and the async driver `driver.py`.
+waits, `queues.py`; who comes into memory, `residency.py`, and what happens to it there, `residents.py`; another fleet, `roster.py`;
+the objects, `state.py`; the rules, `rules.py`; health, `health.py`), and the async driver `driver.py`.
 """
 
 from __future__ import annotations

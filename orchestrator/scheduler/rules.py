@@ -129,11 +129,16 @@ class SwitchyardRules:
         reload_s = resident.reload_s
         if _only_bulk(resident):
             return resident.since + MIN_STAY * reload_s
+        together = resident.place.batching == "together"
+        if resident.leases if together else resident.queued:  # only its stay's length matters, which need not be known yet
+            earliest = resident.since + _shortest_stay_s(reload_s)
+            if now < earliest:
+                return earliest
         stays_until = _stays_until(resident, reload_s, wanted)
         if not resident.served:
             return stays_until
         request_s = visit_cost_s(resident, reload_s)
-        if resident.place.batching == "together":
+        if together:
             dear = not resident.leases and _is_dear(resident, resident.queued, request_s)
             return now if dear else stays_until
         if resident.queued or not _is_dear(resident, resident.leases, request_s):
@@ -178,9 +183,13 @@ def _stays_until(resident: Host, reload_s: float, wanted: Host) -> float:
     since, wanted_since = resident.since, wanted.wanted_since
     patient_until = (since - PATIENCE * wanted_since) / (1.0 - PATIENCE)
     both_since = max(since, wanted_since)
-    shortest = max(MIN_STAY * reload_s, SHORTEST_STAY_S)
+    shortest = _shortest_stay_s(reload_s)
     longest = max(MAX_STAY * reload_s, shortest)
     return min(max(patient_until, both_since + shortest), both_since + longest)
+
+
+def _shortest_stay_s(reload_s: float) -> float:
+    return max(MIN_STAY * reload_s, SHORTEST_STAY_S)
 
 
 def queue_wait_s(leases: int, ahead: int, limit: float, service_s: float) -> float:

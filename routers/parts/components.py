@@ -39,5 +39,6 @@ def fit_components(vectors: FloatArray, count: int) -> Components:
         return Components(centre, np.zeros((vectors.shape[1], 1), dtype=np.float32))
     # A given start makes the result the same every time; a constant one would be orthogonal to every centred row.
     start = np.random.default_rng(0).standard_normal(min(centred.shape)).astype(np.float32)
-    directions = svds(centred, k=count, v0=start, return_singular_vectors="vh")[2][::-1].T
+    with np.errstate(invalid="ignore"):  # BLAS was seen to raise that flag for numbers that are all finite
+        directions = svds(centred, k=count, v0=start, return_singular_vectors="vh")[2][::-1].T
     return Components(centre, np.ascontiguousarray(directions, dtype=np.float32))

@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import ray
 
-from orchestrator.engines.ray.cluster import HEALTH_CHECKS
+from orchestrator.engines.ray.cluster import HEALTH_CHECKS, NO_KILLING
 from orchestrator.engines.ray.ingress import ENVIRONMENT
 from orchestrator.fleet.configfile import read_config
 from orchestrator.ledger.database import require_shared
@@ -24,6 +24,8 @@ from tests.support.charts import CHART, DEPLOY, lint, objects, read, render
 
 ROOT = DEPLOY.parents[1]
 KUBERAY = json.loads((Path(__file__).parent / "rayservice.schema.json").read_text())
+SITE_PACKAGES = "/usr/local/lib/python3.11/site-packages"
+"""Of the image that the Dockerfile builds on."""
 KUBERNETES = ("1.28", kubernetes_validate.latest_version())
 GPU_WORKERS = {
     "name": "gpu",
@@ -107,7 +109,8 @@ def test_ray_serve_takes_its_config_and_the_deployment_that_it_names_exists(mani
         "names = [app._bound_deployment.name for app in built]\n"
         "print(json.dumps([config.model_dump(exclude_unset=True, mode='json'), names]))"
     )
-    env = environment(pod_templates(manifest)[0]) | {"SWITCHYARD_CONFIG": str(CHART / "config" / "experts.yaml")}
+    here = dict(ENVIRONMENT) | {"SWITCHYARD_CONFIG": str(CHART / "config" / "experts.yaml")}
+    env = environment(pod_templates(manifest)[0]) | here
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(told)], cwd=ROOT, env=env, capture_output=True, text=True
     )
@@ -119,9 +122,14 @@ def test_ray_serve_takes_its_config_and_the_deployment_that_it_names_exists(mani
 
 def test_pods_have_the_environment_that_switchyard_needs_on_ray(manifest: str):
     head, *workers = map(environment, pod_templates(manifest))
+    paths = {name for name, value in ENVIRONMENT.items() if Path(value).is_absolute()}
     for pod in (head, *workers):
-        assert ENVIRONMENT.items() <= pod.items()
-    assert {f"RAY_{name}": str(value) for name, value in HEALTH_CHECKS.items()}.items() <= head.items()
+        assert {name: value for name, value in ENVIRONMENT.items() if name not in paths}.items() <= pod.items()
+        for name in paths:
+            inside = pod[name].removeprefix(f"{SITE_PACKAGES}/")
+            assert inside != pod[name]
+            assert ENVIRONMENT[name].endswith(f"/{inside}")
+    assert {f"RAY_{name}": str(value) for name, value in (HEALTH_CHECKS | NO_KILLING).items()}.items() <= head.items()
 
 
 def test_only_the_api_is_open_to_everyone(manifest: str):

@@ -12,6 +12,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.gateway.app import create_app
+from orchestrator.gateway.gathering import merged
 from orchestrator.gateway.metrics import Metrics
 from orchestrator.scheduler.base import MemoryStatus
 from orchestrator.service import Service
@@ -196,3 +197,13 @@ def calls_of(work: Callable[[], None]) -> int:
     finally:
         sys.setprofile(before)
     return calls
+
+
+def test_several_gateways_measurements_are_one_page_with_their_names():
+    text = b'# HELP x_total Things\n# TYPE x_total counter\nx_total{expert="a"} %d\n'
+    page = merged({"one": text % 1, "two": text % 2}).decode()
+    assert samples(page) == {
+        ("x_total", frozenset({("expert", "a"), ("gateway", "one")})): 1.0,
+        ("x_total", frozenset({("expert", "a"), ("gateway", "two")})): 2.0,
+    }
+    assert page.count("# TYPE x_total") == 1

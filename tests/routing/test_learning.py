@@ -86,6 +86,17 @@ async def test_what_was_learned_is_there_after_a_restart_and_after_a_reload(tmp_
         assert await scores(service) == learned
 
 
+async def test_what_one_gateway_is_told_another_on_the_same_ledger_learns(tmp_path):
+    path = config(tmp_path)
+    async with running(path) as told, running(path) as other:
+        after = await rejected(told)
+
+        async def has_learned():
+            return await scores(other) == after
+
+        await until(has_learned)
+
+
 async def test_another_artifact_learns_from_its_own_decisions_alone(tmp_path):
     async with running(config(tmp_path)) as service:
         await rejected(service)

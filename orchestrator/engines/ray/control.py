@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode, living_nodes
 from orchestrator.engines.ray.machines import Machines
@@ -163,7 +164,10 @@ class ControlActor:
 
 
 def control_actor(settings: Settings, token: str | None = None) -> Any:
-    """The cluster's scheduler; where there is none one is made, with this token. Blocks."""
+    """The cluster's scheduler; where there is none one is made, with this token, on the node with the most memory. Blocks."""
+    if (running := running_control_actor()) is not None:
+        return running
+    roomiest = max(living_nodes(), key=lambda node: node.memory_bytes)
     options = {
         "name": NAME,
         "namespace": NAMESPACE,
@@ -171,6 +175,7 @@ def control_actor(settings: Settings, token: str | None = None) -> Any:
         "lifetime": "detached",
         "num_cpus": 0,
         "max_restarts": -1,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(roomiest.id, soft=True),
     }
     return ray.remote(ControlActor).options(**options).remote(settings, token or secrets.token_hex(32))
 

@@ -9,6 +9,7 @@ cluster, if it was started here. Not here: the parts (`cluster.py`, `control.py`
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import logging
 import os
@@ -16,10 +17,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import RayError
 
@@ -29,8 +32,9 @@ from orchestrator.engines.ray.control import running_control_actor
 from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, gateways, require_fit
 from orchestrator.errors import GatewayError
 from orchestrator.fleet.configfile import load_config
-from orchestrator.gateway.auth import KeyRing, is_loopback, require_loopback
+from orchestrator.gateway.auth import is_loopback, require_loopback
 from orchestrator.gateway.server import KEEP_ALIVE_S, authority, bind
+from orchestrator.service import read_keys, rehearse
 
 ANSWERS_S = 30.0
 LOOK_S = 0.05
@@ -51,15 +55,15 @@ def serve_on_ray(config_path: Path, *, host: str | None = None, port: int | None
     config = load_config(path)
     host = host or config.gateway.host
     port = config.gateway.port if port is None else port
-    keys_file = config.gateway.keys_file
-    require_loopback(host, KeyRing.load(os.environ, keys_file and path.parent / keys_file))
+    require_loopback(host, read_keys(config, path.parent))
+    asyncio.run(rehearse(path))  # what fails in an actor is told at length, and late
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with ExitStack() as stack:
         cluster = join(config.ray.address, environment={name: os.environ[name] for name in ENVIRONMENT})
         stack.callback(cluster.leave)
         stop = stack.enter_context(_stop_on_signals())
-        require_fit(config, host)
+        require_fit(config, host, living_nodes())
         stack.enter_context(_deployed(path, config, host, port))
         logger.info("listening on http://%s/v1", authority(*_listens_at()))
         stack.callback(_insist)
@@ -94,13 +98,14 @@ def _deployed(path: Path, config: Config, host: str, port: int) -> Iterator[None
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # importing it has set another
-    if APPLICATION in serve.status().applications:
+    found = serve.status().applications
+    if APPLICATION in found:
         logger.info("the service runs on this cluster already")
         yield
         return
     with ExitStack() as stack:
         stack.callback(_stop_scheduler)
-        stack.callback(serve.shutdown)
+        stack.callback(partial(serve.delete, APPLICATION) if found else serve.shutdown)
         serve.start(
             http_options={"host": host, "port": _free(host, port), "keep_alive_timeout_s": KEEP_ALIVE_S},
             proxy_location="HeadOnly" if is_loopback(host) else "EveryNode",
@@ -130,12 +135,20 @@ def _wait(stop: threading.Event) -> None:
     while not stop.wait(LISTEN_S):
         if time.monotonic() - heard_at > LOST_S:
             _insist(after_s=STOP_S)
-            raise GatewayError(f"the cluster has not answered for {LOST_S:g} s")
+            logger.error("the cluster has not answered for %g s", LOST_S)
+            raise GatewayError("the cluster is lost")
 
 
 def _insist(after_s: float = DRAIN_S + 4 * STOP_S) -> None:
-    """End this process after so long, whatever holds up its end."""
-    timer = threading.Timer(after_s, os._exit, [1])
+    """End this process after so long, and what it has started, whatever holds up its end."""
+
+    def end() -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(1)
+
+    timer = threading.Timer(after_s, end)
     timer.daemon = True
     timer.start()
 

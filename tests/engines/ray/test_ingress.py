@@ -1,0 +1,61 @@
+"""The gateways' deployment as Serve is given it. That it works, `tests/test_serve.py` asks of real clusters."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import Config
+from orchestrator.errors import ConfigError
+from tests.support.service import write_config
+
+ingress = pytest.importorskip("orchestrator.engines.ray.ingress", reason="Ray Serve is not installed")
+ECHO = {"name": "a", "backend": "echo"}
+NODE = ingress.ClusterNode("one", "10.0.0.1", memory_bytes=0, cpus=0.0, gpus=0.0)
+DESCRIBED = """
+import json, os, sys
+from orchestrator.engines.ray.ingress import ENVIRONMENT, app
+os.environ.update(ENVIRONMENT)
+deployment = app(json.loads(sys.argv[1]))._bound_deployment
+settings, = deployment.init_args
+print(json.dumps({"name": deployment.name, "config": str(settings.config), "host": settings.host,
+                  "limit": deployment.max_ongoing_requests, "scale": deployment._deployment_config.autoscaling_config.dict()}))
+"""
+
+
+def described(**args: str) -> dict:
+    """What the builder makes of its arguments, in a process of its own: Serve reads its environment when it is imported."""
+    said = subprocess.run(
+        [sys.executable, "-c", DESCRIBED, json.dumps(args)], capture_output=True, text=True, check=True
+    )
+    return json.loads(said.stdout)
+
+
+def test_serves_config_files_have_a_builder(tmp_path: Path):
+    config = write_config(tmp_path, ECHO, ray={"gateways": {"min": 2, "max": 3, "target_ongoing": 10}})
+    deployment = described(config=str(config))
+    assert (deployment["name"], deployment["config"], deployment["host"]) == ("gateway", str(config), "0.0.0.0")
+    assert deployment["limit"] == ingress.NEVER_FULL
+    scale = deployment["scale"]
+    assert (scale["min_replicas"], scale["max_replicas"], scale["target_ongoing_requests"]) == (2, 3, 10)
+
+
+def test_the_builder_refuses_what_it_does_not_know(tmp_path: Path):
+    with pytest.raises(ConfigError, match="got the argument 'confg', expected config and host"):
+        ingress.app({"confg": str(write_config(tmp_path, ECHO))})
+    with pytest.raises(ConfigError, match="no such file"):
+        ingress.app({"config": str(tmp_path / "nothing.yaml")})
+
+
+def test_gateways_on_several_machines_need_what_all_of_them_can_reach():
+    config, nodes = {"version": 1, "experts": [ECHO]}, (NODE, replace(NODE, id="other"))
+    with pytest.raises(ConfigError, match=r"ledger\.url: SQLite is a file"):
+        ingress.require_fit(Config.model_validate(config), "0.0.0.0", nodes)
+    shared = Config.model_validate(config | {"ledger": {"url": "postgresql://db/switchyard"}})
+    with pytest.raises(ConfigError, match=r"gateway\.host: the cluster has 2 nodes"):
+        ingress.require_fit(shared, "127.0.0.1", nodes)
+    ingress.require_fit(shared, "0.0.0.0", nodes)
+    ingress.require_fit(Config.model_validate(config), "127.0.0.1", nodes[:1])
