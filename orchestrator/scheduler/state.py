@@ -157,7 +157,7 @@ class Host:
     worth: Fading = field(default_factory=Fading)
     reliefs: dict[Host, Fading] = field(default_factory=dict)
     chosen: bool = False
-    replicas: tuple[Host, ...] = ()
+    replicas: tuple[Host, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
