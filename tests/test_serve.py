@@ -209,7 +209,7 @@ def test_a_killed_scheduler_is_back_within_seconds(on_ray):
     began = time.monotonic()
     assert on_ray.ask("a").status_code == 200
     assert on_ray.ask("w").status_code == 200
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 10
 
 
 def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(served):
@@ -227,5 +227,5 @@ def test_it_ends_what_is_under_way_refuses_what_comes_and_leaves_no_process(serv
         served.servers.go("w")
         assert list(lines)[-2] == "data: [DONE]"
     assert served.gateway.process.wait(SOON_S) == 0
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=5)
     assert not alive
