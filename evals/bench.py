@@ -44,12 +44,16 @@ def kernels(as_json: AsJson = False) -> None:
 @app.command()
 def scheduler(
     events: Annotated[int, typer.Option(min=100, help="To time, for each number of candidates.")] = 40_000,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="That the experts are spread over, each on up to four of them.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """What one decision of the scheduler takes with 1,000 experts, 100 of them in memory, and 10,000 requests that wait."""
     from evals.bench_scheduler import bench_scheduler
 
-    show(bench_scheduler(events=events), as_json)
+    resident = max(100, nodes)
+    show(bench_scheduler(events=events, resident=resident, nodes=nodes), as_json)
 
 
 @app.command()

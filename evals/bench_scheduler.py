@@ -13,13 +13,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median
 from time import thread_time
 from typing import ParamSpec, TypeVar
 
 from evals.simulation.machine import Machine, Timing
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, NodeMemory, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.state import Action, Host, Waiter
 from orchestrator.types import Endpoint
@@ -30,6 +30,7 @@ R = TypeVar("R")
 
 SWAP_S, BATCH, SERVICE_S = 6.0, 8, 2.0
 SIZE_BYTES = 1_000_000_000
+REPLICAS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,13 @@ def bench_scheduler(
     resident: int = 100,
     waiting: int = 10_000,
     candidates: Sequence[int] = (1, 10),
+    nodes: int = 1,
     events: int = 40_000,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """A row for each number of candidates."""
+    """A row for each number of candidates. nodes: over which the resident ones are spread; experts may be on up to four of them."""
     for count in candidates:
-        times = _Loop(experts, resident, waiting, count, random.Random(seed)).timed(events)
+        times = _Loop(experts, resident, waiting, count, nodes, random.Random(seed)).timed(events)
         yield Row(
             experts,
             resident,
@@ -108,15 +110,23 @@ class _TimedCore(Core):
 class _Loop:
     """A machine whose answers are followed by requests. It is its own witness."""
 
-    def __init__(self, experts: int, resident: int, waiting: int, candidates: int, draw: random.Random) -> None:
+    def __init__(
+        self, experts: int, resident: int, waiting: int, candidates: int, nodes: int, draw: random.Random
+    ) -> None:
         self._names = [f"expert-{number}" for number in range(experts)]
         self._weights = [1.0 / (number + 1) for number in range(experts)]
         self._candidates, self._draw, self._asked = candidates, draw, 0
+        one = Place("", "", holds_weights=True, memory_bytes=SIZE_BYTES, concurrency=BATCH)
+        names = [f"node-{number}" for number in range(nodes)] if nodes > 1 else [""]
         places = [
-            Place(name, name, holds_weights=True, memory_bytes=SIZE_BYTES, concurrency=BATCH) for name in self._names
+            replace(one, expert=name, host=name, node=node)
+            for name in self._names
+            for node in (draw.sample(names, min(REPLICAS, nodes)) if nodes > 1 else names)
         ]
+        memory = {name: NodeMemory(max(resident // nodes, 1) * SIZE_BYTES) for name in names}
+        here = memory.pop("", NodeMemory(0))
         _TimedCore.times = []
-        self._core = _TimedCore(places, resident * SIZE_BYTES, 0.0, max_waiting=2 * waiting)
+        self._core = _TimedCore(places, here.budget_bytes, 0.0, nodes=memory, max_waiting=2 * waiting)
         timing = Timing(lambda host: SWAP_S, lambda expert: SERVICE_S * draw.uniform(0.5, 1.5), 0.5)
         self._machine = Machine(self._core, timing, self)
         for _ in range(waiting + resident * BATCH):

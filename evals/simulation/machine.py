@@ -40,7 +40,7 @@ class Timing:
 
 
 class Witness(Protocol):
-    """Hears what happens, in order. Requests are named by their id, experts and hosts by their name."""
+    """Hears what happens, in order. Requests are named by their id, experts by their name, hosts by their key."""
 
     def arrived(self, request_id: str, now: float) -> None: ...
 
@@ -116,7 +116,7 @@ class Machine:
 
     def _serve(self, request_id: str, lease: Lease) -> None:
         self._witness.leased(request_id, lease.expert, self.now)
-        service_s = self._timing.service_s(self.core.expert(lease.expert))
+        service_s = self._timing.service_s(self.core.expert(lease.expert, lease.node))
         self._at(self.now + service_s, self._release, (request_id, lease, service_s))
 
     def _release(self, held: tuple[str, Lease, float]) -> None:
@@ -132,10 +132,10 @@ class Machine:
                 case Refuse(waiter, _):
                     self._witness.refused(waiter.request_id, self.now)
                 case Load(host, generation):
-                    self._witness.load_began(host.name, self.now)
+                    self._witness.load_began(host.key, self.now)
                     self._at(self.now + self._timing.load_s(host), self._loaded, (host, generation))
                 case Stop(host):
-                    self._witness.unloaded(host.name, self.now)
+                    self._witness.unloaded(host.key, self.now)
                     self._at(self.now + self._timing.stop_s, self._stopped, host)
 
                 case Sleep() | Wake():
@@ -148,7 +148,7 @@ class Machine:
         if self._timing.fails(host):
             self.core.load_failed(host, generation, "its server has ended", self.now)
             return
-        self._witness.loaded(host.name, self.now)
+        self._witness.loaded(host.key, self.now)
         self.core.loaded(host, generation, _ENDPOINT, host.memory_bytes, self.now)
 
     def _stopped(self, host: Host) -> None:

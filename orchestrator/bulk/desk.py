@@ -17,6 +17,7 @@ from orchestrator.config import ServedBase
 from orchestrator.fleet.snapshot import Fleet
 from orchestrator.ledger.base import Ledger
 from orchestrator.scheduler.base import Scheduler
+from orchestrator.scheduler.summary import by_expert
 from orchestrator.types import Decision
 
 _IN_MEMORY = frozenset({"loading", "ready"})
@@ -42,7 +43,7 @@ def make_bulk(
         specs = fleet().specs
         hosts = {
             each.expert: Memory(each.state in _IN_MEMORY, _size(specs[each.expert], each.memory_bytes))
-            for each in scheduler.status()
+            for each in by_expert(scheduler.status()).values()
             if isinstance(specs.get(each.expert), ServedBase)
         }
         return Seen(hosts, budget_bytes() - _pinned(fleet()))

@@ -20,6 +20,7 @@ from orchestrator.bulk.lines import MAX_FAULTS, Limits, Scanned, Source, scan
 from orchestrator.bulk.run import Run, Watch
 from orchestrator.errors import DataError
 from orchestrator.labelling.journal import Journal
+from orchestrator.scheduler.summary import by_expert
 from orchestrator.service import Service
 from orchestrator.types import ANONYMOUS
 from routers.data.outcomes import replaced
@@ -87,7 +88,11 @@ async def answer_file(
         _write(out, run)
     counts = run.counts
     specs = service.fleet.specs
-    hosts = (status for status in service.scheduler.status() if specs[status.expert].host == status.expert)
+    hosts = (
+        status
+        for status in by_expert(service.scheduler.status()).values()
+        if specs[status.expert].host == status.expert
+    )
     loads = {host.expert: host.loads for host in hosts if host.loads}
     seconds = time.monotonic() - began
     return Report(out, counts.total, counts.completed, counts.failed, run.num_asked, run.spent.cost_usd, seconds, loads)

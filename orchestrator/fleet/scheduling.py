@@ -29,7 +29,7 @@ def make_scheduler(config: Config, base_dir: Path, engine: Engine, *, rules: Rul
     """rules: if not the default. Raises `ConfigError`."""
     return LocalScheduler(
         make_places(config, base_dir),
-        engine,
+        {"": engine},
         budget_bytes=budget_bytes(config),
         rules=rules or SwitchyardRules(prefetches=config.memory.prefetch),
         asleep_budget_bytes=asleep_budget_bytes(config),

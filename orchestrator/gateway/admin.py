@@ -17,6 +17,7 @@ from orchestrator.errors import Forbidden, NotFound
 from orchestrator.gateway.http import Request
 from orchestrator.gateway.streaming import ClientWatch
 from orchestrator.scheduler.base import ExpertStatus, MemoryStatus
+from orchestrator.scheduler.summary import by_expert
 
 
 class ExpertList(Struct):
@@ -54,9 +55,9 @@ def _expert(request: Request) -> str:
 
 
 def _status(request: Request, name: str) -> ExpertStatus:
-    for status in request.context.scheduler.status():
-        if status.expert == name:
-            return status
+    status = by_expert(request.context.scheduler.status()).get(name)
+    if status is not None:
+        return status
     raise NotFound(f"The expert {name!r} is gone.", param="expert")
 
 

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from orchestrator.gateway.gathering import merged
 from orchestrator.scheduler.base import ExpertStatus, MemoryStatus, State
+from orchestrator.scheduler.summary import by_expert
 from orchestrator.types import Decision
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -200,7 +201,7 @@ class _SchedulerCollector(Collector):
         breaker = GaugeMetricFamily(
             "switchyard_expert_breaker_open", "1 while it is taken for broken", labels=["expert"]
         )
-        for expert in self._status():
+        for expert in by_expert(self._status()).values():
             for name in STATES:
                 state.add_metric([expert.expert, name], float(expert.state == name))
             for field, family in (gauges | counters).items():

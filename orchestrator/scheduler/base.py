@@ -38,6 +38,8 @@ class Place:
     how long an idle host stays in memory; 0 means not at all. concurrency, rpm: None means no limit, but for hosts with
     weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it
     is asleep; None means that its server can't sleep. on_device: its memory is not the host's. command: how to launch the server.
+    node: where its weights are to live; "" is this machine. Places of one expert on several nodes are its replicas. A persona's
+    place needs its base's on the same node; experts without weights have one place, on no node.
     """
 
     expert: str
@@ -52,6 +54,15 @@ class Place:
     batching: Batching = "continuous"
     asleep_bytes: int | None = None
     on_device: bool = False
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMemory:
+    """What experts may use together on one node: of its budget, and, those that sleep, of its own memory."""
+
+    budget_bytes: int
+    asleep_budget_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,8 @@ class LeaseRequest:
     """Who wants a lease.
 
     candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s. tenant: whose request it
-    is; tenants share an expert's queue fairly. session: requests of one session tend to come back to the same expert.
+    is; tenants share an expert's queue fairly. session: requests of one session tend to come back to the same expert. node: where
+    who asks is: of replicas alike, the one there is taken.
     """
 
     id: str
@@ -69,6 +81,7 @@ class LeaseRequest:
     priority: Priority = "interactive"
     tenant: str = ""
     session: str | None = None
+    node: str = ""
 
     @property
     def bulk(self) -> bool:
@@ -100,7 +113,7 @@ class Weighed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to use a ready expert once. wait_s: what was waited.
+    """The right to use a ready expert once. wait_s: what was waited. node: where the expert's replica is.
 
     weighed: at binding, of the candidates that could be bound then; others (unhealthy, full) are absent.
     """
@@ -110,6 +123,7 @@ class Lease:
     endpoint: Endpoint | None
     wait_s: float
     weighed: Weighed = field(default_factory=lambda: Weighed({}, {}))
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +142,7 @@ class LeaseOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
-    """One expert as the scheduler sees it now.
+    """One expert as the scheduler sees it now, or one replica of it. node: where its weights live.
 
     memory_bytes: of the budget. asleep_bytes: of the host's memory, kept while it sleeps. loads: launches and wakes. prefetch_hits,
     _misses: loads ahead of demand that somebody came for, or nobody.
@@ -146,16 +160,21 @@ class ExpertStatus:
     prefetch_hits: int = 0
     prefetch_misses: int = 0
     asleep_bytes: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatus:
-    """What all experts may use together, and use now: of the budget, and of the host's memory those that sleep."""
+    """What all experts may use together, and use now: of the budget, and of the host's memory those that sleep.
+
+    nodes: the same for each, where there are several.
+    """
 
     budget_bytes: int
     used_bytes: int
     asleep_budget_bytes: int
     asleep_used_bytes: int
+    nodes: dict[str, MemoryStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

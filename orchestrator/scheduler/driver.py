@@ -1,6 +1,6 @@
-"""The scheduler of one machine: drives `core.py` with the real clock, launches and stops servers, wakes whoever waits.
+"""The scheduler: drives `core.py` with the real clock, launches and stops servers, wakes whoever waits.
 
-    scheduler = LocalScheduler(places, engine, budget_bytes=4_000_000_000, asleep_budget_bytes=8_000_000_000)
+    scheduler = LocalScheduler(places, {"": engine}, budget_bytes=4_000_000_000, asleep_budget_bytes=8_000_000_000)
     lease = await scheduler.acquire(request)
     scheduler.release(lease, outcome)
     await scheduler.close()
@@ -15,7 +15,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.engines.base import Engine, Launchable, RunningServer
@@ -26,13 +26,14 @@ from orchestrator.scheduler.base import (
     LeaseOutcome,
     LeaseRequest,
     MemoryStatus,
+    NodeMemory,
     Place,
     Position,
     Weighed,
 )
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
-from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
+from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake, host_key
 from routers.policy import Choice
 
 MEMORY_WAIT_S = 5.0
@@ -44,21 +45,28 @@ logger = logging.getLogger(__name__)
 
 
 class LocalScheduler:
-    """A `Scheduler` over one engine. Raises `ConfigError` for places that can't be. clock: seconds, as in `deadline`."""
+    """A `Scheduler` in this process, over an engine for each node; "" is this machine.
+
+    budget_bytes, asleep_budget_bytes: of this machine; nodes: of others. clock: seconds, as in `deadline`. Raises `ConfigError` for
+    places that can't be.
+    """
 
     def __init__(
         self,
         places: Sequence[Place],
-        engine: Engine,
+        engines: Mapping[str, Engine],
         *,
         budget_bytes: int,
         asleep_budget_bytes: int = 0,
+        nodes: Mapping[str, NodeMemory] | None = None,
         rules: Rules | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._engine = engine
-        self._core = Core(places, budget_bytes, clock(), rules=rules, asleep_budget_bytes=asleep_budget_bytes)
+        self._engines = engines
+        self._core = Core(
+            places, budget_bytes, clock(), rules=rules, asleep_budget_bytes=asleep_budget_bytes, nodes=nodes
+        )
         self._futures: dict[Waiter, asyncio.Future[Lease]] = {}
         self._servers: dict[Host, RunningServer] = {}
         self._launches: dict[Host, Launchable] = {}
@@ -108,25 +116,77 @@ class LocalScheduler:
 
     async def warm(self, expert: str) -> None:
         """As if a request came for it. Raises `UnknownModel`, and what `acquire` raises."""
-        if not self._core.expert(expert).host.serving:
+        if not any(replica.host.serving for replica in self._core.replicas(expert)):
             request = LeaseRequest(f"warm-{expert}", (Choice(expert, 0.0),), mu=0.0, deadline=math.inf)
             self.release(await self.acquire(request), _UNUSED)
 
     async def unload(self, expert: str) -> None:
         """Whoever waits for it keeps waiting, and has it loaded again. Raises `UnknownModel`."""
-        host = self._core.unload(expert, self._clock())
-        if host is not None:
-            gone = self._gone.setdefault(host, asyncio.Event())
+        hosts = self._core.unload(expert, self._clock())
+        ends = [self._gone.setdefault(host, asyncio.Event()) for host in hosts]
+        if ends:
             self._carry_out()
+        for gone in ends:
             await gone.wait()
 
     async def reconfigure(
-        self, places: Sequence[Place], budget_bytes: int, asleep_budget_bytes: int | None = None
+        self,
+        places: Sequence[Place],
+        budget_bytes: int,
+        asleep_budget_bytes: int | None = None,
+        nodes: Mapping[str, NodeMemory] | None = None,
+        engines: Mapping[str, Engine] | None = None,
     ) -> None:
-        """asleep_budget_bytes: None leaves it as it is."""
+        """asleep_budget_bytes, nodes, engines: None leaves them as they are."""
         changed = frozenset(place.expert for place in places if self._is_relaunched(place))
-        self._core.reconfigure(places, budget_bytes, changed, self._clock(), asleep_budget_bytes=asleep_budget_bytes)
+        self._core.reconfigure(
+            places, budget_bytes, changed, self._clock(), asleep_budget_bytes=asleep_budget_bytes, nodes=nodes
+        )
+        if engines is not None:
+            self._engines = engines
         self._carry_out()
+
+    def lost(self, node: str, reason: str) -> None:
+        """The node can't be reached. reason: what operators are told. Raises KeyError for one that is none."""
+        logger.warning("the node %s is lost: %s", node, reason)
+        self._core.lost(node, reason, self._clock())
+        for host in [host for host in self._changes if host.node == node]:
+            self._changes.pop(host).cancel()
+        for host in [host for host in self._servers if host.node == node]:
+            self._start(_end(host, self._servers.pop(host)))  # should it run on, it must not
+        for host in [host for host in self._launches if host.node == node]:
+            del self._launches[host]
+        for host in [host for host in self._gone if host.node == node]:
+            self._report_gone(host)
+        self._carry_out()
+
+    def found(self, node: str) -> None:
+        """It is there again, with no servers. Raises KeyError for one that is none."""
+        self._core.found(node, self._clock())
+        self._carry_out()
+
+    def adopt(self, expert: str, node: str, server: RunningServer, launch: Launchable, *, hold_s: float) -> bool:
+        """Take over a server that is ready and was launched by another scheduler; False when there is no use for it.
+
+        hold_s: for so long nothing else is loaded in its place, in which those who have leases of it may have them restored.
+        """
+        host = self._core.hosts.get(host_key(expert, node))
+        if host is None or host.place.command != launch or server.exited.done():
+            return False
+        if self._core.adopt(expert, node, server.endpoint, _memory_bytes(host, server), self._clock()) is None:
+            return False
+        self._launches[host] = launch
+        self._has_server(host, server)
+        hold = Lease(f"{host.key}/adopted", expert, server.endpoint, 0.0, node=node)
+        if self._core.restore(hold, self._clock()):
+            asyncio.get_running_loop().call_later(hold_s, self.release, hold, _UNUSED)
+        self._carry_out()
+        return True
+
+    def restore(self, leases: Iterable[Lease]) -> None:
+        """Count leases that others hold from a scheduler before this one; those whose servers are gone don't count."""
+        for lease in leases:
+            self._core.restore(lease, self._clock())
 
     async def close(self) -> None:
         self._core.close(self._clock())
@@ -138,7 +198,8 @@ class LocalScheduler:
 
     def _is_relaunched(self, place: Place) -> bool:
         """Whether its server was launched otherwise than this place says."""
-        running = self._launches.get(self._core.hosts[place.expert]) if place.expert in self._core.hosts else None
+        host = self._core.hosts.get(host_key(place.expert, place.node))
+        running = None if host is None else self._launches.get(host)
         return running is not None and place.command is not None and place.command != running
 
     # Effects
@@ -150,7 +211,7 @@ class LocalScheduler:
                 self._do(action)
         for host in self._core.take_wanted():
             if host.place.command is not None:  # it must wait for memory: its files can be read meanwhile
-                self._engine.read_ahead(host.place.command)
+                self._engines[host.node].read_ahead(host.place.command)
         if self._core.next_wake < self._timer_at:
             self._set_timer(self._core.next_wake)
 
@@ -203,14 +264,17 @@ class LocalScheduler:
         except Exception as error:  # noqa: BLE001 (see above: an engine's or a backend's bug must not hold requests)
             self._failed(host, generation, f"'{host.name}' can't be launched", repr(error))
         else:
-            self._servers[host] = server
-            server.exited.add_done_callback(lambda _: self._died(host, server))
+            self._has_server(host, server)
             declared_on_device = host.place.on_device and host.place.memory_bytes is not None
             memory_bytes = 0 if declared_on_device else _memory_bytes(host, server)  # what is seen is the host's
             self._core.loaded(host, generation, server.endpoint, memory_bytes, self._clock())
         finally:
             self._changed(host)
         self._carry_out()
+
+    def _has_server(self, host: Host, server: RunningServer) -> None:
+        self._servers[host] = server
+        server.exited.add_done_callback(lambda _: self._died(host, server))
 
     def _changed(self, host: Host) -> None:
         """This task is through with the host, unless another has taken over."""
@@ -248,7 +312,7 @@ class LocalScheduler:
             raise ExpertError(host.name, "not_loaded", f"'{host.name}' has no launch command")
         await self._until_memory_is_free(host)
         launch = self._launches[host] = host.place.command
-        return await self._engine.launch(host.name, launch)
+        return await self._engines[host.node].launch(host.name, launch)
 
     async def _until_memory_is_free(self, host: Host) -> None:
         """What others have just given back may take a moment to be seen; what others took is a reason not to load.
@@ -258,10 +322,11 @@ class LocalScheduler:
         if host.place.on_device or not host.memory_known:
             return
         give_up_at = self._clock() + MEMORY_WAIT_S
-        while (available := self._engine.memory_available_bytes()) < host.memory_bytes:
+        while (available := self._engines[host.node].memory_available_bytes()) < host.memory_bytes:
             if self._clock() >= give_up_at:
+                where = "on its node" if host.node else "on this machine"
                 need, have = host.memory_bytes / 1e9, available / 1e9
-                reason = f"'{host.name}' needs {need:.1f} GB of memory; {have:.1f} GB are free on this machine"
+                reason = f"'{host.name}' needs {need:.1f} GB of memory; {have:.1f} GB are free {where}"
                 raise ExpertError(host.name, "not_loaded", reason)
             await asyncio.sleep(MEMORY_POLL_S)
 

@@ -1,7 +1,7 @@
 """Loads ahead of demand, into memory that nobody needs, one at a time.
 
     prefetcher.used(host, session="s1", now=10.0)
-    prefetcher.pick(hosts, free_bytes=4_000_000_000, now=12.0)      # the cold host that will be asked soonest, or None
+    prefetcher.pick(hosts, {"": 4_000_000_000}, now=12.0)           # the cold host that will be asked soonest, or None
 
 Never at anybody's cost: nothing is evicted for it, nothing is begun while somebody waits for a load, and a load that nobody has
 come for by the time memory is short is broken off (`residency.py`). Hits and misses are counted on the host. Reading the files of a
@@ -10,7 +10,7 @@ host that already has waiters ahead of its load is the driver's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from orchestrator.scheduler.prediction import Predictor
 from orchestrator.scheduler.state import Host
@@ -36,13 +36,15 @@ class Prefetcher:
             host.prefetched = False
             host.prefetch_hits += 1
 
-    def pick(self, hosts: Iterable[Host], free_bytes: int, now: float) -> Host | None:
-        """Of the hosts that can be loaded into `free_bytes`, the one most requests are expected for, if any is worth it."""
+    def pick(self, hosts: Iterable[Host], spare_bytes: Mapping[str, int], now: float) -> Host | None:
+        """Of the hosts that can be loaded into what nodes can spare, the one most requests are expected for, if any is worth it."""
         self.look_at = now + PAUSE_S
+        if not spare_bytes:
+            return None
         expected = self._predictor.expected(now)
         best, most = None, LEAST_EXPECTED
         for host in hosts:
-            if host.memory_bytes > free_bytes or not _may_come(host, now):
+            if host.memory_bytes > spare_bytes.get(host.node, -1) or not _may_come(host, now):
                 continue
             requests = expected.get(host.name, 0.0)
             if now < host.used_at + host.place.keep_alive_s:  # it would still be here, had others not needed its memory
@@ -55,5 +57,7 @@ class Prefetcher:
 def _may_come(host: Host, now: float) -> bool:
     """It is not in memory, and nothing speaks against loading it."""
     if not host.loadable or host.dismissed or host.not_before > now or host.predecessor is not None:
+        return False
+    if host.at_hand_elsewhere:
         return False
     return host.memory_known and host.place.keep_alive_s >= HORIZON_S

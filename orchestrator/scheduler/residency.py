@@ -1,4 +1,4 @@
-"""Who is in memory: whose load begins, who leaves for it, how long that will take. A part of the state machine in `core.py`; pure.
+"""Who is in one node's memory: whose load begins, who leaves for it, how long that will take. A part of `core.py`; pure.
 
     residency.wanted.want(host, now)
     plan = residency.plan(now)              # puts Load, Stop, Sleep and Wake actions into the outbox
@@ -24,10 +24,10 @@ last leases and a stop. Then comes its own load. (Bulk work comes BULK_AFTER_S l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from orchestrator.scheduler.prefetch import Prefetcher
+from orchestrator.scheduler.base import NodeMemory
 from orchestrator.scheduler.residents import Residents
 from orchestrator.scheduler.room import Room
 from orchestrator.scheduler.rules import MIN_STAY, STOP_S, Rules, does_not_fit, pick_victims
@@ -52,12 +52,13 @@ class Plan:
 
 
 class Residency:
-    """Decides; what that does to a host is done by `residents`."""
+    """Decides; what that does to a host is done by `residents`. worth: of the whole fleet."""
 
-    def __init__(self, budget_bytes: int, asleep_budget_bytes: int, outbox: Outbox, rules: Rules) -> None:
-        self.wanted = Wanted(outbox)
-        self.residents = Residents(budget_bytes, asleep_budget_bytes, self.wanted, outbox, rules)
-        self.worth = Worth()
+    def __init__(self, node: str, memory: NodeMemory, worth: Worth, outbox: Outbox, rules: Rules) -> None:
+        self.node = node
+        self.wanted = Wanted(node, outbox)
+        self.residents = Residents(memory.budget_bytes, memory.asleep_budget_bytes, self.wanted, outbox, rules)
+        self._worth = worth
         self._outbox = outbox
         self._rules = rules
         self._first: Host | None = None  # of those wanted, who waits for memory
@@ -87,7 +88,7 @@ class Residency:
     def plan(self, now: float) -> Plan:
         """Start what loads can be started, and make room for the others where that is due."""
         plan = Plan()
-        self.wanted.has_news = False
+        self._outbox.news.pop(self.node, None)
         self._call_off(plan, now)
         self._first = None
         room = Room.of(self.residents.hosts, self.residents.budget_bytes)
@@ -195,8 +196,10 @@ class Residency:
         if changing and residents.free_bytes <= 0:
             return
         most = Room.of(residents.hosts, residents.budget_bytes).most
-        for challenger in self.worth.challengers(now):
-            if challenger.dismissed or challenger.memory_bytes > most or not self._can_load(challenger, most, now):
+        for challenger in self._worth.challengers(self.node, now):
+            if challenger.dismissed or challenger.memory_bytes > most or challenger.at_hand_elsewhere:
+                continue
+            if not self._can_load(challenger, most, now):
                 continue
             short = challenger.memory_bytes - residents.free_bytes
             if short <= 0:
@@ -204,14 +207,14 @@ class Residency:
             elif victims := self._beaten(challenger, short, now):
                 challenger.chosen = True
                 self.wanted.want(challenger, now)
-                self.worth.exchange(challenger, victims, now)
+                self._worth.exchange(challenger, victims, now)
                 for victim in victims:
                     self._evict(victim, challenger, plan, now)
                 return
 
     def _beaten(self, challenger: Host, short: int, now: float) -> tuple[Host, ...]:
         """Who would make room for it, if that is worth it."""
-        hosts, worth = self.residents.hosts, self.worth
+        hosts, worth = self.residents.hosts, self._worth
         if any(host.state != "ready" for host in hosts):
             return ()
         lost_s = {host: worth.lost_s(host, challenger, now) for host in hosts if not host.pinned}
@@ -219,14 +222,18 @@ class Residency:
         cost_s = worth.disruption_s(challenger, now) + sum(lost_s[host] for host in victims)
         return victims if challenger.worth.at(now) > cost_s else ()
 
-    def prefetch(self, hosts: Iterable[Host], prefetcher: Prefetcher, now: float) -> None:
-        """Load who will be asked soon, if there is memory to spare and nobody waits for a load."""
+    @property
+    def fullness(self) -> float:
+        """The part of the budget that is in use."""
+        residents = self.residents
+        return residents.used_bytes / max(residents.budget_bytes, 1)
+
+    @property
+    def spare_bytes(self) -> int | None:
+        """Memory for loads ahead of demand; None while somebody waits for a load."""
         if self.wanted or any(host.state == "loading" for host in self.residents.hosts):
-            return
-        host = prefetcher.pick(hosts, self.residents.free_bytes, now)
-        if host is not None:
-            self.residents.load(host, now)
-            host.prefetched = True
+            return None
+        return self.residents.free_bytes
 
 
 def _until_s(due: float, now: float) -> float:

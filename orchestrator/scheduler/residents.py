@@ -1,4 +1,4 @@
-"""Hosts on their way into memory and out of it: what events do to one. A part of the state machine in `core.py`; pure like it.
+"""Hosts on their way into a node's memory and out of it: what events do to one. A part of `core.py`; pure like it.
 
     residents.load(host, now)               # puts Load or Wake into the outbox
     residents.drain(host, now)              # it gives no new leases, then puts Stop or Sleep there
@@ -75,15 +75,29 @@ class Residents:
         self._outbox.actions.append(Wake(host, host.generation) if asleep else Load(host, host.generation))
 
     def loaded(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> list[Host]:
-        """Its server is ready. Learns what it takes; returns whom that makes drain."""
+        """Its server is ready. Learns how long it took and what it takes; returns whom that makes drain."""
         if host.waking:
             host.wake_s.add(now - host.since)
             self._awake(host, now)
         else:
             host.load_s.add(now - host.since)
             host.wake_s.assume(assumed_wake_s(host.load_s.value))
-            host.measured_bytes = memory_bytes
-            host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
+            self._measured(host, memory_bytes)
+        return self._ready(host, endpoint, now)
+
+    def adopt(self, host: Host, endpoint: Endpoint, memory_bytes: int, now: float) -> list[Host]:
+        """Its server has been running for some time, unknown to us; returns whom that makes drain."""
+        host.generation += 1
+        self.hosts[host] = None
+        self._wanted.taken(host, now)
+        self._measured(host, memory_bytes)
+        return self._ready(host, endpoint, now)
+
+    def _measured(self, host: Host, memory_bytes: int) -> None:
+        host.measured_bytes = memory_bytes
+        host.memory_bytes = max(host.place.memory_bytes or 0, memory_bytes) or host.memory_bytes
+
+    def _ready(self, host: Host, endpoint: Endpoint, now: float) -> list[Host]:
         if host.learned is not None:
             host.learned.restart(now)
         host.enter("ready")

@@ -1,6 +1,6 @@
-"""Hosts and experts by name, and how they carry over when the fleet changes.
+"""Hosts and experts by name, and how they carry over when the fleet changes, or its nodes.
 
-    roster = make_roster(roster, alive, places, budget_bytes, asleep_budget_bytes, changed=frozenset({"smollm2"}))
+    roster = make_roster(roster, alive, places, {"": NodeMemory(budget_bytes)}, changed=frozenset({"smollm2"}))
 
 What stays the same keeps its object and with it its server, leases, queue and what was learned. A host that is to be launched
 anew gets another object, which waits for the old one's server to be gone. Retiring what is left over is `core.py`'s task.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
-from orchestrator.scheduler.base import Place
+from orchestrator.scheduler.base import NodeMemory, Place
 from orchestrator.scheduler.concurrency import ConcurrencyLimit
 from orchestrator.scheduler.health import Breaker
 from orchestrator.scheduler.rules import (
@@ -24,57 +25,93 @@ from orchestrator.scheduler.rules import (
     check_places,
     concurrency,
     pinned_bytes,
+    places_by_node,
 )
-from orchestrator.scheduler.state import Average, Expert, Host, MinuteWindow
+from orchestrator.scheduler.state import Average, Expert, Host, MinuteWindow, Replicas, host_key
 
 
 class Roster(NamedTuple):
-    """The fleet as the scheduler has it now."""
+    """The fleet as the scheduler has it now. hosts: by key. replicas: by expert. experts: the same, but for lost nodes."""
 
     hosts: dict[str, Host]
-    experts: dict[str, Expert]
+    replicas: dict[str, Replicas]
+    experts: dict[str, Replicas]
 
 
 def make_roster(
     old: Roster,
     alive: Mapping[str, Host],
     places: Sequence[Place],
-    budget_bytes: int,
-    asleep_budget_bytes: int,
+    nodes: Mapping[str, NodeMemory],
     changed: frozenset[str] = frozenset(),
+    lost: Container[str] = (),
     uniform: Callable[[], float] = random.random,
 ) -> Roster:
-    """alive: who has a server, by name, be it one that was removed before. changed: hosts whose launch command is another one.
+    """alive: who has a server, by key, be it one that was removed before. changed: experts whose launch command is another one.
 
     Raises `ConfigError` before anything has changed."""
-    check_places(places, budget_bytes)
-    assumed = min(ASSUMED_MEMORY_BYTES, budget_bytes - pinned_bytes(places))
-    hosts = {
-        place.expert: _host(old.hosts.get(place.expert), alive, place, assumed, place.expert in changed)
-        for place in places
-        if place.expert == place.host
-    }
-    experts = {
-        place.expert: _expert(old.experts.get(place.expert), place, hosts[place.host], uniform) for place in places
-    }
+    check_places(places, nodes)
+    pinned = {node: pinned_bytes(here) for node, here in places_by_node(places).items()}
+    hosts: dict[str, Host] = {}
+    loaded = {host.name: host for host in old.hosts.values() if host.loads}
+    for place in places:
+        if place.expert == place.host:
+            memory, key = nodes[place.node], host_key(place.expert, place.node)
+            assumed = min(ASSUMED_MEMORY_BYTES, memory.budget_bytes - pinned[place.node])
+            host = hosts[key] = _host(old.hosts.get(key), alive.get(key), place, assumed, place.expert in changed)
+            host.most_asleep_bytes = memory.asleep_budget_bytes
+            like = loaded.get(place.expert)
+            if like is not None and not host.loads and (like.node != host.node or like.retired):
+                _learn_from(host, like)
+    replicas = _replicas(old, places, hosts, uniform)
+    experts = {name: tuple(r for r in all_ if r.place.node not in lost) for name, all_ in replicas.items()}
     for host in hosts.values():
-        host.most_asleep_bytes = asleep_budget_bytes
-        host.experts = [expert for expert in experts.values() if expert.host is host]
-    for expert in experts.values():
-        windows = (expert.window, experts[expert.host.name].window)
-        expert.windows = tuple({id(window): window for window in windows if window is not None}.values())
-    return Roster(hosts, experts)
+        host.replicas = tuple(replica.host for replica in experts[host.name])
+    return Roster(hosts, replicas, experts)
 
 
-def _host(old: Host | None, alive: Mapping[str, Host], place: Place, assumed: int, changed: bool) -> Host:
-    if old is not None and old.place.holds_weights == place.holds_weights and not changed:
+def _replicas(
+    old: Roster, places: Sequence[Place], hosts: Mapping[str, Host], uniform: Callable[[], float]
+) -> dict[str, Replicas]:
+    before = {(replica.name, replica.place.node): replica for all_ in old.replicas.values() for replica in all_}
+    windows: dict[str, MinuteWindow | None] = {name: all_[0].window for name, all_ in old.replicas.items() if all_}
+    found: defaultdict[str, list[Expert]] = defaultdict(list)
+    on: defaultdict[Host, list[Expert]] = defaultdict(list)
+    for place in places:
+        host = hosts[host_key(place.host, place.node)]
+        expert = _expert(before.get((place.expert, place.node)), place, host, uniform)
+        expert.window = windows[place.expert] = _window(windows.get(place.expert), place)
+        found[place.expert].append(expert)
+        on[host].append(expert)
+    for host, experts in on.items():
+        host.experts = experts
+        for expert in experts:
+            both = (expert.window, windows[host.name])
+            expert.windows = tuple({id(window): window for window in both if window is not None}.values())
+    return {name: tuple(replicas) for name, replicas in found.items()}
+
+
+def _learn_from(host: Host, other: Host) -> None:
+    """What is known of the same weights elsewhere, or of a server that was lost here."""
+    host.load_s.assume(other.load_s.value)
+    host.wake_s.assume(other.wake_s.value)
+    host.sleep_s.assume(other.sleep_s.value)
+    host.service_s.assume(other.service_s.value)
+    if other.measured_bytes:
+        host.measured_bytes = other.measured_bytes
+        host.memory_bytes = max(host.place.memory_bytes or 0, host.measured_bytes)
+
+
+def _host(old: Host | None, alive: Host | None, place: Place, assumed: int, changed: bool) -> Host:
+    """alive: who has a server of this name there."""
+    if old is not None and not old.retired and old.place.holds_weights == place.holds_weights and not changed:
         return _kept(old, place, assumed)
     memory_bytes = (place.memory_bytes or assumed) if place.holds_weights else 0
     host = Host(place, memory_bytes, concurrency(place), Average(assumed_load_s(memory_bytes)))
     host.wake_s = Average(assumed_wake_s(host.load_s.value))
     _limit(host)
     host.enter("cold" if place.holds_weights else "remote")
-    host.predecessor = alive.get(place.expert)
+    host.predecessor = alive
     return host
 
 
@@ -83,10 +120,6 @@ def _kept(host: Host, place: Place, assumed: int) -> Host:
     _limit(host)
     if place.holds_weights:
         host.memory_bytes = max(place.memory_bytes or 0, host.measured_bytes) or assumed
-    if host.state == "cold":  # whoever edits the file may have mended it
-        host.failures = 0
-        host.sleepless = False
-        host.not_before = -math.inf
     return host
 
 
@@ -106,10 +139,14 @@ def _expert(old: Expert | None, place: Place, host: Host, uniform: Callable[[], 
     expert = old if old is not None and old.host is host else Expert(place, host, Breaker(uniform))
     expert.place = place
     expert.limit = math.inf if place.expert == place.host or place.concurrency is None else place.concurrency
-    if place.rpm is None:
-        expert.window = None
-    elif expert.window is None:
-        expert.window = MinuteWindow(place.rpm)
-    else:
-        expert.window.rpm = place.rpm
     return expert
+
+
+def _window(old: MinuteWindow | None, place: Place) -> MinuteWindow | None:
+    """The expert's, whichever of its replicas serves."""
+    if place.rpm is None:
+        return None
+    if old is None:
+        return MinuteWindow(place.rpm)
+    old.rpm = place.rpm
+    return old

@@ -16,7 +16,7 @@ from itertools import chain, dropwhile, islice, takewhile
 from typing import Protocol
 
 from orchestrator.errors import ConfigError
-from orchestrator.scheduler.base import Place
+from orchestrator.scheduler.base import NodeMemory, Place
 from orchestrator.scheduler.state import Expert, Host, Waiter
 from orchestrator.scheduler.worth import worth_per_byte
 
@@ -241,13 +241,27 @@ def concurrency(place: Place) -> float:
     return SERVED_CONCURRENCY if place.holds_weights else math.inf
 
 
-def pinned_bytes(places: Sequence[Place]) -> int:
+def pinned_bytes(places: Iterable[Place]) -> int:
     """What pinned hosts declare to take together."""
     return sum(place.memory_bytes or 0 for place in places if place.pin and _is_host(place))
 
 
-def check_places(places: Sequence[Place], budget_bytes: int) -> None:
-    """Raises `ConfigError` when a host is missing, or can't be in memory beside the pinned ones."""
+def check_places(places: Sequence[Place], nodes: Mapping[str, NodeMemory]) -> None:
+    """Raises `ConfigError` when a node or a host on it is missing, or a host can't be in memory beside the pinned ones."""
+    for name, here in places_by_node(places).items():
+        if name not in nodes:
+            raise ConfigError(f"'{here[0].expert}' is to be on the node '{name}', which isn't there")
+        _check_node(here, nodes[name].budget_bytes)
+
+
+def places_by_node(places: Iterable[Place]) -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = {}
+    for place in places:
+        found.setdefault(place.node, []).append(place)
+    return found
+
+
+def _check_node(places: Sequence[Place], budget_bytes: int) -> None:
     hosts = {place.expert for place in places if place.expert == place.host}
     pinned = pinned_bytes(places)
     if pinned > budget_bytes:

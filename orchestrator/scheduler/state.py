@@ -89,6 +89,10 @@ class MinuteWindow:
         return frees + MINUTE_S + MINUTE_S * rounds - now
 
 
+def host_key(expert: str, node: str) -> str:
+    return f"{expert}@{node}" if node else expert
+
+
 @dataclass(slots=True, eq=False)
 class Host:
     """Weights that are in memory or not, and who uses them.
@@ -103,7 +107,8 @@ class Host:
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
     gone first. uses: recent grants. worth: of having it in memory, and reliefs: what cold hosts would take off it, see `worth.py`.
-    chosen: it is to be loaded for what it is worth, whoever waits. look_at: when something may be due for it.
+    chosen: it is to be loaded for what it is worth, whoever waits. look_at: when something may be due for it. replicas: all hosts
+    of this name on nodes that are there, in the order of their places.
     """
 
     place: Place
@@ -152,10 +157,27 @@ class Host:
     worth: Fading = field(default_factory=Fading)
     reliefs: dict[Host, Fading] = field(default_factory=dict)
     chosen: bool = False
+    replicas: tuple[Host, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
         return self.place.expert
+
+    @property
+    def node(self) -> str:
+        return self.place.node
+
+    @property
+    def key(self) -> str:
+        """Its name, and where it is."""
+        return host_key(self.place.expert, self.place.node)
+
+    @property
+    def at_hand_elsewhere(self) -> bool:
+        """Another replica is in memory, or is to be."""
+        if len(self.replicas) < 2:
+            return False
+        return any(other.at_hand or other.chosen for other in self.replicas if other is not self)
 
     @property
     def memory_known(self) -> bool:
@@ -213,6 +235,13 @@ class Host:
         self.stopping = self.to_sleep = self.waking = False
         self.draining_for = None
 
+    def forgive(self) -> None:
+        """Whoever edits the file may have mended what went wrong with it."""
+        if self.state == "cold":
+            self.failures = 0
+            self.sleepless = False
+            self.not_before = -math.inf
+
     def learn(self, outcome: LeaseOutcome, now: float) -> None:
         """From how one of its leases ends, which still counts among `leases`."""
         if outcome.ok:
@@ -242,10 +271,10 @@ class Host:
 
 @dataclass(slots=True, eq=False)
 class Expert:
-    """A name that requests are bound to.
+    """A name that requests are bound to, or a replica of it: what of it is on one node.
 
-    limit: of its own leases, where it has one beside its host's. windows: its own `rpm` and its host's. queue: who is bound to
-    it. listed: everybody waiting who has it as a candidate. Both are in order of ranks.
+    limit: of its own leases, where it has one beside its host's. windows: its own `rpm` and its host's, which replicas
+    share. queue: who is bound to it. listed: everybody waiting who has it as a candidate. Both are in order of ranks.
     """
 
     place: Place
@@ -291,11 +320,16 @@ class Expert:
         self.host.queued_bulk -= waiter.bulk
 
 
+Replicas = tuple[Expert, ...]
+"""Of one name: one for each node that it is on, in the order of their places; without weights the only one."""
+
+
 @dataclass(slots=True, eq=False)
 class Waiter:
     """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it.
 
-    ranks: at each host that could have served it since it came. utilities: of the candidates that it came with.
+    ranks: at each host that could have served it since it came. utilities: of the candidates that it came with. node: where it came
+    from. struck: hosts that could not be loaded, and are not for it any more.
     """
 
     ticket: int
@@ -308,6 +342,8 @@ class Waiter:
     tenant: str = ""
     bulk: bool = False
     session: str | None = None
+    node: str = ""
+    struck: frozenset[Host] = frozenset()
     kind: Kind = field(init=False)
     ranks: dict[Turns, Rank] = field(default_factory=dict)
     utilities: dict[str, float] = field(init=False)
@@ -378,14 +414,15 @@ Action = Grant | Refuse | Load | Sleep | Wake | Stop
 class Outbox:
     """What the state machine asks for: actions, files read ahead of loads, and to be called again when something is due for a host.
 
-    wanted: who has begun to wait for a load, whose files could be read meanwhile.
+    wanted: who has begun to wait for a load, whose files could be read meanwhile. news: nodes where something may follow.
     """
 
-    __slots__ = ("_due", "_numbers", "actions", "wanted")
+    __slots__ = ("_due", "_numbers", "actions", "news", "wanted")
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
         self.wanted: dict[Host, None] = {}
+        self.news: dict[str, None] = {}
         self._due: list[tuple[float, int, Host]] = []
         self._numbers = count()
 

@@ -17,12 +17,12 @@ from orchestrator.scheduler.state import Average, Host, Outbox
 
 
 class Wanted:
-    """`has_news` says that somebody is wanted who wasn't, or no longer is. turn_s: between two loads while others are wanted."""
+    """On one node, which has news when somebody is wanted anew, or no longer is. turn_s: between two loads while others are."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, node: str, outbox: Outbox) -> None:
+        self._node = node
         self.since: dict[Host, float] = {}
         self.promised: dict[Host, None] = {}
-        self.has_news = False
         self.turn_s = Average(MIN_STAY)
         self._loaded_at = -math.inf
         self._outbox = outbox
@@ -43,7 +43,7 @@ class Wanted:
         if host in self.since or host.at_hand:
             return
         arrived = min((expert.queue.oldest_at for expert in host.experts), default=now)
-        self.has_news = True
+        self._outbox.news[self._node] = None
         self._outbox.wanted[host] = None
         since = host.wanted_since = min(now, max(arrived, now - MAX_STAY * host.reload_s))
         out_of_order = bool(self.since) and since < next(reversed(self.since.values()))
@@ -55,7 +55,7 @@ class Wanted:
         """Nobody waits for it any more, and unless it was chosen it isn't wanted: what was done for it may be called off."""
         if not host.chosen and self.since.pop(host, None) is not None:
             self.promised.pop(host, None)
-            self.has_news = True
+            self._outbox.news[self._node] = None
 
     def forget(self, host: Host) -> None:
         """Nobody can ask for it any more, or it can't be loaded, or must not be: it is not chosen either."""

@@ -1,14 +1,15 @@
 """What it is worth to have a host in memory, in seconds of waiting, learned from every request as it comes. Pure.
 
-    worth = Worth()
+    worth = Worth()                                                 # of the whole fleet
     worth.note(request.candidates, request.mu, experts, now)        # True when it is time to look whether to swap
-    worth.challengers(now)                                          # the cold hosts that are worth most
+    worth.challengers("node-1", now)                                # the cold hosts there that are worth most
     worth.lost_s(resident, challenger, now)                         # what is lost when this one makes room for that one
 
 A request that could be answered by several experts is answered by one that is in memory, unless another is worth the wait. What it
 gives up by that, `(utility there - utility here) / mu` seconds, is added to the worth of each cold host, and what it would give up
 without the one that answers it to that one's worth; nobody gives up more than it would cost to wait for a load. A cold host that
-would be the next best relieves the resident of a part of its worth: two of a kind are not both needed. All of it fades.
+would be the next best relieves the resident of a part of its worth: two of a kind are not both needed. All of it fades. What is in
+memory on one node is at hand: replicas of it are worth nothing by this, only by the queue that they would shorten.
 
 When a cold host's worth exceeds what is lost with those that would make room for it, and what the load costs others, it is time to
 swap (`residency.py`). That is the rent-or-buy rule (Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988). It
@@ -21,8 +22,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from orchestrator.scheduler.state import FADING_S, Expert, Fading, Host
+from orchestrator.scheduler.state import FADING_S, Fading, Host, Replicas
 from routers.policy import Choice
 
 LOOK_S = 0.5
@@ -32,15 +34,18 @@ CHALLENGERS = 8
 
 
 class Worth:
+    """nodes: how many there are that hold weights, by whom arrivals are shared."""
+
     def __init__(self) -> None:
-        self._noted: dict[Host, None] = {}
+        self.nodes = 1
+        self._noted: dict[str, dict[Host, None]] = {}
         self._arrivals = Fading()
         self._first_at = math.inf
         self._look_at = -math.inf
 
     def disruption_s(self, host: Host, now: float) -> float:
         """What a load costs others: those who come meanwhile wait for half of it on average."""
-        return 0.5 * host.reload_s**2 * self._rate(now)
+        return 0.5 * host.reload_s**2 * self._rate(now) / self.nodes
 
     def price_s(self, host: Host, now: float) -> float:
         """What it costs to bring a host back, to whom it is for and to others, who have to be brought back after it."""
@@ -51,10 +56,14 @@ class Worth:
         relief = resident.reliefs.get(challenger)
         return resident.worth.at(now) - (relief.at(now) if relief is not None else 0.0)
 
-    def challengers(self, now: float) -> list[Host]:
-        """Of the cold hosts that somebody has given up since this was last asked, those that are worth most per byte."""
-        noted = [host for host in self._noted if host.loadable and not host.retired]
-        self._noted.clear()
+    @property
+    def noted(self) -> Iterable[str]:
+        """Nodes with challengers."""
+        return self._noted
+
+    def challengers(self, node: str, now: float) -> list[Host]:
+        """Of the node's cold hosts that somebody has given up since this was last asked, those that are worth most per byte."""
+        noted = [host for host in self._noted.pop(node, ()) if host.loadable and not host.retired]
         return heapq.nlargest(CHALLENGERS, noted, key=lambda host: worth_per_byte(host, now))
 
     def exchange(self, challenger: Host, victims: Sequence[Host], now: float) -> None:
@@ -65,24 +74,30 @@ class Worth:
             victim.worth.add(-relief, now)
             victim.reliefs.clear()
 
-    def forget(self, gone: Host, hosts: Iterable[Host]) -> None:
-        """It has been removed: it is no challenger, and relieves none of these hosts."""
-        self._noted.pop(gone, None)
+    def forget_retired(self, hosts: Iterable[Host]) -> None:
+        """Some have been removed: they are no challengers, and relieve none of these hosts."""
+        for noted in self._noted.values():
+            _drop_retired(noted)
         for host in hosts:
-            host.reliefs.pop(gone, None)
+            _drop_retired(host.reliefs)
 
-    def note(self, candidates: Sequence[Choice], mu: float, experts: Mapping[str, Expert], now: float) -> bool:
+    def note(self, candidates: Sequence[Choice], mu: float, experts: Mapping[str, Replicas], now: float) -> bool:
         """A request has come. Returns whether it is time to look at the challengers."""
         here: Host | None = None
         best = second = -math.inf
         away: dict[Host, float] = {}
         weights = False
         for choice in candidates:
-            expert = experts.get(choice.expert)
-            if expert is None:
+            replicas = experts.get(choice.expert)
+            if not replicas:
                 continue
-            host, utility = expert.host, choice.utility
+            host, utility = replicas[0].host, choice.utility
             weights = weights or host.place.holds_weights
+            if len(replicas) > 1:
+                host = next((expert.host for expert in replicas if expert.host.at_hand), host)
+                if not host.at_hand:
+                    away.update((other.host, max(utility, away.get(other.host, -math.inf))) for other in replicas)
+                    continue
             if not host.at_hand:
                 away[host] = max(utility, away.get(host, -math.inf))
             elif utility > best:
@@ -94,9 +109,11 @@ class Worth:
             self._note_arrival(now)
         if here is not None:
             self._note_here(here, best, second, away, mu, now)
-        elif len(away) == 1:  # it waits for a load, and gives nothing up
-            (host,) = away
-            host.worth.add(self.price_s(host, now), now)
+        elif len(away) == 1 or (
+            away and len({host.name for host in away}) == 1
+        ):  # it waits for a load, and gives nothing up
+            for host in away:
+                host.worth.add(self.price_s(host, now), now)
             return False
         else:
             best = min(away.values(), default=0.0)
@@ -109,6 +126,8 @@ class Worth:
         lost_s = _seconds(best - second, mu, price_s)
         here.worth.add(lost_s, now)
         for host, utility in away.items():
+            if host.node != here.node:  # it would not take its place
+                continue
             if second < utility and (relief_s := lost_s - _seconds(max(best - utility, 0.0), mu, price_s)) > 0.0:
                 relief = here.reliefs.get(host)
                 if relief is None:
@@ -119,7 +138,7 @@ class Worth:
         for host, utility in away.items():
             if utility > best:
                 host.worth.add(_seconds(utility - best, mu, self.price_s(host, now)), now)
-                self._noted[host] = None
+                self._noted.setdefault(host.node, {})[host] = None
         if not self._noted or now < self._look_at:
             return False
         self._look_at = now + LOOK_S
@@ -136,6 +155,11 @@ class Worth:
         """Requests per second that some host with weights could answer, without a bias towards none at the beginning."""
         known_s = FADING_S * -math.expm1((self._first_at - now) / FADING_S)
         return self._arrivals.at(now) / max(known_s, LOOK_S)
+
+
+def _drop_retired(by_host: dict[Host, Any]) -> None:
+    for host in [host for host in by_host if host.retired]:
+        del by_host[host]
 
 
 def _seconds(utility: float, mu: float, price_s: float) -> float:

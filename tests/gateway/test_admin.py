@@ -26,7 +26,13 @@ async def test_memory_of_all_and_of_those_that_sleep():
     async with client_of(make_context(scheduler=scheduler)) as client:
         told = (await client.get("/admin/experts")).json()
     assert told["data"][0]["asleep_bytes"] == 7
-    assert told["memory"] == {"budget_bytes": 9, "used_bytes": 0, "asleep_budget_bytes": 8, "asleep_used_bytes": 7}
+    assert told["memory"] == {
+        "budget_bytes": 9,
+        "used_bytes": 0,
+        "asleep_budget_bytes": 8,
+        "asleep_used_bytes": 7,
+        "nodes": {},
+    }
 
 
 @pytest.mark.parametrize("verb", ["warm", "unload"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from orchestrator.errors import SwitchyardError
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, Place
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, NodeMemory, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
@@ -37,6 +37,23 @@ FLEET = (
     *SLEEPERS,
     persona("poet", "small"),
     persona("clerk", "large", concurrency=1),
+    remote("api"),
+    remote("slow-api", concurrency=2, rpm=3),
+)
+NODES = {"n1": NodeMemory(100, 40), "n2": NodeMemory(90, 20), "n3": NodeMemory(120)}
+SPREAD = (
+    *(replace(local("small", 30, concurrency=2), node=node) for node in NODES),
+    *(replace(persona("poet", "small"), node=node) for node in NODES),
+    *(replace(local("medium", 60, concurrency=1, keep_alive_s=5.0, rpm=5), node=node) for node in NODES),
+    *(replace(local("large", 90, concurrency=3), node=node) for node in ("n1", "n3")),
+    *(replace(persona("clerk", "large", concurrency=1), node=node) for node in ("n1", "n3")),
+    *(
+        replace(local("dozer", 60, concurrency=1, keep_alive_s=5.0, asleep_bytes=20), node=node)
+        for node in ("n1", "n2")
+    ),
+    replace(local("batched", 35, concurrency=3), batching="together", node="n2"),
+    replace(local("unknown", None, concurrency=1), node="n1"),
+    local("flash", 40, concurrency=2, keep_alive_s=0.0),
     remote("api"),
     remote("slow-api", concurrency=2, rpm=3),
 )
@@ -78,6 +95,7 @@ def plans(names: tuple[str, ...]) -> st.SearchStrategy[Plan]:
 
 class SchedulerMachine(RuleBasedStateMachine):
     places: tuple[Place, ...] = FLEET
+    nodes: Mapping[str, NodeMemory] = {}
     policy: Callable[[], Rules] = SwitchyardRules
 
     def __init__(self) -> None:
@@ -88,6 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             BUDGET,
             self.now,
             asleep_budget_bytes=ASLEEP_BUDGET,
+            nodes=self.nodes,
             rules=self.policy(),
             max_waiting=5,
             uniform=lambda: 0.5,
@@ -107,6 +126,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.numbers: dict[Host, int] = {}
         self.begun: list[tuple[Host, int, list[Host]]] = []  # with whom the same is under way
         self.asked = 0
+        self.lost: set[str] = set()
 
     # What can happen
 
@@ -118,10 +138,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         session=st.sampled_from([None, "s1", "s2"]),
     )
     def acquire(self, data, patience, priority, tenant, session):
-        plan = data.draw(plans(tuple(place.expert for place in self.places)))
+        plan = data.draw(plans(tuple(dict.fromkeys(place.expert for place in self.places))))
+        node = data.draw(st.sampled_from(["", *self.nodes])) if self.nodes else ""
         self.asked += 1
         deadline = self.now + patience
-        request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, deadline, priority, tenant, session)
+        request = LeaseRequest(f"r{self.asked}", plan.choices, plan.mu, deadline, priority, tenant, session, node)
         self.plans[request.id] = plan
         try:
             admitted = self.core.acquire(request, self.now)
@@ -286,16 +307,28 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def begin_to_load(self, host, generation):
         assert host not in self.in_memory
-        assert all(other.name != host.name for other in self.in_memory | self.asleep if other is not host)
+        assert all(other.key != host.key for other in self.in_memory | self.asleep if other is not host)
+        assert host.node not in self.lost
         assert generation == host.generation
         self.numbers.setdefault(host, len(self.numbers))
         self.in_memory.add(host)
         self.loading.append(host)
         self.begun.append((host, generation, self.loading))
-        assert sum(host.memory_bytes for host in self.in_memory) <= self.budget
+        assert sum(other.memory_bytes for other in self.on(host.node, self.in_memory)) <= self.budgets()[host.node]
+
+    def on(self, node, hosts):
+        return [host for host in hosts if host.node == node]
+
+    def budgets(self):
+        return {"": self.budget} | {node: memory.budget_bytes for node, memory in self.nodes.items()}
+
+    def asleep_budgets(self):
+        return {"": self.asleep_budget} | {node: memory.asleep_budget_bytes for node, memory in self.nodes.items()}
 
     def granted(self, lease):
-        host = self.core.expert(lease.expert).host
+        host = self.core.expert(lease.expert, lease.node).host
+        assert host.node == lease.node
+        assert host.node not in self.lost
         assert host.state in {"ready", "remote", "draining"}  # it may have to leave right after it gave the lease
         assert host not in self.stopping
         if host.place.holds_weights:
@@ -339,28 +372,31 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_within_the_budget(self):
         """Nothing is loaded without room. A server may be larger than it said, or the budget smaller: then others leave."""
-        if all(host.state != "loading" for host in self.in_memory):
-            assert sum(host.memory_bytes for host in self.in_memory if host.state == "ready") <= self.budget
+        for node, budget in self.budgets().items():
+            here = self.on(node, self.in_memory)
+            if all(host.state != "loading" for host in here):
+                assert sum(host.memory_bytes for host in here if host.state == "ready") <= budget
 
     @invariant()
     def those_asleep_have_room(self):
         """Or all have been stopped that may be."""
-        remain = [host for host in self.asleep if not host.stopping]
-        if any(host.state == "asleep" and not host.queued for host in remain):
-            assert sum(host.asleep_bytes for host in remain) <= self.asleep_budget
+        for node, budget in self.asleep_budgets().items():
+            remain = [host for host in self.on(node, self.asleep) if not host.stopping]
+            if any(host.state == "asleep" and not host.queued for host in remain):
+                assert sum(host.asleep_bytes for host in remain) <= budget
 
     @invariant()
     def every_waiter_stands_in_one_queue(self):
-        statuses = {status.expert: status for status in self.core.status(self.now)}
-        bound = Counter(waiter.bound.name for waiter in self.waiting)
+        statuses = {(status.expert, status.node): status for status in self.core.status(self.now)}
+        bound = Counter((waiter.bound.name, waiter.bound.place.node) for waiter in self.waiting)
         assert {name: status.waiting for name, status in statuses.items() if status.waiting} == dict(bound)
         for waiter in self.waiting:
-            assert waiter in self.core.expert(waiter.bound.name).queue
+            assert waiter in self.core.expert(waiter.bound.name, waiter.bound.place.node).queue
+            assert waiter.bound.place.node not in self.lost
 
     @invariant()
     def nobody_waits_for_what_is_free(self):
-        for name in {waiter.bound.name for waiter in self.waiting}:
-            expert = self.core.expert(name)
+        for expert in {waiter.bound for waiter in self.waiting}:
             assert not (
                 expert.has_room(self.now) and expert.breaker.admits(self.now) and self.core.next_wake > self.now
             )
@@ -371,6 +407,10 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self):
         """Once the world behaves, nobody is left waiting."""
+        for node in sorted(self.lost):
+            self.lost.remove(node)
+            self.core.found(node, self.now)
+            self.carry_out()
         for _ in range(500):
             while self.leases or self.loading or self.stopping or self.falling_asleep:
                 if self.stopping:
@@ -394,6 +434,61 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.core.next_wake < math.inf, "somebody waits, and nothing will ever happen"
             self.tick(max(self.now, self.core.next_wake))
         raise AssertionError("somebody waits for ever")
+
+
+class NodesMachine(SchedulerMachine):
+    """Three nodes beside this machine, which are lost and found, with servers that run already and leases of old."""
+
+    places = SPREAD
+    nodes = NODES
+
+    @precondition(lambda self: len(self.lost) < len(self.nodes))
+    @rule(data=st.data(), stopped=st.booleans())
+    def lose(self, data, stopped):
+        node = data.draw(st.sampled_from(sorted(self.nodes.keys() - self.lost)))
+        stopping = self.on(node, self.stopping)
+        for host in self.on(node, self.in_memory | self.asleep | set(self.stopping)):
+            self.gone(host)
+        self.stopping = [host for host in self.stopping if host.node != node]
+        self.lost.add(node)
+        self.core.lost(node, "it does not answer", self.now)
+        self.carry_out()
+        assert not self.on(node, self.stopping)
+        for host in stopping if stopped else ():
+            self.core.stopped(host, self.now)
+            self.carry_out()
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def find(self, data):
+        node = data.draw(st.sampled_from(sorted(self.lost)))
+        self.lost.remove(node)
+        self.core.found(node, self.now)
+        self.carry_out()
+
+    @rule(
+        place=st.sampled_from([place for place in SPREAD if place.node and place.expert == place.host]),
+        more=st.integers(0, 20),
+    )
+    def adopt(self, place, more):
+        host = self.core.adopt(place.expert, place.node, ENDPOINT, (place.memory_bytes or 20) + more, self.now)
+        if host is not None:
+            assert host.node not in self.lost
+            assert host not in self.in_memory | self.asleep
+            self.numbers.setdefault(host, len(self.numbers))
+            self.in_memory.add(host)
+        self.carry_out()
+
+    @rule(place=st.sampled_from(SPREAD))
+    def restore(self, place):
+        self.asked += 1
+        lease = Lease(
+            f"old{self.asked}/1", place.expert, ENDPOINT if place.holds_weights else None, 0.0, node=place.node
+        )
+        if self.core.restore(lease, self.now):
+            host = self.core.expert(place.expert, place.node).host
+            assert host.state in {"ready", "draining", "remote"}
+            self.leases.append((lease, host, host.generation))
 
 
 class SleepersMachine(SchedulerMachine):
@@ -427,6 +522,8 @@ TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+TestNodes = NodesMachine.TestCase
+TestNodes.settings = settings(TestScheduler.settings, max_examples=100)
 TestSleepers = SleepersMachine.TestCase
 TestSleepers.settings = settings(TestScheduler.settings, max_examples=100)
 TestArbitraryRules = ArbitraryRulesMachine.TestCase

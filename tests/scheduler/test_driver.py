@@ -25,7 +25,7 @@ from tests.support.places import OK, ask, local, persona, remote
 async def scheduling(*places, engine=None, budget=100, clock=time.monotonic):
     """A scheduler and its engine, closed at the end; servers that are still held are let go."""
     engine = engine or FakeEngine()
-    scheduler: Scheduler = LocalScheduler(places, engine, budget_bytes=budget, clock=clock)
+    scheduler: Scheduler = LocalScheduler(places, {"": engine}, budget_bytes=budget, clock=clock)
     try:
         yield scheduler, engine
     finally:

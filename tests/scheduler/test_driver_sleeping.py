@@ -29,7 +29,7 @@ async def over_fakes() -> AsyncIterator[tuple[LocalScheduler, FakeEngine, FakeSe
     """A scheduler whose expert `a` sleeps, since `b` took its place; and the server of `a`."""
     engine = FakeEngine(hold=False)
     scheduler = LocalScheduler(
-        [sleepy("a"), sleepy("b")], engine, budget_bytes=100, asleep_budget_bytes=40, clock=lambda: 0.0
+        [sleepy("a"), sleepy("b")], {"": engine}, budget_bytes=100, asleep_budget_bytes=40, clock=lambda: 0.0
     )
     await scheduler.warm("a")
     server = engine.launches[0].result.result()
@@ -189,7 +189,7 @@ async def over_processes(folder: Path, *, fault: str = "") -> AsyncIterator[Loca
         launch = sleepy_launch(folder / name, fault=its_fault, level=2)
         places.append(local(name, 150 * MB, asleep_bytes=50 * MB, command=launch))
     engine = LocalEngine(stop_grace_s=2)
-    scheduler = LocalScheduler(places, engine, budget_bytes=200 * MB, asleep_budget_bytes=100 * MB)
+    scheduler = LocalScheduler(places, {"": engine}, budget_bytes=200 * MB, asleep_budget_bytes=100 * MB)
     try:
         yield scheduler
     finally:

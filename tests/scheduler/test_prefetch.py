@@ -84,7 +84,7 @@ def test_so_does_what_was_not_in_memory_when_he_unloaded_it():
     world = World([local("a", 40), local("b", 40, keep_alive_s=IDLE_S)], 100)
     later = a_habit(world, "a", "b") + LATER_S
     world.run(later)
-    assert world.core.unload("b", later) is None
+    assert world.core.unload("b", later) == ()
     world.arrive(later, in_session("a", "new", 0))
     world.run(later + 30.0)
     assert [host for host, at in world.loads if at >= later] == []

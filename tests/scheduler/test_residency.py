@@ -454,20 +454,20 @@ def test_unloading_drains_and_who_waits_has_it_loaded_again():
     core = ready(local("a", 60))
     lease = core.acquire(ask("a"), 11.0)
     core.acquire(ask("a"), 11.0)
-    host = core.unload("a", 12.0)
+    (host,) = core.unload("a", 12.0)
     assert happened(core) == []
     core.release(lease, OK, 13.0)
     assert happened(core) == ["stop a"]
     core.stopped(host, 14.0)
     assert happened(core) == ["load a"]
-    assert core.unload("a", 15.0) is host
+    assert core.unload("a", 15.0) == (host,)
     assert happened(core) == ["stop a"]  # which ends its launch
 
 
 def test_a_launch_that_succeeds_while_it_is_broken_off_is_no_news():
     core = Core([local("a", 60)], 100, 0.0)
     core.cancel(core.acquire(ask("a"), 0.0), 0.5)
-    host = core.unload("a", 1.0)
+    (host,) = core.unload("a", 1.0)
     become_ready(core, "a", 1.0)
     assert states(core) == {"a": "draining"}
     core.stopped(host, 2.0)
@@ -498,7 +498,7 @@ def test_unloading_what_was_to_be_loaded_for_its_worth_calls_that_off():
         now += 1.0
     core.cancel(admitted, now)
     assert states(core)["a"] == "draining"
-    assert core.unload("b", now) is None
+    assert core.unload("b", now) == ()
     assert states(core)["a"] == "ready"
 
 

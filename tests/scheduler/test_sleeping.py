@@ -240,10 +240,10 @@ def test_a_server_that_dies_or_is_wrong_when_it_wakes_is_launched_anew_for_the_s
 def test_an_operator_who_unloads_a_sleeper_has_its_server_ended():
     core = core_of(sleepy("a"), sleepy("b"))
     serve(core, "b", serve(core, "a", 0.0))
-    assert core.unload("a", 50.0) is host(core, "a")
+    assert core.unload("a", 50.0) == (host(core, "a"),)
     assert happened(core) == ["stop a"]
     core.stopped(host(core, "a"), 51.0)
-    assert core.unload("a", 52.0) is None
+    assert core.unload("a", 52.0) == ()
 
 
 def test_unloading_overrides_an_eviction_into_sleep():

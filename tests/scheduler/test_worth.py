@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.scheduler.base import LeaseRequest
 from orchestrator.scheduler.health import Breaker
-from orchestrator.scheduler.state import Average, Expert, Host
+from orchestrator.scheduler.state import Average, Expert, Host, Replicas
 from orchestrator.scheduler.worth import Worth
 from routers.policy import Choice
 from tests.support.places import local, persona, remote
@@ -18,13 +18,13 @@ MU = 0.01
 SIZE_BYTES = 1_100_000_000
 
 
-def fleet(**in_memory: bool) -> dict[str, Expert]:
+def fleet(**in_memory: bool) -> dict[str, Replicas]:
     """Experts with loads of 10 s, by whether they are in memory."""
     experts = {}
     for name, here in in_memory.items():
         host = Host(local(name, 60), 60, 4, Average(10.0))
         host.enter("ready" if here else "cold")
-        experts[name] = Expert(host.place, host, Breaker())
+        experts[name] = (Expert(host.place, host, Breaker()),)
     return experts
 
 
@@ -35,28 +35,28 @@ def choices(**utilities: float) -> tuple[Choice, ...]:
 def test_a_cold_host_is_worth_what_is_given_up_without_it():
     worth, experts = Worth(), fleet(here=True, away=False)
     worth.note(choices(here=0.5, away=0.6), MU, experts, 0.0)
-    assert experts["away"].host.worth.at(0.0) == pytest.approx(10.0)  # a tenth, at a hundredth a second
-    assert worth.challengers(0.0) == [experts["away"].host]
+    assert experts["away"][0].host.worth.at(0.0) == pytest.approx(10.0)  # a tenth, at a hundredth a second
+    assert worth.challengers("", 0.0) == [experts["away"][0].host]
 
 
 def test_a_resident_is_worth_what_the_next_best_in_memory_lacks():
     worth, experts = Worth(), fleet(best=True, second=True, away=False)
     worth.note(choices(best=0.5, second=0.45, away=0.1), MU, experts, 0.0)
-    assert experts["best"].host.worth.at(0.0) == pytest.approx(5.0)
-    assert worth.challengers(0.0) == []
+    assert experts["best"][0].host.worth.at(0.0) == pytest.approx(5.0)
+    assert worth.challengers("", 0.0) == []
 
 
 def test_nobody_gives_up_more_than_waiting_for_a_load_would_cost():
     worth, experts = Worth(), fleet(here=True, away=False)
     worth.note(choices(here=0.0, away=1.0), 1e-6, experts, 0.0)
-    away = experts["away"].host
+    away = experts["away"][0].host
     assert away.worth.at(0.0) == pytest.approx(worth.price_s(away, 0.0))
 
 
 def test_an_expert_and_its_persona_count_once_for_the_weights_that_they_share():
     worth, experts = Worth(), fleet(here=True, base=False)
-    base = experts["base"].host
-    experts["poet"] = Expert(persona("poet", "base"), base, Breaker())
+    base = experts["base"][0].host
+    experts["poet"] = (Expert(persona("poet", "base"), base, Breaker()),)
     worth.note(choices(poet=0.6, base=0.55, here=0.5), MU, experts, 0.0)
     assert base.worth.at(0.0) == pytest.approx(10.0)
     worth.note(choices(poet=0.6, base=0.55), MU, experts, 0.0)  # it has to wait for the load
@@ -65,7 +65,7 @@ def test_an_expert_and_its_persona_count_once_for_the_weights_that_they_share():
 
 def test_the_first_request_says_nothing_of_how_many_a_load_would_keep_waiting():
     worth, experts = Worth(), fleet(here=True, away=False)
-    away = experts["away"].host
+    away = experts["away"][0].host
     worth.note(choices(here=0.5), MU, experts, 0.0)
     assert worth.disruption_s(away, 0.0) == 0.0
     for second in range(1, 11):
@@ -77,17 +77,18 @@ def test_nobody_who_can_only_be_answered_elsewhere_is_kept_waiting_by_a_load():
     worth, experts = Worth(), fleet(here=True, away=False)
     gone = Host(remote("api"), 0, 4, Average(0.0))
     gone.enter("remote")
-    experts["api"] = Expert(gone.place, gone, Breaker())
+    experts["api"] = (Expert(gone.place, gone, Breaker()),)
     for i in range(100):
         worth.note(choices(api=0.5), MU, experts, float(i))
-    assert worth.disruption_s(experts["away"].host, 100.0) == 0.0
+    assert worth.disruption_s(experts["away"][0].host, 100.0) == 0.0
 
 
 def test_who_is_removed_is_no_challenger():
     worth, experts = Worth(), fleet(here=True, away=False)
     worth.note(choices(here=0.5, away=0.6), MU, experts, 0.0)
-    worth.forget(experts["away"].host, [experts["here"].host])
-    assert worth.challengers(0.0) == []
+    experts["away"][0].host.retired = True
+    worth.forget_retired([experts["here"][0].host])
+    assert worth.challengers("", 0.0) == []
 
 
 def test_two_of_a_kind_are_not_both_needed():
@@ -95,7 +96,7 @@ def test_two_of_a_kind_are_not_both_needed():
     worth, experts = Worth(), fleet(here=True, twin=False, other=True)
     for _ in range(10):
         worth.note(choices(here=0.6, twin=0.59, other=0.3), MU, experts, 0.0)
-    here, twin = experts["here"].host, experts["twin"].host
+    here, twin = experts["here"][0].host, experts["twin"][0].host
     assert here.worth.at(0.0) == pytest.approx(300.0, rel=0.2)
     assert worth.lost_s(here, twin, 0.0) == pytest.approx(10.0, rel=0.2)
 
@@ -103,7 +104,7 @@ def test_two_of_a_kind_are_not_both_needed():
 def test_after_an_exchange_the_former_resident_would_gain_what_the_other_has_lost():
     worth, experts = Worth(), fleet(here=True, twin=False)
     worth.note(choices(here=0.6, twin=0.59), MU, experts, 0.0)
-    here, twin = experts["here"].host, experts["twin"].host
+    here, twin = experts["here"][0].host, experts["twin"][0].host
     lost_s = worth.lost_s(here, twin, 0.0)
     worth.exchange(twin, [here], 0.0)
     assert here.worth.at(0.0) == pytest.approx(lost_s)

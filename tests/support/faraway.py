@@ -39,7 +39,7 @@ class Faraway:
         self._gateways: list[RemoteScheduler] = []
 
     async def begin(self) -> None:
-        self.driver = LocalScheduler(self._places, FakeEngine(), budget_bytes=100)
+        self.driver = LocalScheduler(self._places, {"": FakeEngine()}, budget_bytes=100)
         self.server = SchedulerServer(self.driver, TOKEN, reload=self._reload, restore=self._restore, **self._options)
         self.address = await self.server.start("127.0.0.1")
 

@@ -49,7 +49,7 @@ async def scheduling(
 ) -> AsyncIterator[tuple[Scheduler, FakeEngine]]:
     """A scheduler and its engine, closed at the end; servers that are still held are let go. clock: the local driver's."""
     engine = engine or FakeEngine()
-    driver = LocalScheduler(places, engine, budget_bytes=budget, asleep_budget_bytes=asleep_budget, clock=clock)
+    driver = LocalScheduler(places, {"": engine}, budget_bytes=budget, asleep_budget_bytes=asleep_budget, clock=clock)
     try:
         if kind == "local":
             yield driver, engine

