@@ -12,8 +12,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from evals import bench_scaling, bench_scheduling
 from evals.bench_output import AsJson, Data, data_folder, show
-from evals.bench_scheduling import COMMANDS
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -34,26 +34,28 @@ def gateway(
 
 
 @app.command()
+def ray(
+    seconds: Annotated[float, typer.Option(help="Per measurement.")] = 2.0,
+    connections: Annotated[str, typer.Option(help="That are kept busy, one measurement for each number.")] = "1,16,64",
+    requests: Annotated[int | None, typer.Option(min=1, help="End a measurement after so many.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="In which contenders take turns.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Only these contenders.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The gateway on Ray beside the local engine, Serve's default proxy and `@serve.multiplexed`, and how soon it serves."""
+    from evals.bench_ray import bench_ray
+
+    numbers = [int(number) for number in connections.split(",")]
+    rows = bench_ray(seconds=seconds, connections=numbers, requests=requests, rounds=rounds, only=only or ())
+    show(rows, as_json)
+
+
+@app.command()
 def kernels(as_json: AsJson = False) -> None:
     """Every kernel against its plain reference, on the inputs of its test."""
     from evals.bench_kernels import bench_kernels
 
     show(bench_kernels(), as_json)
-
-
-@app.command()
-def scheduler(
-    events: Annotated[int, typer.Option(min=100, help="To time, for each number of candidates.")] = 40_000,
-    nodes: Annotated[
-        int, typer.Option(min=1, help="That the experts are spread over, each on up to four of them.")
-    ] = 1,
-    as_json: AsJson = False,
-) -> None:
-    """What one decision of the scheduler takes with 1,000 experts, 100 of them in memory, and 10,000 requests that wait."""
-    from evals.bench_scheduler import bench_scheduler
-
-    resident = max(100, nodes)
-    show(bench_scheduler(events=events, resident=resident, nodes=nodes), as_json)
 
 
 @app.command()
@@ -196,7 +198,7 @@ def _installed_litellm() -> Path | None:
     return path if path.exists() else None
 
 
-for command in COMMANDS:
+for command in (*bench_scheduling.COMMANDS, *bench_scaling.COMMANDS):
     app.command()(command)
 
 

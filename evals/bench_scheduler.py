@@ -5,7 +5,8 @@
 A closed loop on a simulated machine: for every answer another request comes, so that always as many wait. Timed is the core
 alone: a request, an answer, a load or an end of one, each with the actions that it leads to, in processor time. Popularity is
 Zipf's, utilities are random. Beside it, in the same run, the least that a queue could take: a push onto and a pop from a heap of as
-many entries. Not here: the event loop around the core, and processes.
+many entries. Each row is measured in a process of its own, whose memory it tells. Not here: the event loop around the core, and
+connections to gateways (`bench_leases.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from multiprocessing import get_context
 from statistics import mean, median
 from time import thread_time
 from typing import ParamSpec, TypeVar
 
+import psutil
+
+from evals.fleets import fleet_over
 from evals.simulation.machine import Machine, Timing
-from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, NodeMemory, Place
+from orchestrator.scheduler.actions import Action
+from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Action, Host, Waiter
+from orchestrator.scheduler.state import Host, Waiter
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
@@ -29,15 +37,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SWAP_S, BATCH, SERVICE_S = 6.0, 8, 2.0
-SIZE_BYTES = 1_000_000_000
-REPLICAS = 4
+MB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """candidates: of each request. ratio: of the mean to a push and a pop of a heap with as many entries."""
+    """candidates: of each request. decisions_per_s: leases given, per second of the core's events.
+
+    ratio: of an event's mean to a push and a pop of a heap with as many entries. fleet_mb: resident memory that the experts took,
+    process_mb: of the whole process, with who waits, and the simulated machine.
+    """
 
     experts: int
+    nodes: int
     resident: int
     waiting: int
     candidates: int
@@ -46,10 +58,13 @@ class Row:
     median_us: float
     p99_us: float
     ratio: float
+    decisions_per_s: float
+    fleet_mb: float
+    process_mb: float
 
 
 def bench_scheduler(
-    experts: int = 1000,
+    experts: Sequence[int] = (1000,),
     resident: int = 100,
     waiting: int = 10_000,
     candidates: Sequence[int] = (1, 10),
@@ -57,20 +72,32 @@ def bench_scheduler(
     events: int = 40_000,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """A row for each number of candidates. nodes: over which the resident ones are spread; experts may be on up to four of them."""
-    for count in candidates:
-        times = _Loop(experts, resident, waiting, count, nodes, random.Random(seed)).timed(events)
-        yield Row(
-            experts,
-            resident,
-            waiting,
-            count,
-            len(times),
-            1e6 * mean(times),
-            1e6 * median(times),
-            1e6 * sorted(times)[len(times) * 99 // 100],
-            mean(times) / _heap_s(waiting),
-        )
+    """A row for each number of experts and of candidates. nodes: over which the resident ones are spread."""
+    for number, count in product(experts, candidates):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            yield process.submit(_measured, number, resident, waiting, count, nodes, events, seed).result()
+
+
+def _measured(experts: int, resident: int, waiting: int, candidates: int, nodes: int, events: int, seed: int) -> Row:
+    before = _process_mb()
+    loop = _Loop(experts, resident, waiting, candidates, nodes, random.Random(seed))
+    fleet_mb = _process_mb() - before
+    times, decisions = loop.timed(events)
+    return Row(
+        experts,
+        nodes,
+        resident,
+        waiting,
+        candidates,
+        len(times),
+        1e6 * mean(times),
+        1e6 * median(times),
+        1e6 * sorted(times)[len(times) * 99 // 100],
+        mean(times) / _heap_s(waiting),
+        decisions / sum(times),
+        fleet_mb,
+        _process_mb(),
+    )
 
 
 class _TimedCore(Core):
@@ -115,30 +142,24 @@ class _Loop:
     ) -> None:
         self._names = [f"expert-{number}" for number in range(experts)]
         self._weights = [1.0 / (number + 1) for number in range(experts)]
-        self._candidates, self._draw, self._asked = candidates, draw, 0
-        one = Place("", "", holds_weights=True, memory_bytes=SIZE_BYTES, concurrency=BATCH)
-        names = [f"node-{number}" for number in range(nodes)] if nodes > 1 else [""]
-        places = [
-            replace(one, expert=name, host=name, node=node)
-            for name in self._names
-            for node in (draw.sample(names, min(REPLICAS, nodes)) if nodes > 1 else names)
-        ]
-        memory = {name: NodeMemory(max(resident // nodes, 1) * SIZE_BYTES) for name in names}
-        here = memory.pop("", NodeMemory(0))
+        self._candidates, self._draw, self._asked, self._leased = candidates, draw, 0, 0
+        self._to_ask = waiting + resident * BATCH
+        places, here, elsewhere = fleet_over(self._names, nodes, resident, BATCH, draw)
         _TimedCore.times = []
-        self._core = _TimedCore(places, here.budget_bytes, 0.0, nodes=memory, max_waiting=2 * waiting)
+        self._core = _TimedCore(places, here.budget_bytes, 0.0, nodes=elsewhere, max_waiting=2 * waiting)
         timing = Timing(lambda host: SWAP_S, lambda expert: SERVICE_S * draw.uniform(0.5, 1.5), 0.5)
         self._machine = Machine(self._core, timing, self)
-        for _ in range(waiting + resident * BATCH):
-            self._ask()
 
-    def timed(self, events: int) -> list[float]:
-        """Seconds of each event, once the first loads are over."""
+    def timed(self, events: int) -> tuple[list[float], int]:
+        """Seconds of each event, once the first loads are over, and how many leases were given in them."""
+        for _ in range(self._to_ask):
+            self._ask()
         self._machine.run(4 * SWAP_S)
         self._core.times.clear()
+        before = self._leased
         while len(self._core.times) < events:
             self._machine.run(self._machine.now + 1.0)
-        return self._core.times
+        return self._core.times, self._leased - before
 
     def _ask(self) -> None:
         self._asked += 1
@@ -154,7 +175,8 @@ class _Loop:
 
     def arrived(self, request_id: str, now: float) -> None: ...
 
-    def leased(self, request_id: str, expert: str, now: float) -> None: ...
+    def leased(self, request_id: str, expert: str, now: float) -> None:
+        self._leased += 1
 
     def refused(self, request_id: str, now: float) -> None: ...
 
@@ -163,6 +185,10 @@ class _Loop:
     def loaded(self, host: str, now: float) -> None: ...
 
     def unloaded(self, host: str, now: float) -> None: ...
+
+
+def _process_mb() -> float:
+    return float(psutil.Process().memory_info().rss / MB)
 
 
 def _heap_s(entries: int, rounds: int = 20_000) -> float:

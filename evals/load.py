@@ -24,18 +24,25 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to send what: whole HTTP requests, used in turn."""
+    """Where to send what: whole HTTP requests, used in turn. marker: what is counted in their answers."""
 
     host: str
     port: int
     requests: Sequence[bytes]
+    marker: bytes = b"data: "
 
 
 @dataclass(slots=True)
 class LoadResult:
-    """latencies_s: of the answers with status 200. events: SSE events in them. errors: a count by status or exception."""
+    """latencies_s: of the answers with status 200. first_events_s: until the first event of each answer that has one.
+
+    answered_at: when they were whole, as `time.perf_counter` has it. events: how often the target's marker, by default that of an
+    SSE event, is in answers. errors: a count by status or exception.
+    """
 
     latencies_s: list[float] = field(default_factory=list)
+    first_events_s: list[float] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
     events: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0
@@ -51,7 +58,12 @@ class LoadResult:
 
     def percentile_ms(self, q: float) -> float:
         """Latency in milliseconds, NaN without a success."""
-        return float(np.percentile(self.latencies_s, q)) * 1000 if self.latencies_s else float("nan")
+        return percentile_ms(self.latencies_s, q)
+
+
+def percentile_ms(times_s: Sequence[float], q: float) -> float:
+    """In milliseconds, NaN of none."""
+    return float(np.percentile(times_s, q)) * 1000 if times_s else float("nan")
 
 
 def post(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
@@ -126,10 +138,12 @@ class _Client(asyncio.Protocol):
         self._status = 0
         self._left: int | None = None  # bytes to come; None while chunked or unknown
         self._tail = b""
+        self._marked = False
 
     async def ask(self, request: bytes, due: float) -> None:
         """Send it, wait for the whole answer, and note how it went."""
         self._begin()
+        self._due = due
         self._answered = asyncio.get_running_loop().create_future()
         try:
             if self._transport is None:
@@ -142,7 +156,9 @@ class _Client(asyncio.Protocol):
             self.close()
             return
         if status == 200:
-            self._result.latencies_s.append(time.perf_counter() - due)
+            now = time.perf_counter()
+            self._result.latencies_s.append(now - due)
+            self._result.answered_at.append(now)
         else:
             self._note(str(status))
 
@@ -171,15 +187,26 @@ class _Client(asyncio.Protocol):
             if end < 0:
                 return
             data = self._parse_head(bytes(self._head), end)
-        self._result.events += data.count(b"data: ")
+        self._count(data)
         if self._left is not None:
             self._left -= len(data)
             over = self._left <= 0
         else:
-            self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
-            over = self._tail == _LAST_CHUNK
+            over = self._tail.endswith(_LAST_CHUNK)
         if over and self._answered is not None and not self._answered.done():
             self._answered.set_result(self._status)
+
+    def _count(self, data: bytes) -> None:
+        """Markers, those that come in two pieces too."""
+        marker = self._target.marker
+        found = data.count(marker)
+        if self._tail:
+            found += (self._tail[1 - len(marker) :] + data[: len(marker) - 1]).count(marker)
+        self._tail = (self._tail + data)[-max(len(_LAST_CHUNK), len(marker) - 1) :]
+        self._result.events += found
+        if found and not self._marked:
+            self._marked = True
+            self._result.first_events_s.append(time.perf_counter() - self._due)
 
     def _parse_head(self, head: bytes, end: int) -> bytes:
         """Status and length; returns what of the body came with them."""

@@ -2,7 +2,7 @@
 
     python -m evals.mock_upstream --port 9000 --chunks 200
 
-It answers every POST with the same chat completion after `--latency-ms`, or, when the body asks for a stream, with `--chunks` SSE
+It answers every request with the same chat completion after `--latency-ms`, or, when the body asks for a stream, with `--chunks` SSE
 events, each its own write, with `--interval-ms` between them. One raw asyncio protocol; it checks nothing. Tests have a scripted
 upstream of their own.
 """
@@ -63,7 +63,7 @@ class MockUpstream(asyncio.Protocol):
         if end < 0:
             return
         head = bytes(self._buffer[:end]).lower()
-        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
         body = bytes(self._buffer[end + 4 : end + 4 + length])
         if len(body) < length:
             return
@@ -90,12 +90,13 @@ async def _serve(arguments: argparse.Namespace) -> None:
     def upstream() -> MockUpstream:
         return MockUpstream(arguments.chunks, arguments.interval_ms / 1000, arguments.latency_ms / 1000)
 
-    server = await asyncio.get_running_loop().create_server(upstream, "127.0.0.1", arguments.port)
+    server = await asyncio.get_running_loop().create_server(upstream, arguments.host, arguments.port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--chunks", type=int, default=200)
     parser.add_argument("--interval-ms", type=float, default=0.0)

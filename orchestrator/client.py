@@ -51,10 +51,20 @@ async def ask(text: str, *, model: str, config_path: Path, url: str | None) -> A
 
 async def command(url: str, path: str) -> None:
     """POST to a running gateway. Raises `GatewayError` with its reason."""
+    await _request("POST", url, path)
+
+
+async def read(url: str, path: str) -> bytes:
+    """GET from a running gateway. Raises `GatewayError` with its reason."""
+    return await _request("GET", url, path)
+
+
+async def _request(method: str, url: str, path: str) -> bytes:
     async with _session(None) as http:
         try:
-            async with http.post(url + path) as response:
+            async with http.request(method, url + path) as response:
                 await _raise_for_error(response)
+                return await response.read()
         except aiohttp.ClientConnectionError as exc:
             raise GatewayError(f"no gateway answers at {url}; start one with `switchyard serve`") from exc
 

@@ -8,9 +8,10 @@ import pytest
 from orchestrator.fleet.configfile import load_config
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.auth import KeyRing
+from orchestrator.scheduler.base import MemoryStatus
 from tests.support.cli import switchyard
 from tests.support.gateway import make_context, served
-from tests.support.pipeline import FakePipeline, FakeScheduler
+from tests.support.pipeline import FakePipeline, FakeScheduler, make_status
 from tests.support.service import write_config
 
 ECHO = "version: 1\ngateway: {port: 1}\nexperts:\n  - {name: parrot, backend: echo}\n"
@@ -89,6 +90,39 @@ async def test_experts_are_listed_from_the_yaml(folder):
     assert (expert["name"], expert["backend"], expert["price"]) == ("parrot", "echo", {"input": 0.0, "output": 0.0})
     table = (await switchyard("experts", "list", cwd=folder)).out.splitlines()
     assert [line.split()[0] for line in table] == ["expert", "parrot"]
+
+
+async def test_experts_of_a_running_gateway_are_listed_with_what_they_take(folder):
+    statuses = [make_status("gpt", "remote"), make_status("small", "ready", leases=2, memory_bytes=3 * 10**9, loads=1)]
+    scheduler = FakeScheduler(statuses=statuses, memory_status=MemoryStatus(8 * 10**9, 3 * 10**9, 0, 0))
+    async with served(create_app(make_context(scheduler=scheduler))) as url:
+        lines = (await switchyard("experts", "list", "--url", url, cwd=folder)).out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["expert", "state", "leases", "waiting", "GB", "loads", "last", "error"],
+        ["gpt", "remote", "0", "0", "0", "0"],
+        ["small", "ready", "2", "0", "3", "1"],
+        ["this", "machine:", "3.0", "GB", "of", "8.0", "in", "use"],
+    ]
+
+
+async def test_on_a_cluster_replicas_in_use_are_listed_with_their_nodes(folder):
+    statuses = [
+        *(make_status("small", state, node=f"10.0.0.{i}") for i, state in enumerate(("ready", "cold", "loading"))),
+        *(make_status("large", "cold", node=f"10.0.0.{i}", last_error="no room") for i in range(2)),
+    ]
+    memory = MemoryStatus(10**9, 0, 0, 0, {"10.0.0.0": MemoryStatus(10**9, 0, 0, 0)})
+    scheduler = FakeScheduler(statuses=statuses, memory_status=memory)
+    async with served(create_app(make_context(scheduler=scheduler))) as url:
+        table = (await switchyard("experts", "list", "--url", url, cwd=folder)).out.splitlines()
+        told = json.loads((await switchyard("experts", "list", "--url", url, "--json", cwd=folder)).out)
+    assert [line.split()[:3] for line in table[:4]] == [
+        ["expert", "node", "state"],
+        ["small", "10.0.0.0", "ready"],
+        ["small", "10.0.0.2", "loading"],
+        ["large", "cold", "0"],
+    ]
+    assert table[4] == "10.0.0.0: 0.0 GB of 1.0 in use"
+    assert len(told["data"]) == 5
 
 
 async def test_an_expert_is_added_and_removed(folder):

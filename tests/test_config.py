@@ -117,3 +117,37 @@ def test_an_adaptive_policy_names_a_panel_that_there_is():
     ]
     council = {"panels": {"council": {"experts": [BASE["name"]]}}}
     assert not list(Config.model_validate(data | council).dangling())
+
+
+# Experts on several nodes
+
+WEIGHTS = {"name": "small", "backend": "command", "command": "serve {port}"}
+
+
+def fleet_of(*residencies, **sections):
+    experts = [WEIGHTS | {"name": f"e{i}", "residency": each} for i, each in enumerate(residencies)]
+    return Config.model_validate({"version": 1, "experts": experts, **sections})
+
+
+def test_pinned_means_on_one_node_unless_more_are_asked_for():
+    pinned = [spec.residency.pinned for spec in fleet_of({}, {"pin": True}, {"replicas": {"min": 2}}).experts]
+    assert pinned == [0, 1, 2]
+
+
+def test_no_more_replicas_are_kept_than_there_may_be():
+    with pytest.raises(ValueError, match="got min 2, which is more than max 1"):
+        fleet_of({"replicas": {"min": 2, "max": 1}})
+
+
+def test_only_what_holds_weights_can_be_placed():
+    config = fleet_of({}, placement={"e0": ["10.0.0.1"], "nobody": ["10.0.0.1"]})
+    assert list(config.dangling()) == [
+        (("placement", "nobody"), "'nobody' is no expert with weights of its own; expected one of ['e0']")
+    ]
+
+
+def test_pinned_experts_must_fit_side_by_side_on_one_machine_but_not_on_a_cluster():
+    pinned = [{"memory_gb": 3, "pin": True}] * 2
+    (problem,) = {text for _, text in fleet_of(*pinned, memory={"budget_gb": 4}).unfit()}
+    assert problem == "the pinned experts (e0, e1) take 6 GB together, and memory.budget_gb has 4"
+    assert not list(fleet_of(*pinned, memory={"budget_gb": 4}, engine="ray").unfit())

@@ -7,6 +7,7 @@ the batch changes others' answers. Here nobody is dropped from a batch, and what
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -32,7 +33,10 @@ def test_what_a_router_reads_of_a_query_does_not_depend_on_its_batch(victim, att
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=8), min_size=1, max_size=12))
 async def test_concurrent_requests_get_their_own_results(requests):
-    batcher: Batcher[int, str] = Batcher(lambda items: [str(item) for item in items], max_items=5)
+    async def as_text(items: Sequence[int]) -> list[str]:
+        return [str(item) for item in items]
+
+    batcher = Batcher(as_text, max_items=5)
     results = await asyncio.gather(*(batcher.run(items) for items in requests))
     assert results == [[str(item) for item in items] for items in requests]
 

@@ -183,6 +183,12 @@ async def test_the_log_names_every_setting_that_a_reload_changes(tmp_path, caplo
         )
         await service.reload()
         assert "reloaded experts.yaml: changed router r\n" in caplog.text
+        local = {"name": "local", "backend": "command", "command": "serve {port}"}
+        write_config(tmp_path, A, local)
+        await service.reload()
+        write_config(tmp_path, A, local, placement={"local": ["10.0.0.1"]})
+        await service.reload()
+        assert "reloaded experts.yaml: set placement.local\n" in caplog.text
         await service.reload()
         assert "reloaded experts.yaml: nothing that is read again changed\n" in caplog.text
 

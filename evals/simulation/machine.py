@@ -18,9 +18,10 @@ from itertools import count
 from typing import Any, Protocol
 
 from orchestrator.errors import SwitchyardError
+from orchestrator.scheduler.actions import Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Expert, Grant, Host, Load, Refuse, Sleep, Stop, Wake
+from orchestrator.scheduler.state import Expert, Host
 from orchestrator.types import Endpoint
 
 _ENDPOINT = Endpoint("http://127.0.0.1:1/v1", "t")

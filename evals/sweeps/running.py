@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from evals.sweeps.datasets import DataSet, read_paraphrases
 from evals.sweeps.measuring import Prepared, prepare
 from evals.sweeps.nouns import WHOLE, Row, Setting, Sweep
 from evals.sweeps.rows import rows_of_setting
-from evals.sweeps.spreading import on_ray, processes
+from evals.sweeps.spreading import Spread, on_ray, processes
 from evals.sweeps.storing import RESULTS, Index, Store, read_sweep, write_rows
 from orchestrator.fleet.configfile import config_if_any
 from orchestrator.fleet.encoding import training_encoder
@@ -112,7 +113,8 @@ def run_sweep(
     ]
     _encode(plan, {job.data: job for job, _, _ in reversed(missing)}, encoder, progress)
     lambdas = plan.lambdas or LAMBDAS
-    with on_ray() if engine == "ray" else processes(workers) as spread:
+    store.put_index(Index(lambdas, keys, plan.routers, ()))  # what is left after an interruption is known for a sweep
+    with _spreading(engine, workers, plan.config, folder) as spread:
         work = [(_measure, (job, key, router, folder)) for job, key, router in missing]
         results = _done(spread(work), len(work), "fitting routers", progress)
         failures = tuple(dict.fromkeys(result for result in results if result is not None))
@@ -123,6 +125,10 @@ def run_sweep(
         rows = _done(spread(counting), len(counting), "counting", progress)
     write_rows(folder / RESULTS, sorted((row for found in rows for row in found), key=_order))
     return read_sweep(folder)
+
+
+def _spreading(engine: Engine, workers: int, config: Path | None, folder: Path) -> AbstractContextManager[Spread]:
+    return on_ray(folder, config_if_any(config)[0].ray.address) if engine == "ray" else processes(workers)
 
 
 def _order(row: Row) -> tuple[object, ...]:

@@ -12,13 +12,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
+
+from orchestrator.errors import DataError
 
 Work = Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]
 Spread = Callable[[Work], Iterator[Any]]
 
+READ_BY_CALLS = ("SWITCHYARD_CONFIG", "SWITCHYARD_CACHE")
+"""Of the environment, which on a node of a cluster is another."""
 
-class WorkerDied(RuntimeError):
+
+class WorkerDied(DataError):
     """A process ended before its work did, which nearly always means that memory ran out."""
 
 
@@ -42,31 +49,57 @@ def processes(workers: int) -> Iterator[Spread]:
 
 
 @contextmanager
-def on_ray() -> Iterator[Spread]:
-    """On the cluster that `$RAY_ADDRESS` names, else on one that is started here and stopped afterwards.
+def on_ray(folder: Path, address: str | None = None) -> Iterator[Spread]:
+    """On the cluster at `address` or `$RAY_ADDRESS`, else on one that is started here and stopped afterwards.
 
-    Raises ImportError without the extra `ray`.
+    folder: which calls write to. Raises `MissingExtra` without the extra `ray`, `ConfigError` when there is no such cluster,
+    ValueError when a node doesn't have the folder, and `WorkerDied`.
     """
-    try:
-        import ray
-    except ImportError as exc:
-        raise ImportError("--engine ray needs optional dependencies: pip install 'switchyard-llm[ray]'") from exc
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    alone = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": os.cpu_count()}
-    ray.init(log_to_driver=False, **({} if "RAY_ADDRESS" in os.environ else alone))
-    call = ray.remote(num_cpus=1)(_call)
+    from orchestrator.engines.ray.cluster import join
 
-    def spread(work: Work) -> Iterator[Any]:
-        pending = [call.remote(function, arguments) for function, arguments in work]
-        while pending:
-            done, pending = ray.wait(pending, num_returns=1)
-            yield ray.get(done[0])
-
+    cluster = join(address, {name: os.environ[name] for name in READ_BY_CALLS if name in os.environ})
     try:
-        yield spread
+        _require_shared(folder)
+        yield _spread_on_ray
     finally:
-        ray.shutdown()
+        cluster.leave()
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _require_shared(folder: Path) -> None:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from orchestrator.engines.ray.cluster import living_nodes
+
+    look, nodes = ray.remote(num_cpus=0)(Path.exists), living_nodes()
+    with NamedTemporaryFile(dir=folder, prefix=".seen-") as mark:
+        there = (NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes)
+        seen = [look.options(scheduling_strategy=strategy).remote(Path(mark.name)) for strategy in there]
+        missing = [node.address for node, is_seen in zip(nodes, ray.get(seen), strict=True) if not is_seen]
+    if missing:
+        raise ValueError(f"{folder}: is not there on the node at {missing[0]}; expected a folder that all nodes share")
+
+
+def _spread_on_ray(work: Work) -> Iterator[Any]:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    call, where = ray.remote(num_cpus=1)(_call), Path.cwd()
+    pending = [call.remote(where, function, arguments) for function, arguments in work]
+    while pending:
+        done, pending = ray.wait(pending, num_returns=1)
+        try:
+            result = ray.get(done[0])
+        except RayTaskError as exc:
+            raise exc.cause from exc
+        except RayError as exc:
+            raise WorkerDied(
+                f"a call was lost on the cluster; what was measured is kept: run it again ({exc})"
+            ) from exc
+        yield result
+
+
+def _call(where: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """where: the folder that paths are relative to."""
+    os.chdir(where)
     return function(*arguments)

@@ -40,10 +40,13 @@ class Batches:
         self._limits = limits
         self.rights: Callable[[Caller], Caller | None] = lambda caller: caller
         self.uploads = Uploads(store, limits)
-        self._driver = Driver(bulk, store, limits, lambda caller: self.rights(caller))
+        self._driver = Driver(
+            bulk, store, limits, lambda caller: self.rights(caller), lambda: time.monotonic() < self._writes_until
+        )
         self._looking = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._runs_until = 0.0
+        self._writes_until = 0.0
         self._clean_at = 0.0
 
     @property
@@ -149,6 +152,7 @@ class Batches:
         try:
             async with asyncio.timeout(self._store.lease_s / 4):  # so that there is time left to stop in
                 self._runs_until = await in_thread(self._store.claim)
+                self._writes_until = self._runs_until + self._store.lease_s / 4
                 if self.runs:
                     await self._clean()
                     await self._tell()

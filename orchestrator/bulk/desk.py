@@ -7,6 +7,7 @@ await run.work(bulk.floor)                   # a `Run` that was made with bulk.a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,11 +41,12 @@ def make_bulk(
     """budget_bytes: what all experts may use together; pinned ones are taken off here."""
 
     def look() -> Seen:
-        specs = fleet().specs
+        specs, status = fleet().specs, scheduler.status()
+        replicas = Counter(each.expert for each in status)
         hosts = {
-            each.expert: Memory(each.state in _IN_MEMORY, _size(specs[each.expert], each.memory_bytes))
-            for each in by_expert(scheduler.status()).values()
-            if isinstance(specs.get(each.expert), ServedBase)
+            name: Memory(each.state in _IN_MEMORY, _size(specs[name], each.memory_bytes), replicas[name])
+            for name, each in by_expert(status).items()
+            if isinstance(specs.get(name), ServedBase)
         }
         return Seen(hosts, budget_bytes() - _pinned(fleet()))
 
@@ -67,7 +69,7 @@ def make_bulk(
 def _size(spec: object, measured_bytes: int) -> int | None:
     """What it takes besides the pinned ones; None when that isn't known yet."""
     assert isinstance(spec, ServedBase)
-    if spec.residency.pin:
+    if spec.residency.pinned:
         return 0
     return measured_bytes or _declared(spec) or None
 
@@ -77,4 +79,6 @@ def _declared(spec: ServedBase) -> int:
 
 
 def _pinned(fleet: Fleet) -> int:
-    return sum(_declared(spec) for spec in fleet.specs.values() if isinstance(spec, ServedBase) and spec.residency.pin)
+    return sum(
+        _declared(spec) for spec in fleet.specs.values() if isinstance(spec, ServedBase) and spec.residency.pinned
+    )

@@ -1,6 +1,6 @@
 """Batches from their beginning to their end: looked through, run, written, whatever interrupts them.
 
-    driver = Driver(bulk, store, limits=lambda: config.batches, rights=lambda caller: caller)
+    driver = Driver(bulk, store, limits=lambda: config.batches, rights=lambda caller: caller, may_write=lambda: True)
     driver.start(owned)                              # in the background; driver.live[owned.batch.id] is how it stands
     await driver.cancel(driver.live[batch_id])
     await driver.lay_down()                          # what is under way goes on when it is started again
@@ -22,21 +22,19 @@ import msgspec
 
 from orchestrator.bulk.dealing import Dealer
 from orchestrator.bulk.desk import Bulk
+from orchestrator.bulk.holding import HeldJournal
 from orchestrator.bulk.lines import Fault, Limits, Scanned, Source, scan
 from orchestrator.bulk.objects import (
     ENDS,
-    OUTPUTS,
     Batch,
     Errors,
-    FileObject,
     Owned,
     RequestCounts,
     Status,
     counted,
     entered,
-    output_file,
-    output_id,
 )
+from orchestrator.bulk.outputs import write_outputs
 from orchestrator.bulk.run import Run, in_whole_thread
 from orchestrator.bulk.store import Store
 from orchestrator.bulk.uploads import in_thread
@@ -44,7 +42,6 @@ from orchestrator.config import BatchesSpec
 from orchestrator.errors import DataError, LabelError, LedgerUnavailable
 from orchestrator.labelling.journal import Journal
 from orchestrator.types import Caller
-from routers.data.outcomes import replaced
 
 AT_ONCE = 16
 """Batches that run at the same time, and share their loads; others wait for one to end."""
@@ -94,6 +91,7 @@ class Live:
 class Driver:
     """limits: of the configuration now. rights: what whoever made a batch may do now; None when nothing any more.
 
+    may_write: whether it is surely still this gateway that runs batches, which one that was stopped for a while has to ask itself.
     live: the batches that are under way, by their ids.
     """
 
@@ -103,11 +101,13 @@ class Driver:
         store: Store,
         limits: Callable[[], BatchesSpec],
         rights: Callable[[Caller], Caller | None],
+        may_write: Callable[[], bool],
     ) -> None:
         self._bulk = bulk
         self._store = store
         self._limits = limits
         self._rights = rights
+        self._may_write = may_write
         self._slots = Dealer(AT_ONCE, MOST_OF_ONE_KEY)
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self.live: dict[str, Live] = {}
@@ -205,7 +205,7 @@ class Driver:
             live.run = Run(
                 scanned.lines,
                 stack.enter_context(Source.open(self._store.path(owned.batch.input_file_id))),
-                stack.enter_context(Journal.open(self._store.journal(owned.batch.id))),
+                self._journal(stack, owned.batch),
                 self._bulk.answerer,
                 caller=await self._renewed(live),
                 deadline=time.monotonic() + owned.batch.expires_at - time.time() + GRACE_S,
@@ -214,6 +214,11 @@ class Driver:
             )
             await live.run.look_back()
             await self._finish(live, await self._work(live, live.run, may_ask=may_ask))
+
+    def _journal(self, stack: ExitStack, batch: Batch) -> Journal:
+        journal = stack.enter_context(HeldJournal.open(self._store.journal(batch.id)))
+        journal.may_write = self._may_write
+        return journal
 
     async def _work(self, live: Live, run: Run, *, may_ask: bool) -> Status:
         """Until all is done, it is cancelled, or its time is over; returns how it ends."""
@@ -246,27 +251,14 @@ class Driver:
         if end == "completed" and not await self._enter(live, "finalizing"):
             end = "cancelled"
         async with live.turn:
-            files = await in_whole_thread(self._write, live, live.run, _NOT_DONE.get(end))
+            results = live.run.results(_NOT_DONE.get(end))
+            files = await in_whole_thread(write_outputs, self._store.path, live.owned, results, self._may_write)
             output, error = (file.id if file.bytes else None for file in files)
             batch = entered(live.batch, end, now=time.time())
             batch = msgspec.structs.replace(batch, output_file_id=output, error_file_id=error)
             owned = msgspec.structs.replace(live.owned, batch=batch)
             await in_thread(self._store.end_batch, owned, [file for file in files if file.bytes])
             live.owned, live.run = owned, None
-
-    def _write(self, live: Live, run: Run, not_done: dict[str, str] | None) -> tuple[FileObject, FileObject]:
-        """The output and the error file; one that would be empty is not there."""
-        batch, kept_s, now = live.owned.batch, live.owned.outputs_kept_s, time.time()
-        paths = [self._store.path(output_id(batch, what)) for what in OUTPUTS]
-        sizes = [0, 0]
-        with replaced(paths[0]) as output, replaced(paths[1]) as error:
-            for result in run.results(not_done):
-                sizes[not result.is_ok] += (output if result.is_ok else error).write(result.text)
-        for path, size in zip(paths, sizes, strict=True):
-            if not size:
-                path.unlink()
-        first, second = (output_file(batch, *each, now=now, kept_s=kept_s) for each in zip(OUTPUTS, sizes, strict=True))
-        return first, second
 
     async def _fail(self, live: Live) -> None:
         live.owned = _with_errors(live.owned, live.faults)

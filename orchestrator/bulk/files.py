@@ -35,7 +35,7 @@ TOLD = 20
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """asked: lines that were done in this run. loads: how often each expert was loaded, of those that were."""
+    """asked: lines that were done in this run. loads: how often each expert was loaded meanwhile, on all nodes together."""
 
     out: Path
     total: int
@@ -63,7 +63,7 @@ async def answer_file(
 
     Raises `DataError`, before anybody is asked, for files that can't be used, and `LabelError` for their journal.
     """
-    began = time.monotonic()
+    began, loaded_before = time.monotonic(), _loads(service)
     kept = out.with_name(f"{out.name}.journal")
     _check(source, out, kept)
     scanned = _scan(source)
@@ -87,15 +87,16 @@ async def answer_file(
         await run.work(bulk.floor)
         _write(out, run)
     counts = run.counts
-    specs = service.fleet.specs
-    hosts = (
-        status
-        for status in by_expert(service.scheduler.status()).values()
-        if specs[status.expert].host == status.expert
-    )
-    loads = {host.expert: host.loads for host in hosts if host.loads}
+    loads = {host: count - loaded_before.get(host, 0) for host, count in _loads(service).items()}
+    loads = {host: count for host, count in loads.items() if count}
     seconds = time.monotonic() - began
     return Report(out, counts.total, counts.completed, counts.failed, run.num_asked, run.spent.cost_usd, seconds, loads)
+
+
+def _loads(service: Service) -> dict[str, int]:
+    """Of each host of weights, since its scheduler began."""
+    statuses = by_expert(service.scheduler.status())
+    return {name: statuses[name].loads for name, spec in service.fleet.specs.items() if spec.host == name in statuses}
 
 
 def _check(source: Path, out: Path, kept: Path) -> None:

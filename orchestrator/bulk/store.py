@@ -83,19 +83,21 @@ class Store:
         return self._claim.take()
 
     def discard_leftovers(self) -> None:
-        """Delete what a process that was killed left half made: for whoever holds the claim."""
+        """Delete what a process that was killed left half made: for whoever holds the claim.
+
+        What is there is looked up before what is known of it: so nothing goes that was begun meanwhile, however long that took.
+        """
+        made = time.time() - LEFTOVER_S
+        there = [*self._folder.glob("file-*.jsonl"), *self._folder.glob(".file-*.tmp")]
+        journals = list(self._folder.glob("batch_*.journal"))
         files, batches = schema.files.c, schema.batches.c
         with self._engine.connect() as connection:
-            kept = {self.path(file_id).name for file_id in connection.scalars(sa.select(files.id))}
-            kept |= {
-                self.journal(each).name for each in connection.scalars(sa.select(batches.id).where(~batches.is_over))
-            }
-        made = time.time() - LEFTOVER_S
-        for pattern, before in (("file-*.jsonl", made), (".file-*.tmp", made), ("batch_*.journal", float("inf"))):
-            for entry in self._folder.glob(pattern):
-                with suppress(FileNotFoundError):  # whoever was at it has ended meanwhile
-                    if entry.name not in kept and entry.stat().st_mtime < before:
-                        entry.unlink()
+            kept = {self.path(file_id) for file_id in connection.scalars(sa.select(files.id))}
+            kept |= {self.journal(each) for each in connection.scalars(sa.select(batches.id).where(~batches.is_over))}
+        for entry, before in (*((each, made) for each in there), *((each, float("inf")) for each in journals)):
+            with suppress(FileNotFoundError):  # whoever was at it has ended meanwhile
+                if entry not in kept and entry.stat().st_mtime < before:
+                    entry.unlink()
 
     @property
     def folder(self) -> Path:
@@ -164,11 +166,12 @@ class Store:
             connection.execute(table.update().where(table.c.id == owned.batch.id), row)
 
     def save_progress(self, done: Mapping[str, tuple[Counts, Spent]]) -> None:
-        """How far batches are, by their ids, for gateways that don't run them."""
+        """How far batches are, by their ids, for gateways that don't run them. Raises `LedgerUnavailable` as `save_batch` does."""
         table = schema.batches
         update = table.update().where(table.c.id == sa.bindparam("batch_id"))
         rows = [{"batch_id": each, "progress": msgspec.json.encode(far)} for each, far in done.items()]
         with self._engine.begin() as connection:
+            self._claim.require(connection)
             connection.execute(update.values(progress=sa.bindparam("progress")), rows)
 
     def cancel(self, batch_id: str, now: float) -> bool:

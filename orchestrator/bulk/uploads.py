@@ -15,6 +15,7 @@ import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
@@ -27,6 +28,10 @@ from orchestrator.config import BatchesSpec
 from orchestrator.errors import BodyTooLarge, LedgerUnavailable, RequestError, SwitchyardError
 from orchestrator.types import Caller
 from routers.data.outcomes import replaced
+
+PATIENCE_S = 5.0
+THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batches")
+"""Apart from all others: a database or a disk that stands still must not keep the gateway from looking up names of hosts."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,11 +113,18 @@ def whose(caller: Caller) -> str | None:
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Work on the store. Raises `LedgerUnavailable` for what database or disk can't do now."""
+    """Work on the store. Raises `LedgerUnavailable` for what database or disk can't do now, or have not begun by `PATIENCE_S`."""
+    begun = THREADS.submit(work, *args, **kwargs)
+    ended = asyncio.wrap_future(begun)
     try:
-        return await asyncio.to_thread(work, *args, **kwargs)
+        await asyncio.wait({ended}, timeout=PATIENCE_S)
+        if not ended.done() and begun.cancel():
+            raise LedgerUnavailable("files and batches can't be kept at the moment")
+        return await ended
     except SwitchyardError:
         raise
     except (SQLAlchemyError, OSError) as exc:
         logger.error("files and batches can't be kept: %s", getattr(exc, "orig", None) or exc)  # noqa: TRY400
         raise LedgerUnavailable("files and batches can't be kept at the moment") from exc
+    finally:
+        ended.cancel()  # what nobody waits for any more

@@ -31,6 +31,9 @@ from typing import Generic, TypeVar
 
 AT_ONCE = 64
 """How many of these queries may be with one expert: more than it serves at once, so that it never waits for the next."""
+AT_ONCE_EACH = 1000
+"""The same for each replica where an expert may have several: as many as may wait for one before another is loaded."""
+MOST_AT_ONCE = 8000
 
 
 @dataclass(slots=True, eq=False)
@@ -48,10 +51,11 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A host as the scheduler sees it. size_bytes: None when it is not known."""
+    """A host as the scheduler sees it. size_bytes: None when it is not known. replicas: how many there may be."""
 
     resident: bool
     size_bytes: int | None
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,13 @@ TicketT = TypeVar("TicketT", bound=Ticket)
 
 @dataclass(slots=True)
 class _Turn(Generic[TicketT]):
-    """A host. used: places that are taken or reserved. measured: whether it has answered since it was opened.
+    """A host. places: used are those that are taken or reserved. measured: whether it has answered since it was opened.
 
     was_cold: whether it had to be loaded then. later: those who wait, but not for their turn yet.
     """
 
     holds_weights: bool
+    places: int
     is_open: bool = False
     was_cold: bool = False
     used: int = 0
@@ -87,9 +92,14 @@ class _Turn(Generic[TicketT]):
     def is_busy(self) -> bool:
         return bool(self.used or self.parked)
 
+    @property
+    def is_full(self) -> bool:
+        return self.used >= self.places
+
 
 class Waves(Generic[TicketT]):
-    """at_once: places of each host. `stale`: something has happened since `open` was last called that may let it open more.
+    """at_once: places of each host that has one replica. `stale`: something has happened since `open` was last called that may let
+    it open more.
 
     `closed`: hosts that were loaded for these queries, and whose memory others need now.
     """
@@ -122,12 +132,14 @@ class Waves(Generic[TicketT]):
     def take(self, ticket: TicketT, host: str, *, holds_weights: bool = True) -> bool:
         """A place to ask the host, if there is one; one that holds no weights is always open."""
         if host not in self._turns:
-            self._turns[host] = _Turn(holds_weights, is_open=not holds_weights, measured=not holds_weights)
+            self._turns[host] = _Turn(
+                holds_weights, self._at_once, is_open=not holds_weights, measured=not holds_weights
+            )
         turn = self._turns[host]
         if host in ticket.reserved:
             ticket.reserved.remove(host)
             return True
-        if not turn.is_open or turn.used >= self._at_once or (holds_weights and ticket.number > self._last):
+        if not turn.is_open or turn.is_full or (holds_weights and ticket.number > self._last):
             return False
         turn.used += 1
         return True
@@ -160,7 +172,7 @@ class Waves(Generic[TicketT]):
         """The parked tickets that go on now; in the host that each waited for, a place is reserved."""
         resumed = []
         for host, turn in self._turns.items():
-            while turn.is_open and turn.parked and turn.used < self._at_once:
+            while turn.is_open and turn.parked and not turn.is_full:
                 ticket = next(iter(turn.parked))
                 self._leave(ticket)
                 turn.used += 1
@@ -178,7 +190,9 @@ class Waves(Generic[TicketT]):
         seen = look()
         unknown = Memory(resident=False, size_bytes=None)
         for host in wanted:
-            if seen.hosts.get(host, unknown).resident:
+            memory = seen.hosts.get(host, unknown)
+            self._turns[host].places = self._at_once if memory.replicas == 1 else places(memory.replicas)
+            if memory.resident:
                 self._open(host, was_cold=False)
         if not settled:
             return
@@ -256,6 +270,11 @@ class Waves(Generic[TicketT]):
         for host in ticket.reserved:
             self.give(host)
         ticket.reserved.clear()
+
+
+def places(replicas: int) -> int:
+    """How many queries may be with an expert at once that has several replicas."""
+    return min(AT_ONCE_EACH * replicas, MOST_AT_ONCE)
 
 
 def _size(memory: Memory) -> float:

@@ -2,6 +2,7 @@
 
     switchyard batch in.jsonl -o out.jsonl
     switchyard batch in.jsonl -o out.jsonl --capacity gpt-large=200
+    switchyard batch in.jsonl -o out.jsonl --engine ray         # by the experts of every node of a cluster
 
 Lines are those of OpenAI's batch API. Not here: the work itself (`orchestrator/bulk/`).
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.engines import EngineOption, chosen_engine, running_on
 from orchestrator.commands.failing import resumable
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.progress import progress_bar
@@ -27,7 +29,7 @@ def batch(
     requests: Annotated[Path, typer.Argument(metavar="IN.jsonl", help="One request a line, as for OpenAI's batches.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.jsonl", help="The file of answers to write.")],
     config: ConfigOption = None,
-    engine: Annotated[str | None, typer.Option(help="Where experts run. Default: what the YAML says.")] = None,
+    engine: EngineOption = None,
     capacity: Annotated[
         list[str] | None,
         typer.Option(metavar="EXPERT=N", help="How many of the lines for policies it may have. May be given again."),
@@ -56,9 +58,8 @@ async def _run(
     config_path: Path, requests: Path, out: Path, engine: str | None, places: dict[str, int], *, quiet: bool
 ) -> Report:
     from orchestrator.bulk.files import answer_file
-    from orchestrator.service import running
 
-    async with running(config_path, engine=engine) as service:
+    async with running_on(chosen_engine(engine, config_path), config_path) as service:
         with progress_bar(quiet=quiet) as progress:
             return await answer_file(
                 service, requests, out, lambda done, total: progress("answering", done, total), places

@@ -3,6 +3,7 @@
     switchyard bench --data mine.jsonl --routers auto,cluster --seeds 3 --out sweep
     switchyard bench --out sweep                      # the named data sets of $SWITCHYARD_DATA, every router that learns
     switchyard bench --live --tasks arithmetic,gsm8k=test.jsonl --models auto,panel/council --out live
+    switchyard bench --engine ray --out sweep         # fitted by all nodes of a cluster; with --live, answered by its experts
 
 Running it again with the same `--out` measures only what is new. Not here: what its options come to (`sweeps.py`), sweeps
 (`evals/sweeps/`), reports (`evals/reports/`), tasks and what asks a gateway (`evals/tasks/`, `evals/live/`).
@@ -13,13 +14,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.engines import running_on
 from orchestrator.commands.failing import resumable, told
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.progress import progress_bar
@@ -35,6 +39,10 @@ from orchestrator.commands.sweeps import (
 )
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import DataError
+
+if TYPE_CHECKING:
+    from evals.live.rows import LiveRow
+    from routers.training.judging import Progress
 
 
 class Engine(StrEnum):
@@ -75,7 +83,9 @@ def bench(
     ] = None,
     usd_per_unit: Annotated[float | None, typer.Option(help="What costs are worth that aren't in USD.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
-    engine: Annotated[Engine, typer.Option(help="Where routers are fitted.")] = Engine.LOCAL,
+    engine: Annotated[
+        Engine, typer.Option(help="Where routers are fitted. With --live, ray: a cluster's experts are asked.")
+    ] = Engine.LOCAL,
     baseline: Annotated[
         Path | None, typer.Option(metavar="P", help="Fail when a router is worse than in this results.parquet.")
     ] = None,
@@ -107,7 +117,10 @@ def bench(
     if misplaced := [option for option, value in (offline if live else online).items() if value is not None]:
         raise DataError(f"{misplaced[0]}: has no meaning {'with' if live else 'without'} --live")
     if live:
-        _bench_live(out, tasks, models, limit, concurrency, _gateway(url, config), as_json=as_json)
+        if engine is Engine.RAY and url is not None:
+            raise DataError("--url: has no meaning with --live --engine ray, which asks through a gateway of its own")
+        gateway = _gateway(url, config) if engine is Engine.LOCAL else _own_gateway(config)
+        _bench_live(out, tasks, models, limit, concurrency, gateway, as_json=as_json)
         return
     from evals.sweeps.running import SweepPlan
     from evals.sweeps.storing import read_rows, row_json
@@ -136,19 +149,26 @@ def bench(
 
 
 def _bench_live(
-    out: Path, tasks: str | None, models: str | None, limit: int | None, concurrency: int, url: str, *, as_json: bool
+    out: Path,
+    tasks: str | None,
+    models: str | None,
+    limit: int | None,
+    concurrency: int,
+    gateway: AbstractAsyncContextManager[str],
+    *,
+    as_json: bool,
 ) -> None:
-    """A table or JSON of what every model earned on every task."""
+    """A table or JSON of what every model earned on every task. gateway: its URL, while it is there."""
     from evals.live.rows import live_table
     from evals.live.running import run_live
     from evals.tasks.registry import load_tasks
     from evals.tasks.shipped import SHIPPED
 
     written = list(SHIPPED) if tasks is None else [name.strip() for name in tasks.split(",")]
-    kept = resumable(f"what was answered is kept in {out / 'live.journal'}")
-    with told(), kept, progress_bar(quiet=as_json) as progress:
-        rows = asyncio.run(
-            run_live(
+
+    async def run(progress: Progress) -> tuple[LiveRow, ...]:
+        async with gateway as url:
+            return await run_live(
                 load_tasks(written),
                 url=url,
                 key=os.environ.get("SWITCHYARD_API_KEY"),
@@ -158,7 +178,10 @@ def _bench_live(
                 out=out,
                 progress=progress,
             )
-        )
+
+    kept = resumable(f"what was answered is kept in {out / 'live.journal'}")
+    with told(), kept, progress_bar(quiet=as_json) as progress:
+        rows = asyncio.run(run(progress))
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows]))
     else:
@@ -166,8 +189,20 @@ def _bench_live(
         typer.echo(f"wrote {out / 'live.md'}")
 
 
-def _gateway(url: str | None, config: Path | None) -> str:
+@asynccontextmanager
+async def _gateway(url: str | None, config: Path | None) -> AsyncIterator[str]:
+    """The one that runs."""
     from orchestrator.client import gateway_url
     from orchestrator.fleet.configfile import find_config, read_config
 
-    return url or gateway_url(read_config(find_config(config)).gateway)
+    yield url or gateway_url(read_config(find_config(config)).gateway)
+
+
+@asynccontextmanager
+async def _own_gateway(config: Path | None) -> AsyncIterator[str]:
+    """One for this command alone, to a cluster's experts."""
+    from orchestrator.fleet.configfile import find_config
+    from orchestrator.service import serving_here
+
+    async with running_on("ray", find_config(config)) as service, serving_here(service) as url:
+        yield url

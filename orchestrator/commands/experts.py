@@ -1,4 +1,4 @@
-"""`switchyard experts`: list, add and remove those of the YAML; warm and unload those of a running gateway.
+"""`switchyard experts`: list, add and remove those of the YAML; list, warm and unload those of a running gateway.
 
     switchyard experts add gpt backend=openai base_url=https://api.example.com/v1 price.input=2.5
 
@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
-from orchestrator.commands.placement import place, precision
+from orchestrator.commands.placement import place
+from orchestrator.commands.precision import precision
 from orchestrator.commands.profile import profile
+from orchestrator.commands.running import admin_url, running_experts
 from orchestrator.commands.tables import print_table
 from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.admin import ExpertList
+    from orchestrator.scheduler.base import ExpertStatus
 
 experts = typer.Typer(help="The experts of the YAML, and of a running gateway.", no_args_is_help=True)
 for command in (profile, place, precision):
@@ -26,10 +34,19 @@ for command in (profile, place, precision):
 
 
 @experts.command("list")
-def list_experts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """What the YAML declares."""
+def list_experts(
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="A running gateway: who is in memory there, and asked for.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the YAML declares, or with --url, what a gateway has of it."""
     from orchestrator.fleet.configfile import find_config, read_config
 
+    if url is not None:
+        _list_running(url, as_json)
+        return
     path = find_config(config)
     specs = read_config(path).experts
     if as_json:
@@ -40,6 +57,47 @@ def list_experts(config: ConfigOption = None, as_json: JsonOption = False) -> No
         (s.name, s.kind, s.backend, s.context or "", s.price.input, s.price.output, ", ".join(s.skills)) for s in specs
     ]
     print_table(("expert", "kind", "backend", "context", "in $/M", "out $/M", "skills"), rows)
+
+
+def _list_running(url: str, as_json: bool) -> None:
+    import msgspec
+
+    told = asyncio.run(running_experts(url))
+    if as_json:
+        typer.echo(msgspec.json.encode(told).decode())
+    else:
+        _print_running(told)
+
+
+def _print_running(told: ExpertList) -> None:
+    """Experts, on a cluster each replica of theirs that is in memory or asked for; then what memory is used."""
+    nodes = told.memory.nodes
+    where: tuple[str, ...] = ("node",) if nodes else ()
+    rows = [
+        (
+            s.expert,
+            *(s.node for _ in where),
+            s.state,
+            s.leases,
+            s.waiting,
+            s.memory_bytes / 1e9,
+            s.loads,
+            s.last_error or "",
+        )
+        for s in _in_use(told)
+    ]
+    print_table(("expert", *where, "state", "leases", "waiting", "GB", "loads", "last error"), rows)
+    for node, memory in (nodes or {"this machine": told.memory}).items():
+        typer.echo(f"{node}: {memory.used_bytes / 1e9:.1f} GB of {memory.budget_bytes / 1e9:.1f} in use")
+
+
+def _in_use(told: ExpertList) -> Iterator[ExpertStatus]:
+    """Of each expert its replicas that are, or a line that says that there are none."""
+    from orchestrator.scheduler.summary import by_expert
+
+    for _, group in groupby(told.data, key=lambda each: each.expert):
+        replicas = tuple(group)
+        yield from [each for each in replicas if each.state != "cold" or each.waiting] or by_expert(replicas).values()
 
 
 @experts.command()
@@ -87,10 +145,6 @@ def unload(name: str, config: ConfigOption = None, url: UrlOption = None) -> Non
 
 
 def _command_expert(name: str, verb: str, config: Path | None, url: str | None) -> None:
-    from orchestrator.client import command, gateway_url
-    from orchestrator.fleet.configfile import find_config, read_config
+    from orchestrator.client import command
 
-    if url is None:
-        path = find_config(config)
-        url = gateway_url(read_config(path).gateway)
-    asyncio.run(command(url, f"/admin/experts/{name}/{verb}"))
+    asyncio.run(command(admin_url(config, url), f"/admin/experts/{name}/{verb}"))

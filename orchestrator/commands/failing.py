@@ -8,6 +8,7 @@ Only around work on what the user gave: elsewhere these exceptions are bugs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,17 +17,20 @@ import typer
 from orchestrator.errors import DataError, MissingExtra
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as shells have it, and after a SIGTERM that was waited for."""
 
 _OF_TRAINING = frozenset({"sklearn", "scipy", "pyarrow", "faiss", "threadpoolctl"})
 
 
 @contextmanager
 def resumable(kept: str) -> Iterator[None]:
-    """Ctrl-C is one line, and exit code 130. kept: what is on disk by then, "what was answered is kept in F"."""
+    """Ctrl-C, or SIGTERM where that cancels the work, is one line, and exit code 130.
+
+    kept: what is on disk by then, "what was answered is kept in F".
+    """
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo(f"stopped; {kept}, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
 

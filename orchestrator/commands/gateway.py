@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from typing import Annotated, Any
 
 import typer
 
+from orchestrator.commands.engines import EngineOption, chosen_engine
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.tables import print_table
 
@@ -26,22 +26,20 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Default: gateway.host of the YAML.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: gateway.port of the YAML.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="local or ray. Default: ray if $RAY_ADDRESS is set, else what the YAML says.")
-    ] = None,
+    engine: EngineOption = None,
 ) -> None:
     """Run the gateway until it is told to stop."""
     from orchestrator import service
-    from orchestrator.fleet.configfile import find_config, read_config
+    from orchestrator.fleet.configfile import find_config
 
     path = find_config(config)
-    asked = engine or ("ray" if os.environ.get("RAY_ADDRESS") else read_config(path).engine)
-    if asked == "ray":
+    chosen = chosen_engine(engine, path)
+    if chosen == "ray":
         from orchestrator.engines.ray.serving import serve_on_ray
 
         serve_on_ray(path, host=host, port=port)
     else:
-        service.serve(path, host=host, port=port, engine=asked)
+        service.serve(path, host=host, port=port, engine=chosen)
 
 
 def ask(

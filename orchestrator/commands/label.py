@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.commands.engines import EngineOption, chosen_engine, running_on
 from orchestrator.commands.failing import resumable
 from orchestrator.commands.options import ConfigOption, JsonOption
 from orchestrator.commands.tables import print_table
@@ -50,6 +51,7 @@ def label(
         Path | None, typer.Option(metavar="P.jsonl", help="For dmoerm: query, chosen, rejected, to learn weights from.")
     ] = None,
     config: ConfigOption = None,
+    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run experts over queries, score their answers, and write an outcome file. Run again, it goes on where it stopped."""
@@ -68,17 +70,16 @@ def label(
         pairs=pairs,
     )
     with resumable(f"what was answered is kept in {out}.journal"):
-        report = asyncio.run(_run(find_config(config), job))
+        report = asyncio.run(_run(find_config(config), engine, job))
     _print_report(report, as_json=as_json)
     if not report.num_written:
         raise typer.Exit(1)
 
 
-async def _run(config_path: Path, job: Job) -> Report:
+async def _run(config_path: Path, engine: str | None, job: Job) -> Report:
     from orchestrator.labelling.run import label as run
-    from orchestrator.service import running
 
-    async with running(config_path) as service:
+    async with running_on(chosen_engine(engine, config_path), config_path) as service:
         with watching() as watch:
             return await run(service, job, watch)
 

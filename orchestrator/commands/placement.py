@@ -1,18 +1,17 @@
-"""`switchyard experts place` and `switchyard experts precision`: what to keep in memory, where, and how exactly.
+"""`switchyard experts place`: which experts should live on which node of a cluster.
 
-    switchyard experts place cluster.yaml --from-ledger --hours 6
-    switchyard experts precision variants.yaml --budget-gb 24
+    switchyard experts place --hours 6 --apply              # of the service that runs, by its own traffic
+    switchyard experts place cluster.yaml --from-ledger     # of nodes that a file describes
 
-Plans to be carried out by those who run the nodes: nothing is loaded here. Not here: the plans themselves
-(`orchestrator/scheduler/placement/`, `orchestrator/scheduler/precision.py`) and their files (`orchestrator/fleet/planfiles.py`).
+What is applied is written into `experts.yaml` (`placement`), which a service on those nodes follows: every so often by cron, the
+plan follows the traffic. Not here: the plan (`orchestrator/scheduler/placement/`), its file (`orchestrator/fleet/planfiles.py`),
+and what a service makes of it (`orchestrator/fleet/spreading.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,48 +19,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.commands.failing import told
-from orchestrator.commands.options import ConfigOption, JsonOption
+from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.quiet import c_output_to_stderr
+from orchestrator.commands.running import admin_url, running_experts
 from orchestrator.commands.tables import print_table
-from orchestrator.errors import ConfigError, DataError
+from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from orchestrator.config import Config
-    from orchestrator.scheduler.placement.base import Bools, Demand, Problem, Together
-    from orchestrator.scheduler.placement.measuring import Home, Traffic
+    from orchestrator.scheduler.placement.base import Bools, Problem
     from orchestrator.scheduler.placement.placing import Plan
-    from orchestrator.scheduler.precision import Precision
 
-ClusterArgument = Annotated[Path, typer.Argument(metavar="CLUSTER.yaml", help="Nodes, links, experts, where they are.")]
-LedgerOption = Annotated[
-    bool, typer.Option("--from-ledger", help="Take experts and traffic from experts.yaml and its ledger.")
+ClusterArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CLUSTER.yaml]", help="Nodes, links, experts, where they are. Default: as a gateway says."),
 ]
-HoursOption = Annotated[float, typer.Option(min=0.01, max=1e6, help="Of --from-ledger: the last so many.")]
+LedgerOption = Annotated[
+    bool,
+    typer.Option("--from-ledger", help="Take experts and traffic from experts.yaml and its ledger, as without a file."),
+]
+HoursOption = Annotated[float, typer.Option(min=0.01, max=1e6, help="Of the ledger: the last so many.")]
 GainOption = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Move nothing for a gain below this share of the cost.")
 ]
 LimitOption = Annotated[float, typer.Option(min=0.1, help="Seconds to look for the best placement.")]
+ApplyOption = Annotated[
+    bool,
+    typer.Option("--apply", help="Write it into experts.yaml, which a running service follows, if it moves anything."),
+]
 
 
 def place(
-    cluster: ClusterArgument,
+    cluster: ClusterArgument = None,
     from_ledger: LedgerOption = False,
     hours: HoursOption = 24.0,
     min_gain: GainOption = 0.05,
     time_limit_s: LimitOption = 10.0,
+    apply: ApplyOption = False,
     config: ConfigOption = None,
+    url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which experts should live on which node, and whether that is worth moving them."""
     with told("placement"):
-        from orchestrator.fleet.planfiles import Cluster, read_plan_file, told_of
         from orchestrator.scheduler.placement.placing import replan
-    asked = read_plan_file(cluster, Cluster)
-    if from_ledger and (asked.experts or asked.together):
-        raise ConfigError(f"{cluster}: expected no experts and no together beside --from-ledger, which counts them")
-    measured = _measured(config, hours) if from_ledger else (None, None)
-    with told_of(cluster):
-        problem = asked.problem(*measured)
+    if cluster is None:
+        problem = _of_gateway(config, url, hours)
+    elif url is not None:
+        raise ConfigError(f"expected --url or {cluster}, which both say what nodes there are")
+    else:
+        problem = _of_file(cluster, config, hours if from_ledger else None)
     with c_output_to_stderr():
         plan = replan(problem, min_gain=min_gain, time_limit_s=time_limit_s)
     if as_json:
@@ -69,24 +75,54 @@ def place(
     else:
         _print_placement(problem, plan)
     _warn_of_overload(problem, plan)
+    if apply and plan.moves:
+        _apply(problem, plan, config)
 
 
-def precision(
-    variants: Annotated[Path, typer.Argument(metavar="VARIANTS.yaml", help="Quantisations with size and quality.")],
-    budget_gb: Annotated[float, typer.Option(min=0.0, max=1e6, help="Memory for all that are kept.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Which quantisation of each expert to keep under a memory budget, and what another GB would buy."""
-    with told("precision"):
-        from orchestrator.fleet.planfiles import Quantised, read_plan_file, told_of
-        from orchestrator.scheduler.precision import choose_variants
-    fleet = read_plan_file(variants, Quantised).fleet()
-    with told_of(variants), c_output_to_stderr():
-        chosen = choose_variants(fleet, round(budget_gb * 1e9))
-    if as_json:
-        typer.echo(json.dumps(asdict(chosen), ensure_ascii=False))
-    else:
-        _print_precision(chosen)
+def _of_gateway(config: Path | None, url: str | None, hours: float) -> Problem:
+    """The nodes of a service that runs, and who is in memory there; traffic is the ledger's."""
+    from orchestrator.commands.traffic import measured
+    from orchestrator.fleet.configfile import find_config
+    from orchestrator.fleet.planfiles import Cluster, told_of
+
+    url = admin_url(config, url)
+    told_now = asyncio.run(running_experts(url))
+    sizes = {status.expert: status.memory_bytes for status in told_now.data if status.memory_bytes}
+    with told_of(url):
+        running = Cluster.of(told_now.memory, told_now.data)
+        return running.problem(*measured(find_config(config), hours, sizes))
+
+
+def _of_file(cluster: Path, config: Path | None, hours: float | None) -> Problem:
+    """hours: of the ledger, whose traffic counts; None: the file says it."""
+    from orchestrator.commands.traffic import measured
+    from orchestrator.fleet.configfile import find_config
+    from orchestrator.fleet.planfiles import Cluster, read_plan_file, told_of
+
+    asked = read_plan_file(cluster, Cluster)
+    if hours is None:
+        with told_of(cluster):
+            return asked.problem()
+    if asked.experts or asked.together:
+        raise ConfigError(f"{cluster}: expected no experts and no together beside --from-ledger, which counts them")
+    counted = measured(find_config(config), hours)
+    with told_of(cluster):
+        return asked.problem(*counted)
+
+
+def _apply(problem: Problem, plan: Plan, config: Path | None) -> None:
+    """Where each expert has a copy, it may live from now on."""
+    from orchestrator.fleet.configedit import place_experts
+    from orchestrator.fleet.configfile import find_config
+
+    path, placement = find_config(config), plan.placed.placement
+    copies = placement.resident | placement.visiting
+    homes = {
+        expert.expert: [node.name for node, here in zip(problem.nodes, row, strict=True) if here]
+        for expert, row in zip(problem.experts, copies, strict=True)
+    }
+    place_experts(path, homes)
+    typer.echo(f"wrote the placement to {path}", err=True)
 
 
 def placement_json(problem: Problem, plan: Plan) -> dict[str, Any]:
@@ -154,69 +190,3 @@ def _warn_of_overload(problem: Problem, plan: Plan) -> None:
             f"warning: more is asked than can be served, and queues only grow: load above 1 on {', '.join(over)}",
             err=True,
         )
-
-
-def _print_precision(chosen: Precision) -> None:
-    print_table(
-        ("expert", "keep", "GB", "quality"),
-        [
-            (name, v.name, f"{v.memory_bytes / 1e9:.1f}", v.quality) if v else (name, "nothing", "", "")
-            for name, v in chosen.variants.items()
-        ],
-    )
-    typer.echo(
-        f"quality {chosen.quality:.4f} in {chosen.memory_bytes / 1e9:.1f} GB; no choice has more than {chosen.bound:.4f}"
-    )
-    typer.echo(f"one more GB adds {chosen.another_gb:.4f}; at the margin, {chosen.price_per_gb:.4f} a GB")
-
-
-def _measured(config_path: Path | None, hours: float) -> tuple[tuple[Demand, ...], tuple[Together, ...]]:
-    """Demands and pairs of the last so many hours, or of all time that the ledger knows, if that is less.
-
-    Raises `DataError` when nothing was asked in it.
-    """
-    from orchestrator.fleet.configfile import find_config, read_config
-    from orchestrator.scheduler.placement.measuring import Traffic
-
-    path = find_config(config_path)
-    config, now = read_config(path), time.time()
-    traffic, since = Traffic(_homes(config)), now - hours * 3600
-    first, count = asyncio.run(_count(config, path.parent, traffic, since))
-    if not count:
-        raise DataError(f"the ledger has no decisions of the last {hours:g} hours")
-    seconds = max(now - max(first, since), 1.0)
-    return traffic.demands(seconds), traffic.together(seconds)
-
-
-async def _count(config: Config, base_dir: Path, traffic: Traffic, since: float) -> tuple[float, int]:
-    """The Unix time of the ledger's first decision (infinity when there is none), and how many there are since then."""
-    from orchestrator.service import make_ledger
-
-    first, count, ledger = math.inf, 0, make_ledger(config, base_dir)
-    await ledger.open()
-    try:
-        async for decision in ledger.decisions():
-            first = decision.created_at
-            break
-        async for decision in ledger.decisions(since=since):
-            count += 1
-            traffic.add(decision)
-    finally:
-        await ledger.close()
-    return first, count
-
-
-def _homes(config: Config) -> dict[str, Home]:
-    """Of the experts with weights here, and of those that stand on one. Raises `ConfigError` where a size isn't declared."""
-    from orchestrator.config.base import ServedBase
-    from orchestrator.scheduler.placement.measuring import Home
-
-    homes = {}
-    for spec in config.experts:
-        host = config.by_name[spec.host]
-        if not isinstance(host, ServedBase):
-            continue
-        if host.residency.memory_gb is None:
-            raise ConfigError(f"'{host.name}' declares no memory: expected residency.memory_gb in experts.yaml")
-        homes[spec.name] = Home(host.name, round(host.residency.memory_gb * 1e9), host.limits.concurrency)
-    return homes

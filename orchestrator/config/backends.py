@@ -18,6 +18,7 @@ from orchestrator.config.base import (
     Limits,
     Name,
     NonNegative,
+    Section,
     ServedBase,
     SleepingResidency,
     Weights,
@@ -235,14 +236,24 @@ class PromptsSpec(PromptedBase):
         return INSTRUCTION_TOKENS
 
 
+class BatchSpec(Section):
+    """max_items: of one call, at most."""
+
+    max_items: Annotated[int, Field(ge=1)] = 32
+
+
 class FunctionSpec(ExpertBase):
-    """A Python callable `module:callable` that takes the last user turn and returns text (or None: not for me)."""
+    """A Python callable `module:callable` that takes the last user turn and returns text (or None: not for me).
+
+    batch: it takes a list of them instead, from requests that came at about the same time, and returns a list of as many answers.
+    """
 
     also_serves: ClassVar[Mapping[Kind, Kind]] = {}
 
     backend: Literal["function"]
     kind: Literal["chat"] = "chat"
     callable: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")]
+    batch: BatchSpec | None = None
 
 
 class ReplaySpec(ExpertBase):

@@ -73,17 +73,40 @@ class Price(Section):
     output: NonNegative = 0.0
 
 
+class ReplicasSpec(Section):
+    """On how many nodes of a cluster the expert is in memory at once: on `min` always, on `max` at most, by default on all.
+
+    Between them, another replica is loaded when the queue for those that there are takes longer than a load, and one that nobody
+    has used for `keep_alive_s` goes.
+    """
+
+    min: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max is not None and self.min > self.max:
+            raise ValueError(f"got min {self.min}, which is more than max {self.max}")
+        return self
+
+
 class Residency(Section):
     """How the expert's weights live in memory. `memory_gb` is learned when it is not given.
 
-    pin: they are loaded when the gateway starts, and never evicted. device: `memory_gb` is that of a GPU or another device, so the
-    host's memory is not asked for it before a load.
+    pin: they are loaded when the gateway starts, and never evicted; on a cluster from one node, if `replicas.min` says no more.
+    device: `memory_gb` is that of a GPU or another device, so the host's memory is not asked for it before a load.
     """
 
     memory_gb: Positive | None = None
     pin: bool = False
     keep_alive_s: NonNegative = 600.0
     device: bool = False
+    replicas: ReplicasSpec = ReplicasSpec()
+
+    @property
+    def pinned(self) -> int:
+        """On how many nodes it is always in memory; one machine is one."""
+        return max(self.replicas.min, int(self.pin))
 
     @property
     def asleep_bytes(self) -> int | None:

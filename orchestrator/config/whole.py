@@ -113,7 +113,11 @@ class RaySpec(Section):
 
 
 class Config(Section):
-    """One `experts.yaml`, whole and consistent: every name it mentions exists."""
+    """One `experts.yaml`, whole and consistent: every name it mentions exists.
+
+    placement: on a cluster, the nodes that experts with weights are to live on, by expert; the others may live anywhere. So may one
+    whose nodes are all gone, or too small.
+    """
 
     version: Literal[1]
     experts: Annotated[tuple[ExpertSpec, ...], Field(min_length=1)]
@@ -123,6 +127,7 @@ class Config(Section):
     ledger: LedgerSpec = LedgerSpec()
     batches: BatchesSpec = BatchesSpec()
     ray: RaySpec = RaySpec()
+    placement: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     routers: dict[Name, RouterSpec] = {}
     policies: dict[Name, PolicySpec] = {}
     panels: dict[Name, PanelSpec] = {}
@@ -176,6 +181,9 @@ class Config(Section):
                 yield ("experts", i, "name"), f"'{DEFAULT_POLICY}' is the name of the default policy"
             if isinstance(spec, PromptedBase):
                 yield from self._misplaced(i, spec, names)
+        served = [spec.name for spec in self.experts if isinstance(spec, ServedBase)]
+        for name in (name for name in self.placement if name not in served):
+            yield ("placement", name), f"'{name}' is no expert with weights of its own; expected one of {served}"
         for name, router in self.routers.items():
             for key, expert in router.named_experts:
                 if expert not in (*names, *panels):
@@ -211,12 +219,13 @@ class Config(Section):
                 yield from self._too_large_together(name, panel)
 
     def _too_large(self, budget_gb: float) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Experts that don't fit, alone or beside the pinned ones. Differences are rounded to bytes."""
+        """Experts that don't fit, alone or, on one machine, beside the pinned ones. Differences are rounded to bytes."""
         served = {i: spec for i, spec in enumerate(self.experts) if isinstance(spec, ServedBase)}
-        pinned = {spec.name: spec.residency.memory_gb or 0.0 for spec in served.values() if spec.residency.pin}
+        beside_all = [spec for spec in served.values() if spec.residency.pinned and self.engine == "local"]
+        pinned = {spec.name: spec.residency.memory_gb or 0.0 for spec in beside_all}
         pinned_gb = round(sum(pinned.values()), 9)
         for i, spec in served.items():
-            needed_gb, pin = spec.residency.memory_gb or 0.0, spec.residency.pin
+            needed_gb, pin = spec.residency.memory_gb or 0.0, spec.residency.pinned
             where, room = ("experts", i, "residency", "memory_gb"), f"memory.budget_gb has {budget_gb:g}"
             if needed_gb > budget_gb:
                 yield where, f"got {needed_gb:g}, and {room}"

@@ -88,6 +88,10 @@ class Resources:
     gpus: float = 0.0
     memory_bytes: int = 0
 
+    def within(self, others: Resources) -> bool:
+        """Whether a node that has the others could ever give them."""
+        return self.cpus <= others.cpus and self.gpus <= others.gpus and self.memory_bytes <= others.memory_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

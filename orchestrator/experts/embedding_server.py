@@ -64,8 +64,11 @@ class PairScorer(Protocol):
 def embedding_app(name: str, token: str, encoder: TextEncoder) -> Starlette:
     """Embeds; reranks by the cosine of query and document."""
 
-    def compute(texts: Sequence[str]) -> list[tuple[FloatArray, int]]:
+    def encode(texts: Sequence[str]) -> list[tuple[FloatArray, int]]:
         return list(zip(encoder.encode(texts), encoder.count_tokens(texts), strict=True))
+
+    async def compute(texts: Sequence[str]) -> list[tuple[FloatArray, int]]:
+        return await asyncio.to_thread(encode, texts)
 
     batcher: Batcher[str, tuple[FloatArray, int]] = Batcher(compute, max_items=MAX_BATCH)
 
@@ -89,11 +92,14 @@ def embedding_app(name: str, token: str, encoder: TextEncoder) -> Starlette:
 def reranking_app(name: str, token: str, scorer: PairScorer) -> Starlette:
     """Reranks by reading query and document together."""
 
-    def compute(pairs: Sequence[Pair]) -> list[tuple[float, int]]:
+    def score(pairs: Sequence[Pair]) -> list[tuple[float, int]]:
         tokens = scorer.count_tokens([text for pair in pairs for text in pair])
         return list(
             zip(scorer.score(pairs).tolist(), map(sum, zip(tokens[::2], tokens[1::2], strict=True)), strict=True)
         )
+
+    async def compute(pairs: Sequence[Pair]) -> list[tuple[float, int]]:
+        return await asyncio.to_thread(score, pairs)
 
     batcher: Batcher[Pair, tuple[float, int]] = Batcher(compute, max_items=MAX_BATCH)
 

@@ -110,10 +110,12 @@ def from_complaint(
 
 def from_exception(expert: str, exc: Exception) -> ExpertError:
     """What aiohttp or a timer raised. The texts of its exceptions hold addresses, so none is used."""
+    if isinstance(
+        exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientSSLError | aiohttp.InvalidURL
+    ):
+        return ExpertError(expert, "refused", f"could not connect to {expert}")
     if isinstance(exc, TimeoutError):
         return ExpertError(expert, "timeout", f"{expert} did not answer in time")
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ClientSSLError | aiohttp.InvalidURL):
-        return ExpertError(expert, "refused", f"could not connect to {expert}")
     if isinstance(exc, aiohttp.ClientResponseError):
         return ExpertError(expert, "malformed", f"{expert} does not speak HTTP")
     return ExpertError(expert, "reset", f"{expert} broke the connection")

@@ -2,17 +2,22 @@
 
     experts:
       - {name: calculator, backend: function, callable: "orchestrator.experts.calculator:answer"}
+      - {name: lookup, backend: function, callable: "mine:answer_all", batch: {max_items: 64}}
 
 The module is imported once, from where Python finds modules or from the folder of `experts.yaml`. An async function runs in the
 event loop; any other runs in a thread, which goes on after a deadline because threads can't be cancelled: what may hang should
 be async. After None, another expert takes over, and this one's health does not suffer.
+
+With `batch`, it takes a list of user turns and returns a list of as many texts (or None): those of requests that came while the
+call before was under way. There is one call at a time in each gateway. One that fails, or returns something else than that many
+answers, is made again for each question alone, and those that fail then have failed.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,7 @@ from typing import Any
 from orchestrator.config import FunctionSpec
 from orchestrator.errors import ConfigError, ExpertError, ExpertRejected
 from orchestrator.experts.base import Expert, Services
+from orchestrator.experts.batching import Batcher
 from orchestrator.experts.inprocess import InProcessExpert
 from orchestrator.experts.inputs import question_of
 from orchestrator.experts.render import text_answer
@@ -28,14 +34,19 @@ from orchestrator.types import Answer, Call
 
 DEFAULT_THREADS = 8
 
+Ask = Callable[[str], Awaitable[Any]]
+
 
 def make(spec: FunctionSpec, services: Services) -> Expert:
     """Raises `ConfigError` when the callable can't be imported."""
     function = load_callable(spec.callable, services.base_dir)
-    return InProcessExpert(spec, Function(spec.name, function, spec.limits.concurrency or DEFAULT_THREADS).respond)
+    num_threads = 1 if spec.batch else spec.limits.concurrency or DEFAULT_THREADS
+    called = Called(spec.name, function, num_threads)
+    asked: Ask = Batched(spec.name, called, spec.batch.max_items).ask if spec.batch else called.ask
+    return InProcessExpert(spec, Function(spec.name, asked).respond)
 
 
-def load_callable(path: str, base_dir: Path) -> Callable[[str], Any]:
+def load_callable(path: str, base_dir: Path) -> Callable[[Any], Any]:
     """The object that `module:callable` names; modules of `base_dir` are found after all others."""
     module_name, _, name = path.partition(":")
     if str(base_dir) not in sys.path:
@@ -50,12 +61,11 @@ def load_callable(path: str, base_dir: Path) -> Callable[[str], Any]:
 
 
 class Function:
-    """Asks the callable. num_threads: how many calls of a plain function run at once; the others wait."""
+    """Answers calls. ask: a question -> its answer, None where there is none."""
 
-    def __init__(self, name: str, function: Callable[[str], Any], num_threads: int) -> None:
+    def __init__(self, name: str, ask: Ask) -> None:
         self._name = name
-        self._function = function
-        self._threads = DaemonThreads(num_threads, name)
+        self._ask = ask
 
     async def respond(self, call: Call) -> Answer:
         text = await self._ask(question_of(call, self._name))
@@ -68,13 +78,47 @@ class Function:
             )
         return text_answer(call, self._name, text)
 
-    async def _ask(self, question: str) -> Any:
+
+class Called:
+    """The callable, which raises nothing but `ExpertError`. num_threads: how many calls of a plain function run at once."""
+
+    def __init__(self, name: str, function: Callable[[Any], Any], num_threads: int) -> None:
+        self._name = name
+        self._function = function
+        self._threads = DaemonThreads(num_threads, name)
+
+    async def ask(self, argument: Any) -> Any:
         try:
             if inspect.iscoroutinefunction(self._function):
-                return await self._function(question)
-            return await self._threads.run(self._function, question)
+                return await self._function(argument)
+            return await self._threads.run(self._function, argument)
         except (
             Exception,
             SystemExit,
         ) as exc:  # the function is the user's; whatever it raises, another expert takes over
             raise ExpertError(self._name, "server_error", f"{self._name} raised {type(exc).__name__}") from exc
+
+
+class Batched:
+    """A callable that takes many questions at once, at most `max_items`."""
+
+    def __init__(self, name: str, called: Called, max_items: int) -> None:
+        self._name = name
+        self._called = called
+        self._batcher: Batcher[str, Any] = Batcher(self._answers, max_items=max_items)
+
+    async def ask(self, question: str) -> Any:
+        (answer,) = await self._batcher.run([question])
+        return answer
+
+    async def _answers(self, questions: Sequence[str]) -> Sequence[Any]:
+        """Raises `ExpertError` when there are not as many answers as questions."""
+        answers = await self._called.ask(list(questions))
+        if not isinstance(answers, list | tuple):
+            returned = f"a {type(answers).__name__}"
+        elif len(answers) != len(questions):
+            returned = f"{len(answers)} answers"
+        else:
+            return answers
+        expected = f"expected a list of {len(questions)}, one answer for each question"
+        raise ExpertError(self._name, "malformed", f"{self._name} returned {returned}; {expected}")

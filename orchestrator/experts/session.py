@@ -9,13 +9,16 @@ Connections are aiohttp's, its pool's and its parser's. The request isn't: all b
 and one write of those takes half the processor time of `ClientSession.post`, which starts a task per body.
 
 A server may close an idle connection at the moment a request is written to it. HTTP clients send GETs again then, but no POSTs;
-`post` does so once, when the connection came from the pool, as Go's net/http does. Not here: what a response means.
+`post` does so for as long as its connections came from the pool, as Go's net/http does; there may be several, since llama.cpp
+closes one after each stream. When a server can't be reached any more, its connections break within seconds (`keepalive.py`). Not
+here: what a response means.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 
 import aiohttp
@@ -25,6 +28,10 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
+
+from orchestrator.experts.keepalive import SMALL_BYTES, UNREACHABLE, open_socket, patience
+
+NO_MORE: AbstractContextManager[None] = nullcontext()
 
 _opened: ContextVar[bool] = ContextVar("opened", default=False)
 
@@ -41,7 +48,8 @@ class _Connector(aiohttp.TCPConnector):
 
 def open_session() -> aiohttp.ClientSession:
     """No limit on connections (the scheduler limits leases), and no cookies (callers share it)."""
-    return aiohttp.ClientSession(connector=_Connector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+    connector = _Connector(limit=0, socket_factory=open_socket)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class Target:
@@ -83,13 +91,13 @@ class Response:
 
 async def post(http: aiohttp.ClientSession, target: Target, body: bytes, timeout: aiohttp.ClientTimeout) -> Response:
     """Raises `aiohttp.ClientError`, and `TimeoutError` when connecting takes too long. Redirects are not followed."""
-    _opened.set(False)
-    try:
-        return await _post_once(http, target, body, timeout)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError):
-        if _opened.get():
-            raise
-        return await _post_once(http, target, body, timeout)
+    while True:
+        _opened.set(False)
+        try:
+            return await _post_once(http, target, body, timeout)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as exc:
+            if _opened.get() or (isinstance(exc, OSError) and exc.errno in UNREACHABLE):
+                raise
 
 
 async def _post_once(
@@ -103,8 +111,9 @@ async def _post_once(
         protocol.set_response_params(read_until_eof=True)
         if protocol.transport is None or protocol.transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection was just closed")
-        protocol.transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body))
-        return Response(connection, *await _read_head(protocol))
+        with patience(protocol.transport) if len(body) > SMALL_BYTES else NO_MORE:
+            protocol.transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body))
+            return Response(connection, *await _read_head(protocol))
     except HttpProcessingError as exc:
         connection.close()
         raise aiohttp.ClientResponseError(target.request.request_info, (), message=exc.message) from exc

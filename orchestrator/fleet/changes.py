@@ -32,7 +32,10 @@ def read_at_start(config: Config) -> dict[str, object]:
 def _read_again(config: Config) -> dict[str, object]:
     """The settings besides experts, policies and routers that a reload changes, by name."""
     sections = {"gateway": config.gateway, "memory": config.memory, "batches": config.batches}
-    settings = {f"{name}.{key}": value for name, section in sections.items() for key, value in section}
+    settings: dict[str, object] = {
+        f"{name}.{key}": value for name, section in sections.items() for key, value in section
+    }
+    settings |= {f"placement.{expert}": nodes for expert, nodes in config.placement.items()}
     return {name: value for name, value in settings.items() if name not in read_at_start(config)}
 
 

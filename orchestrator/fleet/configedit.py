@@ -1,7 +1,8 @@
-"""Adding and removing experts in `experts.yaml` without touching anything else in it: comments, order and layout stay.
+"""Adding, removing and placing experts in `experts.yaml` without touching anything else in it: comments, order and layout stay.
 
     add_expert(path, {"name": "gpt", "backend": "openai", "base_url": "https://api.example.com/v1", "context": 128000})
     remove_expert(path, "gpt")
+    place_experts(path, {"small": ["10.0.0.5"]})
 
 The new text is validated before it replaces the old one, in one step. Files and environment are not looked at: they belong to
 the machine and shell that serve. Only lists written with dashes are edited. Keys of mappings: `mappingedit.py`.
@@ -13,7 +14,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ruamel.yaml.nodes import Node, SequenceNode
 
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import parse_config, read_text
-from orchestrator.fleet.mappingedit import in_braces, last_line, lines_of
+from orchestrator.fleet.mappingedit import in_braces, last_line, lines_of, with_value, without
 
 
 def add_expert(path: Path, spec: Mapping[str, Any]) -> None:
@@ -56,6 +57,14 @@ def remove_expert(path: Path, name: str) -> None:
     if end < len(lines) and not lines[end].strip() and not (is_last and lines[first - 1].strip()):
         end += 1
     replace_text(path, "".join(lines[:first] + lines[end:]))
+
+
+def place_experts(path: Path, placement: Mapping[str, Sequence[str]]) -> None:
+    """Say on which nodes these experts are to live; of others, nothing changes. Raises `ConfigError` for one that there isn't."""
+    text = read_text(path)
+    there = parse_config(text, path).placement
+    section = {name: list(nodes) for name, nodes in {**there, **placement}.items()}
+    replace_text(path, with_value(without(text, ("placement",)).rstrip("\n") + "\n", ("placement",), section))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

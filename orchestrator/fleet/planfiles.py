@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ from orchestrator.fleet.configerrors import Loc, got, nearest
 from orchestrator.fleet.configerrors import Problem as Wrong
 from orchestrator.fleet.configfile import read_text
 from orchestrator.fleet.yamlsource import YAMLSource
+from orchestrator.scheduler.base import ExpertStatus, MemoryStatus
 from orchestrator.scheduler.placement.base import Demand, Links, Node, Problem, Together
 from orchestrator.scheduler.precision import Variant, Variants
 
@@ -82,6 +83,16 @@ class Cluster(_Section, frozen=True):
     together: tuple[TogetherEntry, ...] = ()
     current: dict[str, tuple[str, ...]] = {}
     horizon_s: Amount = 3600.0
+
+    @classmethod
+    def of(cls, memory: MemoryStatus, statuses: Iterable[ExpertStatus]) -> Self:
+        """A cluster that runs: its nodes, and whose weights are in the memory of each. Raises `ConfigError` for one machine."""
+        if not memory.nodes:
+            raise ConfigError("it serves from one machine, where there is nothing to place")
+        nodes = tuple(NodeEntry(name, each.budget_bytes / GB) for name, each in memory.nodes.items())
+        there = [status for status in statuses if status.memory_bytes]
+        current = {name: tuple(each.expert for each in there if each.node == name) for name in memory.nodes}
+        return cls(nodes, current=current)
 
     def repeated(self) -> Iterator[Wrong]:
         """Names that stand twice, where they do again."""
@@ -174,12 +185,12 @@ def read_plan_file(path: Path, kind: type[T]) -> T:
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def told_of(source: Path | str) -> Iterator[None]:
     """What makes no sense in a plan's file is told with the file's name."""
     try:
         yield
     except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc.message}") from exc
+        raise ConfigError(f"{source}: {exc.message}") from exc
 
 
 def _repeated(loc: Loc, entries: Sequence[NodeEntry | ExpertEntry | VariantsEntry | VariantEntry]) -> Iterator[Wrong]:

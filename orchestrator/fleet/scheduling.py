@@ -51,7 +51,7 @@ class Pinned:
     def warm(self, config: Config) -> None:
         """Have them loaded, in the background. What fails is logged, and tried again when a request comes."""
         self.stop()
-        pinned = [spec.name for spec in config.experts if isinstance(spec, ServedBase) and spec.residency.pin]
+        pinned = [spec.name for spec in config.experts if isinstance(spec, ServedBase) and spec.residency.pinned]
         self._warming = asyncio.create_task(self._warm(pinned), name="warm-pinned")
 
     def warm_again(self, config: Config) -> None:

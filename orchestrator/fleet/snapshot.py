@@ -35,7 +35,7 @@ from orchestrator.experts.registry import make_expert
 from orchestrator.fleet.encoding import FleetEncoders
 from orchestrator.fleet.launching import Launch
 from orchestrator.fleet.routers import Scorers, make_scorers
-from orchestrator.scheduler.base import Place
+from orchestrator.scheduler.base import Place, Spread
 from orchestrator.types import Query
 from routers.base import Encoder
 
@@ -134,25 +134,30 @@ def make_places(config: Config, base_dir: Path) -> tuple[Place, ...]:
     """What the scheduler has to know of each expert, and of each panel."""
     specs: dict[str, ExpertBase] = {**config.by_name, **config.panel_experts}
     not_inherited = provider_keys(config)
-    return tuple(_place(spec, specs[spec.host], base_dir, not_inherited) for spec in specs.values())
+    launches = {
+        spec.name: Launch(spec, base_dir, not_inherited) for spec in config.experts if isinstance(spec, ServedBase)
+    }
+    return tuple(
+        _place(spec, specs[spec.host], launches.get(spec.host), config.placement.get(spec.host, ()))
+        for spec in specs.values()
+    )
 
 
-def _place(spec: ExpertBase, host: ExpertBase, base_dir: Path, not_inherited: frozenset[str]) -> Place:
-    served = host if isinstance(host, ServedBase) else None
-    residency = served.residency if served else Residency()
-    command = Launch(served, base_dir, not_inherited) if served else None
+def _place(spec: ExpertBase, host: ExpertBase, launch: Launch | None, nodes: tuple[str, ...]) -> Place:
+    residency = host.residency if isinstance(host, ServedBase) else Residency()
     return Place(
         expert=spec.name,
         host=spec.host,
         holds_weights=host.holds_weights,
         memory_bytes=int(residency.memory_gb * 1e9) if residency.memory_gb else None,
-        pin=residency.pin,
+        pin=residency.pinned > 0,
         keep_alive_s=residency.keep_alive_s,
         concurrency=spec.limits.concurrency,
         rpm=spec.limits.rpm,
         asleep_bytes=residency.asleep_bytes,
         on_device=residency.device,
-        command=command,
+        command=launch,
+        spread=Spread(residency.pinned, residency.replicas.max, nodes),
     )
 
 

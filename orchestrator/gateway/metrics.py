@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, attempts, overhead, waits, tokens, cost, the state of every expert, what went wrong.
+"""What Prometheus is told: requests, attempts, overhead, waits, tokens, cost, what went wrong; and the state of the scheduler.
 
     metrics = Metrics(scheduler.status, scheduler.memory, lost=lambda: ledger.lost, reload_failed=lambda: False)
     metrics.observe(decision)                     # a finished one, as the ledger gets it: under 5 microseconds
@@ -12,19 +12,17 @@ name. One object per gateway; nothing is global. Where one address stands for se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.gateway.gathering import merged
-from orchestrator.scheduler.base import ExpertStatus, MemoryStatus, State
-from orchestrator.scheduler.summary import by_expert
+from orchestrator.gateway.states import SchedulerCollector
+from orchestrator.scheduler.base import ExpertStatus, MemoryStatus
 from orchestrator.types import Decision
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-STATES = get_args(State)
 OVERHEAD_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 WAIT_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 DURATION_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -74,7 +72,7 @@ class Metrics:
         self._batches = Gauge("switchyard_batches_in_progress", "Batches that are not over", registry=self._registry)
         self._registry.register(_GatewayCollector(lost, reload_failed))
         self._scheduler = CollectorRegistry()
-        self._scheduler.register(_SchedulerCollector(status, memory))
+        self._scheduler.register(SchedulerCollector(status, memory))
 
     def watch(self, in_flight: Callable[[], int], batches: Callable[[], int]) -> None:
         """in_flight, batches: how many are under way now; asked when Prometheus asks."""
@@ -155,56 +153,3 @@ class _GatewayCollector(Collector):
         yield CounterMetricFamily("switchyard_ledger_lost", "Decisions the ledger gave up", value=self._lost())
         refused = float(self._reload_failed())
         yield GaugeMetricFamily("switchyard_reload_failed", "1 while the newest experts.yaml is refused", value=refused)
-
-
-class _SchedulerCollector(Collector):
-    """The same, of what all gateways share."""
-
-    def __init__(self, status: Callable[[], Iterable[ExpertStatus]], memory: Callable[[], MemoryStatus]) -> None:
-        self._status = status
-        self._memory = memory
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._budgets()
-        yield from self._experts()
-
-    def _budgets(self) -> Iterator[Metric]:
-        memory = self._memory()
-        for name, text, value in (
-            ("memory_budget_bytes", "What experts may use together", memory.budget_bytes),
-            ("memory_used_bytes", "What they use of it", memory.used_bytes),
-            ("asleep_budget_bytes", "What sleeping experts may keep of the host's memory", memory.asleep_budget_bytes),
-            ("asleep_used_bytes", "What they keep of it", memory.asleep_used_bytes),
-        ):
-            yield GaugeMetricFamily(f"switchyard_{name}", text, value=value)
-
-    def _experts(self) -> Iterator[Metric]:
-        state = GaugeMetricFamily("switchyard_expert_state", "1 for the state it is in", labels=["expert", "state"])
-        gauges = {
-            field: GaugeMetricFamily(f"switchyard_expert_{field}", text, labels=["expert"])
-            for field, text in (
-                ("leases", "Requests it is answering"),
-                ("waiting", "Requests waiting for it"),
-                ("expected_wait_s", "Seconds a request that arrives now would wait"),
-                ("memory_bytes", "What its server takes of the memory budget"),
-                ("asleep_bytes", "What its server keeps of the host's memory while it sleeps"),
-            )
-        }
-        counters = {
-            field: CounterMetricFamily(f"switchyard_expert_{field}", text, labels=["expert"])
-            for field, text in (
-                ("loads", "Times its weights were loaded"),
-                ("prefetch_hits", "Loads ahead of demand that somebody came for"),
-                ("prefetch_misses", "Loads ahead of demand that nobody came for"),
-            )
-        }
-        breaker = GaugeMetricFamily(
-            "switchyard_expert_breaker_open", "1 while it is taken for broken", labels=["expert"]
-        )
-        for expert in by_expert(self._status()).values():
-            for name in STATES:
-                state.add_metric([expert.expert, name], float(expert.state == name))
-            for field, family in (gauges | counters).items():
-                family.add_metric([expert.expert], float(getattr(expert, field)))
-            breaker.add_metric([expert.expert], float(expert.breaker != "closed"))
-        yield from (state, *gauges.values(), *counters.values(), breaker)

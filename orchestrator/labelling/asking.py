@@ -15,9 +15,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from orchestrator.aggregators.budget import Budget as PanelBudget
+from orchestrator.bulk.waves import places
 from orchestrator.config import ExpertBase, LiteLLMSpec, OpenAISpec, PanelExpert
 from orchestrator.errors import AllExpertsFailed, ExpertError, LabelError, RateLimited, RequestError
 from orchestrator.experts.envelope import answer_text
@@ -90,6 +91,7 @@ class Asker:
         self._service = service
         self._journal = journal
         self._budget = Budget(journal, max_cost_usd)
+        self._replicas = Counter(status.expert for status in service.scheduler.status())
         self._dispatcher = Dispatcher(service.scheduler, random.Random())
         self._room = {name: asyncio.Semaphore(self.at_once(name)) for name in service.fleet.specs}
         self._underway: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -121,9 +123,11 @@ class Asker:
         return spec
 
     def at_once(self, expert: str) -> int:
-        """How many calls an expert is given at once."""
+        """How many calls an expert is given at once; where it may have replicas, enough to have them loaded."""
         spec = self._service.fleet.specs[expert]
         host = self._service.fleet.specs[spec.host]
+        if (replicas := self._replicas[host.name]) > 1:
+            return places(replicas) // 2  # a batch may be running beside it
         assumed = SERVED_CONCURRENCY if host.holds_weights else REMOTE_CONCURRENCY
         return min(limits.concurrency or assumed for limits in (spec.limits, host.limits))
 
@@ -177,18 +181,21 @@ class Asker:
         return models
 
     def _query(self, spec: ExpertBase, kind: Kind, body: dict[str, Any]) -> Query:
-        """As the gateway would read it, with an answer no longer than the expert's context allows, and time for a cold start."""
+        """As the gateway would read it, behind its own requests, and with an answer no longer than the expert's context allows.
+
+        There is time for a cold start, and for those that were asked before.
+        """
         timeouts = spec.timeouts
-        timeout_s = timeouts.load_s + MAX_ATTEMPTS * timeouts.first_byte_s
+        rounds = MAX_ATTEMPTS + self.at_once(spec.name) // SERVED_CONCURRENCY
+        timeout_s = timeouts.load_s + rounds * timeouts.first_byte_s
         query = make_query(kind, {"model": spec.name, **body}, received_at=time.monotonic(), timeout_s=timeout_s)
+        query = replace(query, options=replace(query.options, priority="bulk"))
         if spec.context is None or not query.max_tokens:
             return query
         room = max(spec.context - query.prompt_tokens, LEAST_ANSWER_TOKENS)
         if room >= query.max_tokens:
             return query
-        return make_query(
-            kind, {"model": spec.name, **body, "max_tokens": room}, received_at=query.received_at, timeout_s=timeout_s
-        )
+        return replace(query, max_tokens=room, body={**query.body, "max_tokens": room})
 
     async def _ask(self, key: str, query: Query, spec: ExpertBase, read: Read) -> Entry:
         if infeasible_because(spec, query):

@@ -26,12 +26,13 @@ CONNECTION: Mapping[str, str | int] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "options": "-c idle_in_transaction_session_timeout=30s",
+    "options": "-c idle_in_transaction_session_timeout=30s -c statement_timeout=60s",
     "application_name": "switchyard",
 }
 """As libpq has it (in s, `tcp_user_timeout` in ms); the URL may say otherwise.
 
-Soon enough we notice a server that is gone, and the server that we are, amid a transaction, and lets go of its locks.
+Soon enough we notice a server that is gone, and the server that we are, amid a transaction, and lets go of its locks. One that
+stands still is noticed by `watched.py`.
 """
 _EXPECTED = "expected sqlite:///PATH of a file that can be written, or postgresql://USER@HOST/DATABASE"
 _LOCKS = {"migrations": 1, "feedback": 2}
@@ -123,11 +124,14 @@ def _engine(target: sa.URL) -> sa.Engine:
         return engine
     defaults = {name: value for name, value in CONNECTION.items() if name not in target.query}
     try:
-        return sa.create_engine(
-            target, hide_parameters=True, pool_pre_ping=True, pool_size=2, max_overflow=6, connect_args=defaults
-        )
+        from orchestrator.ledger import watched
     except ImportError as exc:
         raise MissingExtra("ledger.url: PostgreSQL", "postgres") from exc
+    engine = sa.create_engine(
+        target, hide_parameters=True, pool_pre_ping=True, pool_size=2, max_overflow=6, connect_args=defaults
+    )
+    sa.event.listen(engine, "do_connect", watched.connect)
+    return engine
 
 
 def _make_private(path: Path) -> None:

@@ -53,6 +53,19 @@ def _batches_of_several_gateways(connection: sa.Connection) -> None:
     _add_column(connection, "batches", sa.Column("progress", sa.LargeBinary))
 
 
-STEPS: tuple[Step, ...] = (_batches_of_several_gateways,)
+def _texts_of_any_length(connection: sa.Connection) -> None:
+    """In PostgreSQL, which refuses a longer one; SQLite never did. Nothing is rewritten but times of files."""
+    if connection.dialect.name != "postgresql":
+        return
+    inspector = sa.inspect(connection)
+    for table in ("decisions", "feedback", "collections", "files", "batches"):
+        for column in inspector.get_columns(table) if inspector.has_table(table) else ():
+            if isinstance(column["type"], sa.String) and column["type"].length is not None:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {column['name']} TYPE TEXT")
+    if inspector.has_table("files"):
+        connection.exec_driver_sql("ALTER TABLE files ALTER COLUMN expires_at TYPE BIGINT")
+
+
+STEPS: tuple[Step, ...] = (_batches_of_several_gateways, _texts_of_any_length)
 """The first leads from version 1 to version 2, and so on."""
 VERSION = 1 + len(STEPS)

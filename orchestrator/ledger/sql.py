@@ -5,8 +5,8 @@
     ledger.record(decision)                  # microseconds: a batch is written about twice a second
 
 One thread owns the connection, so the event loop never waits for a disk. Several gateways may write one database. A decision that
-can't be written is kept and tried again until the database is back; past `MAX_PENDING` the oldest are given up, and counted in
-`lost`, as is what can't be stored at all.
+can't be written is kept and tried again until the database is back (`pending.py`); whoever asks meanwhile is told within
+`PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from orchestrator.errors import LedgerUnavailable, NotFound
 from orchestrator.ledger import schema
 from orchestrator.ledger.base import Rewarded, Routed
 from orchestrator.ledger.database import connect, serialise, upsert
 from orchestrator.ledger.outcomes import Given, outcome, routed, was_routed
+from orchestrator.ledger.pending import Pending, Row, decoded
 from orchestrator.types import Decision, Feedback, Kind
 from routers.base import Outcome
 
 BATCH_INTERVAL_S = 0.5
-MAX_PENDING = 100_000
 PAGE = 1_000
-"""Decisions that are read or written at once."""
+"""Decisions that are read at once."""
+PATIENCE_S = 5.0
+"""By when a request is answered, whatever has become of the database."""
 LATE_S = 2 * BATCH_INTERVAL_S
 """By when another gateway has written a decision that it has just made."""
 LOOK_AGAIN_S = 0.1
@@ -54,10 +55,14 @@ class SQLLedger:
         self._url = url
         self._keep_text = keep_text
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._pending: dict[str, Decision] = {}
+        self._pending = Pending()
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
-        self.lost = 0
+
+    @property
+    def lost(self) -> int:
+        """Decisions that were given up."""
+        return self._pending.lost
 
     async def open(self) -> None:
         """Make the tables, or bring them up to date. Raises `ConfigError` when the database can't be used, and `MissingExtra`."""
@@ -67,31 +72,27 @@ class SQLLedger:
     def record(self, decision: Decision) -> None:
         if not self._keep_text:
             decision.text, decision.transcript, decision.details = "", [], {}
-        self._pending[decision.id] = decision
-        if len(self._pending) > MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-            self.lost += 1
+        self._pending.add(decision)
         self._wake.set()
 
     async def decision(self, decision_id: str) -> Decision | None:
         """One that another gateway has just made is waited for until it is written."""
         if pending := self._pending.get(decision_id):
             return pending
-        found = await self._stored(decision_id)
-        while found is None and abs(time.time() - _made_at(decision_id)) < LATE_S:
-            await asyncio.sleep(LOOK_AGAIN_S)
+        async with _promptly():
             found = await self._stored(decision_id)
+            while found is None and abs(time.time() - _made_at(decision_id)) < LATE_S:
+                await asyncio.sleep(LOOK_AGAIN_S)
+                found = await self._stored(decision_id)
         return found
 
     async def _stored(self, decision_id: str) -> Decision | None:
         rows = await self._read(sa.select(schema.decisions.c.record).where(schema.decisions.c.id == decision_id))
-        return msgspec.json.decode(rows[0][0], type=Decision) if rows else None
+        return decoded(rows[0][0]) if rows else None
 
     async def feedback(self, feedback: Feedback) -> None:
         if await self.decision(feedback.decision_id) is None:
             raise NotFound(f"there is no decision '{feedback.decision_id}'", param="decision_id")
-        if feedback.decision_id in self._pending:
-            await self._flush()
         row = {**asdict(feedback), "created_at": time.time()}
 
         def insert(connection: sa.Connection) -> None:
@@ -99,17 +100,22 @@ class SQLLedger:
             serialise(connection, "feedback")
             connection.execute(schema.feedback.insert(), row)
 
-        await self._write(insert)
+        async with _promptly():
+            if feedback.decision_id in self._pending:
+                await self._flush()
+            await self._write(insert)
 
     async def collection(self, key_id: str, kind: Kind, name: str) -> str | None:
         columns = schema.collections.c
         mine = sa.and_(columns.key_id == key_id, columns.kind == kind, columns.name == name)
-        rows = await self._read(sa.select(columns.expert).where(mine))
+        async with _promptly():
+            rows = await self._read(sa.select(columns.expert).where(mine))
         return rows[0][0] if rows else None
 
     async def create_collection(self, key_id: str, kind: Kind, name: str, expert: str) -> str:
         row = {"key_id": key_id, "kind": kind, "name": name, "expert": expert}
-        await self._write(lambda c: c.execute(upsert(c, schema.collections).on_conflict_do_nothing(), row))
+        async with _promptly():
+            await self._write(lambda c: c.execute(upsert(c, schema.collections).on_conflict_do_nothing(), row))
         return await self.collection(key_id, kind, name) or expert
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
@@ -138,7 +144,7 @@ class SQLLedger:
             .limit(PAGE)
         )
         while page := await self._read(scored.where(columns.id > after)):
-            decisions = [(number, msgspec.json.decode(record, type=Decision)) for number, record in page]
+            decisions = [(number, decision) for number, record in page if (decision := decoded(record)) is not None]
             given = await self._feedback_on(decision.id for _, decision in decisions)
             for number, decision in decisions:
                 if decision.text and decision.mode != "panel" and decision.expert is not None:
@@ -172,7 +178,7 @@ class SQLLedger:
         )
         page = await self._read(made)
         while page:
-            yield [msgspec.json.decode(record, type=Decision) for _, _, record in page]
+            yield [decision for _, _, record in page if (decision := decoded(record)) is not None]
             last = sa.tuple_(*page[-1][:2])
             page = await self._read(made.where(sa.tuple_(columns.created_at, columns.id) > last))
 
@@ -200,7 +206,7 @@ class SQLLedger:
                     logger.error("%d decisions could not be written to the ledger", len(self._pending))
                 await self._run(self._engine.dispose)
         finally:
-            self._thread.shutdown()
+            await asyncio.to_thread(self._thread.shutdown)
 
     async def _write_batches(self) -> None:
         """Write what is pending, about twice a second, for as long as the ledger is open."""
@@ -220,16 +226,24 @@ class SQLLedger:
 
     async def _flush(self) -> None:
         """Write what is pending now, a page in each transaction. What stands there already, of two flushes at once, stays."""
-        waiting = list(self._pending)
-        for first in range(0, len(waiting), PAGE):
-            batch = [made for each in waiting[first : first + PAGE] if (made := self._pending.get(each)) is not None]
-            rows = [row for decision in batch if (row := _decision_row(decision)) is not None]
-            if rows:
-                await self._write(partial(_insert_decisions, rows))
-            stored = {row["id"] for row in rows}
-            for decision in batch:
-                if self._pending.pop(decision.id, None) is not None and decision.id not in stored:
-                    self.lost += 1
+        for page in self._pending.pages():
+            await self._store(page)
+
+    async def _store(self, rows: Sequence[Row]) -> None:
+        """What the database refuses for what it holds must not hold up the others."""
+        try:
+            await self._write(partial(_insert_decisions, rows))
+        except LedgerUnavailable as error:
+            if not isinstance(error.__cause__, DataError):
+                raise
+            if len(rows) == 1:
+                self._pending.refuse(rows[0])
+                return
+            half = len(rows) // 2
+            await self._store(rows[:half])
+            await self._store(rows[half:])
+        else:
+            self._pending.remove(rows)
 
     async def _write(self, write: Callable[[sa.Connection], object]) -> None:
         """Durable when it returns."""
@@ -267,24 +281,16 @@ def _made_at(decision_id: str) -> float:
         return 0.0
 
 
-def _insert_decisions(rows: Sequence[Mapping[str, Any]], connection: sa.Connection) -> None:
-    connection.execute(upsert(connection, schema.decisions).on_conflict_do_nothing(), rows)
+def _insert_decisions(rows: Sequence[Row], connection: sa.Connection) -> None:
+    made = [row._asdict() for row in rows]
+    connection.execute(upsert(connection, schema.decisions).on_conflict_do_nothing(), made)
 
 
-def _decision_row(decision: Decision) -> dict[str, Any] | None:
-    """None for a decision that is no JSON (half a surrogate pair in its text): it must not hold up those behind it."""
+@asynccontextmanager
+async def _promptly() -> AsyncIterator[None]:
+    """For what a request waits for. What has not begun by then is not done any more; what has may still be."""
     try:
-        record = msgspec.json.encode(decision)
-    except (ValueError, TypeError):
-        logger.exception("decision %s can't be stored", decision.id)
-        return None
-    return {
-        "id": decision.id,
-        "created_at": decision.created_at,
-        "key_id": decision.key_id,
-        "policy": decision.policy,
-        "expert": decision.expert,
-        "status": decision.status,
-        "cost_usd": decision.cost_usd,
-        "record": record,
-    }
+        async with asyncio.timeout(PATIENCE_S):
+            yield
+    except TimeoutError as exc:
+        raise LedgerUnavailable("the ledger can't be used at the moment") from exc

@@ -30,6 +30,18 @@ Batching = Literal["continuous", "together"]
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """On which nodes of a cluster an expert is to live.
+
+    pinned: on how many of them it is kept in memory. most: on how many it is in memory at once; None: on all. nodes: () for any.
+    """
+
+    pinned: int = 0
+    most: int | None = None
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """One expert as the scheduler is told of it.
 
@@ -39,7 +51,8 @@ class Place:
     weights a concurrency that is assumed at first and then found out. asleep_bytes: what it keeps of the host's memory while it
     is asleep; None means that its server can't sleep. on_device: its memory is not the host's. command: how to launch the server.
     node: where its weights are to live; "" is this machine. Places of one expert on several nodes are its replicas. A persona's
-    place needs its base's on the same node; experts without weights have one place, on no node.
+    place needs its base's on the same node; experts without weights have one place, on no node. spread: how those of a host are
+    chosen, and how many of them are used.
     """
 
     expert: str
@@ -55,6 +68,7 @@ class Place:
     asleep_bytes: int | None = None
     on_device: bool = False
     node: str = ""
+    spread: Spread = Spread()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +232,7 @@ class Scheduler(Leases, Protocol):
     def memory(self) -> MemoryStatus: ...
 
     async def warm(self, expert: str) -> None:
-        """Load the expert's weights if they are not in memory; return when they are."""
+        """Load the expert's weights where they are pinned, or else somewhere; return when they are in memory of one node."""
         ...
 
     async def unload(self, expert: str) -> None:

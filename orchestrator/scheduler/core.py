@@ -25,6 +25,7 @@ from collections.abc import Set as AbstractSet
 from itertools import count, islice
 
 from orchestrator.errors import DeadlineExceeded, ExpertError, NoCapacity, SwitchyardError, UnknownModel
+from orchestrator.scheduler.actions import Action, Grant, Outbox, Refuse
 from orchestrator.scheduler.base import (
     ExpertStatus,
     Lease,
@@ -41,13 +42,11 @@ from orchestrator.scheduler.prefetch import Prefetcher
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.roster import Roster, make_roster
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
-from orchestrator.scheduler.state import Action, Expert, Grant, Host, Outbox, Refuse, Replicas, Waiter, host_key
+from orchestrator.scheduler.state import Expert, Host, Replicas, Waiter, host_key
 from orchestrator.scheduler.weighing import Weighing
 from orchestrator.types import Endpoint
 
 MAX_WAITING = 1000
-LOST = -1
-"""The generation of hosts whose node is lost: nothing that is heard of them counts any more."""
 REBOUND = 64
 """How many of those who wait for a host look elsewhere when it leaves."""
 
@@ -103,7 +102,7 @@ class Core:
         if expert is None:
             raise self._weighing.refusal(request, now)
         if (
-            not expert.queue
+            not expert.awaited
             and expert.has_room(now)
             and expert.breaker.admits(now)
             and self._may_serve(expert, None, now)
@@ -131,15 +130,14 @@ class Core:
                 self._nodes.of(host).residents.vacated(host, now)
         if expert.breaker.record(outcome, now, probe=probe):
             self._rebind(expert, now)
-        residency = self._nodes.of(host)
-        if not host.leases and residency.leaves(host, now):  # before the next batch begins
+        if not host.leases and self._leaves(host, now):  # before the next batch begins
             self._settle(now, host)
         if self._queues.waiters:
             self._dispatch(host, now)
         unused = not host.leases and host.state in {"ready", "draining"}
         if unused:
-            residency.residents.unused(host, now)
-        self._settle(now, host if unused or residency.leaves(host, now) else None)
+            self._nodes.of(host).residents.unused(host, now)
+        self._settle(now, host if unused or self._leaves(host, now) else None)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """It went away before it had its answer."""
@@ -153,10 +151,11 @@ class Core:
             self._refuse(waiter, DeadlineExceeded("no expert was free before the request's deadline"), now)
             self._news[waiter.bound.host.node] = None
         for host in self._outbox.due(now):
-            residency = self._nodes.of(host)
-            residency.residents.expire(host, now)
+            if host.buried:
+                continue
+            self._nodes.of(host).residents.expire(host, now)
             self._dispatch(host, now)
-            if not host.serving or residency.leaves(host, now):
+            if not host.serving or self._leaves(host, now):
                 self._news[host.node] = None
         self._settle(now)
 
@@ -172,7 +171,8 @@ class Core:
     def load_failed(self, host: Host, generation: int, reason: str, now: float, *, detail: str = "") -> None:
         """A launch has failed. reason: may be shown to clients. detail: what operators are told instead."""
         if host.state == "loading" and host.generation == generation:
-            self._give_up(host, reason, detail or reason, now)
+            others = [other for other in host.replicas if other.state == "cold"] if host.broken else []
+            self._give_up([host, *others], reason, detail or reason, now)
             self._settle(now, host)
 
     def slept(self, host: Host, generation: int, kept_bytes: int, now: float) -> None:
@@ -183,7 +183,7 @@ class Core:
 
     def stopped(self, host: Host, now: float) -> None:
         """A server, or its launch, has ended as asked, and its memory is back."""
-        if host.generation == LOST:
+        if host.buried:
             return
         self._nodes.of(host).residents.gone(host, now)
         self._let_in_after(host)
@@ -191,9 +191,9 @@ class Core:
 
     def died(self, host: Host, reason: str, now: float) -> None:
         """A server has ended unasked. Its leases are lost; whoever holds them will notice, and release them."""
-        residents = self._nodes.of(host).residents
-        if host in residents.alive and (host.state != "loading" or host.waking) and not host.stopping:
-            residents.died(host, reason, now)
+        launching = host.state == "loading" and not host.waking
+        if host.state not in {"cold", "remote"} and not launching and not host.stopping:
+            self._nodes.of(host).residents.died(host, reason, now)
             self._let_in_after(host)
             self._rebind_all(host, now)
             self._settle(now, host)
@@ -203,15 +203,14 @@ class Core:
     def lost(self, node: str, reason: str, now: float) -> None:
         """It can't be reached: its servers count as dead, its leases as lost, and nothing is loaded there until it is found.
 
-        Whoever waited for it moves to other replicas or candidates, or hears why not. Raises KeyError for a node that is none.
+        Whoever waited for it moves to other replicas or candidates, or hears why not. Raises KeyError for a node that is none, and
+        ValueError for this machine.
         """
         if node in self._nodes.lost:
             return
-        gone = [host for host in self._roster.hosts.values() if host.node == node]
-        for host in {*gone, *self._nodes.residencies[node].residents.alive}:
-            host.enter("cold")
-            host.generation, host.leases, host.endpoint, host.retired = LOST, 0, None, True
-        self._nodes.lose(node)
+        alive = self._nodes.lose(node)
+        for host in {*alive, *(host for host in self._roster.hosts.values() if host.node == node)}:
+            host.lose()
         self._remake(now)
         for host in self._roster.hosts.values():
             if host.node == node:
@@ -220,17 +219,19 @@ class Core:
 
     def found(self, node: str, now: float) -> None:
         """It is there again, with nothing in its memory. Raises KeyError for a node that is none."""
-        if node not in self._nodes.lost:
+        if not self._nodes.find(node):
             return
-        self._nodes.find(node)
         self._remake(now)
         self._spread({node}, now)
         self._settle(now)
 
-    def adopt(self, name: str, node: str, endpoint: Endpoint, memory_bytes: int, now: float) -> Host | None:
+    def adopt(
+        self, name: str, node: str, endpoint: Endpoint, memory_bytes: int, now: float, hold: Lease | None = None
+    ) -> Host | None:
         """The expert's server has been running there all along, as a scheduler before this one has left it.
 
-        None when there is no use for it: it is then to be stopped. memory_bytes: as measured; 0 when it can't be.
+        None when there is no use for it: it is then to be stopped. memory_bytes: as measured; 0 when it can't be. hold: a lease that
+        keeps it in memory and takes nobody's place.
         """
         host = self._roster.hosts.get(host_key(name, node))
         if (
@@ -241,7 +242,10 @@ class Core:
             or self._closed
         ):
             return None
-        self._is_ready(host, self._nodes.of(host).residents.adopt(host, endpoint, memory_bytes, now), now)
+        drained = self._nodes.of(host).residents.adopt(host, endpoint, memory_bytes, now)
+        if hold is not None and self.restore(hold, now):
+            host.held = 1
+        self._is_ready(host, drained, now)
         return host
 
     def restore(self, lease: Lease, now: float) -> bool:
@@ -268,6 +272,14 @@ class Core:
         self._settle(now, host)
 
     # What operators want
+
+    def warm(self, name: str, now: float) -> None:
+        """Have it loaded on every node that it is pinned on. Raises `UnknownModel`."""
+        for host in [replica.host for replica in self.replicas(name)]:
+            if host.pinned and host.loadable and host.node not in self._nodes.lost:
+                host.chosen = True
+                self._nodes.of(host).wanted.want(host, now)
+        self._settle(now)
 
     def unload(self, name: str, now: float) -> tuple[Host, ...]:
         """Drain the expert's hosts; returns those with an end to wait for. Raises `UnknownModel`."""
@@ -335,10 +347,10 @@ class Core:
     def _take_over(self, new: Roster, now: float) -> None:
         """Retire hosts that aren't there any more, and have who waited for them look elsewhere."""
         old, self._roster = self._roster, new
-        self._queues.adopt(new.experts)
+        self._queues.adopt(new)
         for host in old.hosts.values():
             if new.hosts.get(host.key) is not host:
-                host.retired = True
+                host.retire()
                 residency = self._nodes.of(host)
                 residency.wanted.forget(host)
                 residency.residents.drain(host, now)
@@ -453,7 +465,7 @@ class Core:
                 self._move(waiter, best, now)
                 continue
             lease = self._lease(expert, waiter.request_id, waiter.session, waiter.arrived, now, weighed)
-            self._queues.remove(waiter, now, served_by=host)  # after that, or the host would seem unused
+            self._queues.remove(waiter, now, served_by=expert.host)  # after that, or the host would seem unused
             self._outbox.actions.append(Grant(waiter, lease))
 
     def _may_serve(self, expert: Expert, waiter: Waiter | None, now: float) -> bool:
@@ -500,7 +512,7 @@ class Core:
         for host in plan.restored:
             self._dispatch(host, now)
         for host, reason in plan.impossible:
-            self._give_up(host, reason, reason, now)
+            self._give_up((host,), reason, reason, now)
         if plan:
             self._news[node] = None
 
@@ -531,14 +543,20 @@ class Core:
         for expert in host.experts:
             self._rebind(expert, now, at_most=REBOUND)
 
-    def _give_up(self, host: Host, reason: str, detail: str, now: float) -> None:
-        """The host could not be loaded: its waiters go to their other candidates, or hear why not."""
-        self._nodes.of(host).residents.failed(host, detail, now)
-        for expert in host.experts:
-            expert.breaker.record(_FAILED_TO_LOAD, now)
-        for waiter in self._queues.still_waiting(waiter for expert in host.experts for waiter in expert.queue):
-            self._queues.strike(waiter, host)
+    def _give_up(self, hosts: Sequence[Host], reason: str, detail: str, now: float) -> None:
+        """They can't be loaded: their waiters go to their other candidates, or hear why not."""
+        for host in hosts:
+            self._nodes.of(host).residents.failed(host, detail, now)
+            for expert in host.experts:
+                expert.breaker.record(_FAILED_TO_LOAD, now)
+        experts = [expert for host in hosts for expert in host.experts]
+        for waiter in self._queues.still_waiting(waiter for expert in experts for waiter in expert.queue):
+            self._queues.strike(waiter, hosts)
             self._move_on(waiter, ExpertError(waiter.bound.name, "not_loaded", reason), now)
+
+    def _leaves(self, host: Host, now: float) -> bool:
+        """It gives way to whoever is next at its node."""
+        return host.state == "ready" and self._nodes.of(host).leaves(host, now)
 
     def _move_on(self, waiter: Waiter, error: SwitchyardError, now: float) -> None:
         """Away from where it is bound, to the best of its candidates; without any, the error is its answer."""

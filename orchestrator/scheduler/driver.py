@@ -20,6 +20,7 @@ from typing import Any
 
 from orchestrator.engines.base import Engine, Launchable, RunningServer
 from orchestrator.errors import ExpertError, SwitchyardError
+from orchestrator.scheduler.actions import Action, Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.scheduler.base import (
     ExpertStatus,
     Lease,
@@ -33,7 +34,7 @@ from orchestrator.scheduler.base import (
 )
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
-from orchestrator.scheduler.state import Action, Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake, host_key
+from orchestrator.scheduler.state import Host, Waiter, host_key
 from routers.policy import Choice
 
 MEMORY_WAIT_S = 5.0
@@ -115,7 +116,9 @@ class LocalScheduler:
         return self._core.memory
 
     async def warm(self, expert: str) -> None:
-        """As if a request came for it. Raises `UnknownModel`, and what `acquire` raises."""
+        """On every node that it is pinned on, or else as if a request came. Raises `UnknownModel`, and what `acquire` raises."""
+        self._core.warm(expert, self._clock())
+        self._carry_out()
         if not any(replica.host.serving for replica in self._core.replicas(expert)):
             request = LeaseRequest(f"warm-{expert}", (Choice(expert, 0.0),), mu=0.0, deadline=math.inf)
             self.release(await self.acquire(request), _UNUSED)
@@ -148,7 +151,6 @@ class LocalScheduler:
 
     def lost(self, node: str, reason: str) -> None:
         """The node can't be reached. reason: what operators are told. Raises KeyError for one that is none."""
-        logger.warning("the node %s is lost: %s", node, reason)
         self._core.lost(node, reason, self._clock())
         for host in [host for host in self._changes if host.node == node]:
             self._changes.pop(host).cancel()
@@ -173,15 +175,19 @@ class LocalScheduler:
         host = self._core.hosts.get(host_key(expert, node))
         if host is None or host.place.command != launch or server.exited.done():
             return False
-        if self._core.adopt(expert, node, server.endpoint, _memory_bytes(host, server), self._clock()) is None:
+        hold = Lease(f"{host.key}/adopted", expert, server.endpoint, 0.0, node=node)
+        if self._core.adopt(expert, node, server.endpoint, _memory_bytes(host, server), self._clock(), hold) is None:
             return False
         self._launches[host] = launch
         self._has_server(host, server)
-        hold = Lease(f"{host.key}/adopted", expert, server.endpoint, 0.0, node=node)
-        if self._core.restore(hold, self._clock()):
-            asyncio.get_running_loop().call_later(hold_s, self.release, hold, _UNUSED)
+        if host.held:
+            asyncio.get_running_loop().call_later(hold_s, self._let_go, host, hold)
         self._carry_out()
         return True
+
+    def _let_go(self, host: Host, hold: Lease) -> None:
+        host.held = 0
+        self.release(hold, _UNUSED)
 
     def restore(self, leases: Iterable[Lease]) -> None:
         """Count leases that others hold from a scheduler before this one; those whose servers are gone don't count."""

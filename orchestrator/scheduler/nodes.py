@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.scheduler.actions import Outbox
 from orchestrator.scheduler.base import MemoryStatus, NodeMemory
 from orchestrator.scheduler.residency import Residency
 from orchestrator.scheduler.residents import Residents
 from orchestrator.scheduler.rules import Rules
-from orchestrator.scheduler.state import Host, Outbox
+from orchestrator.scheduler.state import Host
 from orchestrator.scheduler.worth import Worth
 
 
 class Nodes:
-    """memory: of each node that there is to be. lost: those that aren't there. residencies: also of nodes that were removed."""
+    """memory: of each node that there is to be. lost: those that aren't there. residencies: also of nodes lately removed."""
 
     def __init__(self, memory: Mapping[str, NodeMemory], outbox: Outbox, rules: Rules) -> None:
         self.worth = Worth()
@@ -33,9 +34,12 @@ class Nodes:
 
     def configure(self, memory: Mapping[str, NodeMemory]) -> None:
         """Take over other nodes and budgets. What those have that are none of these goes on until it is over."""
+        for name in self.residencies.keys() - self.memory.keys() - memory.keys():
+            if not self.residencies[name].residents.alive:
+                del self.residencies[name]
         self.memory = memory
         self.lost &= memory.keys()
-        self.worth.nodes = max(len(memory) - ("" in memory and memory[""].budget_bytes == 0), 1)
+        self._count()
         for name, budgets in memory.items():
             if name not in self.residencies:
                 self.residencies[name] = self._residency(name)
@@ -43,15 +47,34 @@ class Nodes:
             residents.budget_bytes = budgets.budget_bytes
             residents.sleepers.budget_bytes = budgets.asleep_budget_bytes
 
-    def lose(self, name: str) -> None:
-        """It is gone, with all that was in its memory or waited for it. This machine can't be: raises ValueError."""
+    def lose(self, name: str) -> dict[Host, None]:
+        """It is gone, with all that was in its memory or waited for it. Returns who had a server.
+
+        Raises KeyError for a node that is none, and ValueError for this machine, which can't be lost.
+        """
+        if name not in self.memory:
+            raise KeyError(name)
         if not name:
             raise ValueError("this machine can't be lost")
+        alive = self.residencies[name].residents.alive
         self.lost.add(name)
         self.residencies[name] = self._residency(name)
+        self._count()
+        return alive
 
-    def find(self, name: str) -> None:
+    def find(self, name: str) -> bool:
+        """It is there; returns whether it was lost. Raises KeyError for a node that is none."""
+        if name not in self.memory:
+            raise KeyError(name)
+        was_lost = name in self.lost
         self.lost.discard(name)
+        self._count()
+        return was_lost
+
+    def _count(self) -> None:
+        """Arrivals are shared by the nodes that are there and hold weights."""
+        there = (memory for name, memory in self.memory.items() if name not in self.lost)
+        self.worth.nodes = max(sum(memory.budget_bytes > 0 for memory in there), 1)
 
     def of(self, host: Host) -> Residency:
         return self.residencies[host.place.node]

@@ -4,20 +4,23 @@
     queues.next_for(expert.host, now)           # (waiter, expert): the oldest that is bound to this host, or would rather be
     queues.move(waiter, another, now)
 
-Every waiter is bound to one replica of an expert, in whose queue it counts, and listed with all replicas of its candidates, in
-order of ranks (`fairness.py`). Not here: which one it is bound to (`weighing.py`).
+Every waiter is bound to one replica of an expert, in whose queue it counts, and listed with all its candidates, in order of ranks
+(`fairness.py`). Not here: which one it is bound to (`weighing.py`).
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import count, islice
 
+from orchestrator.scheduler.actions import Outbox
 from orchestrator.scheduler.base import ExpertStatus, LeaseRequest, Position
+from orchestrator.scheduler.fairness import RankedQueue
 from orchestrator.scheduler.nodes import Nodes
-from orchestrator.scheduler.state import Expert, Host, Outbox, Replicas, Waiter
+from orchestrator.scheduler.roster import Roster
+from orchestrator.scheduler.state import Expert, Host, Waiter
 from orchestrator.scheduler.weighing import Weighing, reopens_at
 
 SCAN = 32
@@ -38,18 +41,23 @@ class Queues:
         self._by_request: dict[str, list[Waiter]] = {}  # a panel's members have one id
         self._deadlines: list[tuple[float, int]] = []
         self._tickets = count(1)
+        self._listed: dict[str, RankedQueue[Waiter]] = {}  # by expert, everybody who has it as a candidate
         self._nodes = nodes
         self._weighing = weighing
         self._outbox = outbox
 
-    def adopt(self, experts: dict[str, Replicas]) -> None:
-        """Another fleet: everybody is listed anew; who is bound to an expert that is gone is the caller's to move."""
-        for replicas in self._weighing.experts.values():
-            for expert in replicas:
-                expert.listed.clear()
-        self._weighing.experts = experts
-        for waiter in self.waiters.values():
-            self._list(waiter)
+    def adopt(self, roster: Roster) -> None:
+        """Another fleet, in which everybody is listed; who is bound to an expert that is gone is the caller's to move."""
+        self._weighing.experts = roster.experts
+        before, self._listed = self._listed, {}
+        new: dict[str, RankedQueue[Waiter]] = {}
+        for name, replicas in roster.replicas.items():
+            turns, queue = replicas[0].host.turns, before.get(name)
+            if queue is None or queue.turns is not turns:
+                queue = new[name] = RankedQueue(turns)
+            self._listed[name] = queue
+        for waiter in self.waiters.values() if new else ():
+            self._list(waiter, new)
 
     # Waiting
 
@@ -72,7 +80,7 @@ class Queues:
         self._by_request.setdefault(request.id, []).append(waiter)
         if request.deadline < math.inf:
             self._note_deadline(waiter)
-        self._list(waiter)
+        self._list(waiter, self._listed)
         self._join(waiter, expert, now)
         for other in self._weighing.known(request.candidates):
             if other.windows or not other.allows(now):  # it may be better by then
@@ -89,10 +97,7 @@ class Queues:
         if not of_request:
             del self._by_request[waiter.request_id]
         self._leave(waiter, waiter.bound, now)
-        experts = self._weighing.experts
-        for choice in waiter.candidates:
-            for expert in experts.get(choice.expert, ()):
-                expert.listed.discard(waiter)
+        self._unlist(waiter, (choice.expert for choice in waiter.candidates))
         served_at = None if served_by is None else served_by.turns
         for turns in waiter.ranks:
             turns.leave(waiter.kind, waiter.ticket, served=turns is served_at)
@@ -103,15 +108,14 @@ class Queues:
         self._join(waiter, expert, now)  # first, or a host that both are on would seem unused
         self._leave(waiter, before, now)
 
-    def strike(self, waiter: Waiter, host: Host) -> None:
-        """This host is nothing for this waiter any more; candidates without another one are none."""
-        waiter.struck |= {host}
-        names = {expert.name for expert in host.experts}
+    def strike(self, waiter: Waiter, hosts: Collection[Host]) -> None:
+        """These hosts are nothing for this waiter any more; candidates without another one are none."""
+        waiter.struck |= frozenset(hosts)
+        names = {expert.name for host in hosts for expert in host.experts}
         experts = self._weighing.experts
         gone = {name for name in names if all(other.host in waiter.struck for other in experts.get(name, ()))}
         waiter.candidates = tuple(choice for choice in waiter.candidates if choice.expert not in gone)
-        for expert in host.experts:
-            expert.listed.discard(waiter)
+        self._unlist(waiter, gone)
 
     def _join(self, waiter: Waiter, expert: Expert, now: float) -> None:
         waiter.bound = expert
@@ -124,15 +128,18 @@ class Queues:
         if not expert.host.queued:
             self._nodes.of(expert.host).residents.left(expert.host, now)
 
-    def _list(self, waiter: Waiter) -> None:
-        experts = self._weighing.experts
+    def _list(self, waiter: Waiter, queues: Mapping[str, RankedQueue[Waiter]]) -> None:
         for choice in waiter.candidates:
-            for expert in experts.get(choice.expert, ()):
-                turns = expert.host.turns
-                if turns not in waiter.ranks:
-                    waiter.ranks[turns] = turns.rank(waiter.kind, waiter.ticket)
-                if expert.host not in waiter.struck:
-                    expert.listed.add(waiter)
+            queue = queues.get(choice.expert)
+            if queue is not None:
+                if queue.turns not in waiter.ranks:
+                    waiter.ranks[queue.turns] = queue.turns.rank(waiter.kind, waiter.ticket)
+                queue.add(waiter)
+
+    def _unlist(self, waiter: Waiter, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self._listed:
+                self._listed[name].discard(waiter)
 
     def still_waiting(self, waiters: Iterable[Waiter]) -> Iterator[Waiter]:
         """Those of a snapshot who still wait when their turn comes: moving one may serve another."""
@@ -144,8 +151,7 @@ class Queues:
         return max(positions, key=lambda position: position.estimate_s, default=None)
 
     def _position(self, waiter: Waiter, now: float) -> Position:
-        ahead = waiter.ahead(waiter.bound.host)
-        return Position(waiter.bound.name, ahead, self._weighing.wait_s(waiter.bound, now, ahead))
+        return Position(waiter.bound.name, waiter.ahead(waiter.bound.host), self._bound_wait_s(waiter, now))
 
     def status(self, expert: Expert, now: float) -> ExpertStatus:
         host = expert.host
@@ -170,25 +176,33 @@ class Queues:
     # Who is next
 
     def next_for(self, host: Host, now: float) -> tuple[Waiter, Expert] | None:
-        """The first in rank that one of the host's experts should serve now, if any has room."""
-        heads = [(head, expert) for expert in host.experts if (head := self._head(expert, now)) is not None]
-        return min(heads, key=lambda pair: pair[0].ranks[host.turns], default=None)
+        """The first in rank that one of the host's experts should serve now, if any has room.
 
-    def _head(self, expert: Expert, now: float) -> Waiter | None:
+        Or, if it shares its `rpm` with other replicas, that one of these should serve before it.
+        """
+        heads = [head for expert in host.experts if (head := self._head(expert, now)) is not None]
+        return min(heads, key=lambda head: head[0].ranks[host.turns], default=None)
+
+    def _head(self, expert: Expert, now: float) -> tuple[Waiter, Expert] | None:
+        listed = self._listed[expert.place.expert]
         if not expert.has_room(now):
-            if expert.listed and (rate_wait_s := expert.rate_wait_s(now)) > 0:
+            if listed and (rate_wait_s := expert.rate_wait_s(now)) > 0:
                 self._outbox.wake_at(now + rate_wait_s, expert.host)
             return None
         own, turns = self._own_head(expert, now), expert.host.turns
         if expert.breaker.allows(now):
-            for waiter in islice(expert.listed, SCAN if own is None else SCAN_BESIDE):
+            for waiter in islice(listed, SCAN if own is None else SCAN_BESIDE):
                 if own is not None and waiter.ranks[turns] >= own.ranks[turns]:
                     break
-                if waiter.bound is not expert and self._rather(waiter, expert, now):
-                    return waiter
-        elif expert.listed and not expert.breaker.probing:
+                if waiter.bound is expert:
+                    continue
+                if self._rather(waiter, expert, now):
+                    return waiter, expert
+                if expert.windows and waiter.bound.name == expert.name and _could_serve(waiter.bound, now):
+                    return waiter, waiter.bound
+        elif listed and not expert.breaker.probing:
             self._outbox.wake_at(expert.breaker.open_until, expert.host)
-        return own
+        return None if own is None else (own, expert)
 
     def _own_head(self, expert: Expert, now: float) -> Waiter | None:
         """Who is bound to an unhealthy expert had nowhere else to go, and may probe it."""
@@ -206,16 +220,14 @@ class Queues:
             gained = waiter.utilities[expert.place.expert] - waiter.utilities[waiter.bound.place.expert]
             if waiter.mu:
                 gained += waiter.mu * self._bound_wait_s(waiter, now)
-            elif (
-                gained == 0.0 and waiter.bound.name == expert.name
-            ):  # of replicas, whoever weighs no time has the first
+            elif waiter.bound.name == expert.name:  # of replicas, whoever weighs no time has the first
                 gained = self._bound_wait_s(waiter, now)
             if gained <= 0.0:
                 return False
         return self._weighing.binding(waiter, now, room=expert)[0] is expert
 
     def _bound_wait_s(self, waiter: Waiter, now: float) -> float:
-        return self._weighing.wait_s(waiter.bound, now, waiter.ahead(waiter.bound.host))
+        return self._weighing.wait_s(waiter.bound, now, waiter.ahead(waiter.bound.host), waiter)
 
     @property
     def oldest(self) -> Waiter | None:
@@ -239,3 +251,7 @@ class Queues:
         """Those whose deadline has passed; the caller removes them."""
         while self.next_deadline <= now:
             yield self.waiters[heapq.heappop(self._deadlines)[1]]
+
+
+def _could_serve(expert: Expert, now: float) -> bool:
+    return expert.has_room(now) and expert.breaker.admits(now)

@@ -27,11 +27,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from orchestrator.scheduler.actions import Outbox
 from orchestrator.scheduler.base import NodeMemory
 from orchestrator.scheduler.residents import Residents
 from orchestrator.scheduler.room import Room
 from orchestrator.scheduler.rules import MIN_STAY, STOP_S, Rules, does_not_fit, pick_victims
-from orchestrator.scheduler.state import Host, Outbox
+from orchestrator.scheduler.state import Host
 from orchestrator.scheduler.wanted import Wanted
 from orchestrator.scheduler.worth import Worth
 
@@ -178,9 +179,9 @@ class Residency:
         return due <= now
 
     def leaves(self, host: Host, now: float) -> bool:
-        """Something happened to a resident: whether it gives way now to whoever is next, so that it is time to plan."""
+        """Something happened to a host that is ready: whether it gives way now to whoever is next, so that it is time to plan."""
         wanted = self._first
-        if wanted is None or wanted not in self.wanted or host.state != "ready" or host.pinned:
+        if wanted is None or wanted not in self.wanted or host.pinned:
             return False
         at = self._rules.leaves_at(host, wanted, now)
         if at > now:

@@ -9,10 +9,11 @@ Not here: who is loaded and who leaves for it (`residency.py`), and who sleeps (
 
 from __future__ import annotations
 
+from orchestrator.scheduler.actions import Load, Outbox, Sleep, Stop, Wake
 from orchestrator.scheduler.room import Room
 from orchestrator.scheduler.rules import Rules, assumed_wake_s, backoff_s, pick_victims
 from orchestrator.scheduler.sleeping import Sleepers
-from orchestrator.scheduler.state import Host, Load, Outbox, Sleep, Stop, Wake
+from orchestrator.scheduler.state import Host
 from orchestrator.scheduler.wanted import Wanted
 from orchestrator.types import Endpoint
 
@@ -217,7 +218,7 @@ class Residents:
         host.not_before = now + backoff_s(host.failures - 1)
         host.last_error = reason
         host.sleepless |= host.waking or host.state == "falling_asleep"
-        host.leases = 0
+        host.leases = host.held = 0
         host.generation += 1
         for expert in host.experts:
             expert.leases = 0

@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from orchestrator.scheduler.base import NodeMemory, Place
 from orchestrator.scheduler.concurrency import ConcurrencyLimit
+from orchestrator.scheduler.fairness import RankedQueue, Turns
 from orchestrator.scheduler.health import Breaker
+from orchestrator.scheduler.meters import Average
 from orchestrator.scheduler.rules import (
     ASSUMED_MEMORY_BYTES,
     SERVED_CONCURRENCY,
@@ -27,7 +29,7 @@ from orchestrator.scheduler.rules import (
     pinned_bytes,
     places_by_node,
 )
-from orchestrator.scheduler.state import Average, Expert, Host, MinuteWindow, Replicas, host_key
+from orchestrator.scheduler.state import Expert, Host, Rate, Replicas, host_key
 
 
 class Roster(NamedTuple):
@@ -53,15 +55,22 @@ def make_roster(
     check_places(places, nodes)
     pinned = {node: pinned_bytes(here) for node, here in places_by_node(places).items()}
     hosts: dict[str, Host] = {}
-    loaded = {host.name: host for host in old.hosts.values() if host.loads}
+    loaded = {host.name: host for host in sorted(old.hosts.values(), key=_measured_bytes) if host.loads}
+    turns = {host.name: host.turns for host in old.hosts.values()}
     for place in places:
         if place.expert == place.host:
             memory, key = nodes[place.node], host_key(place.expert, place.node)
             assumed = min(ASSUMED_MEMORY_BYTES, memory.budget_bytes - pinned[place.node])
             host = hosts[key] = _host(old.hosts.get(key), alive.get(key), place, assumed, place.expert in changed)
+            host.turns = turns.setdefault(place.expert, host.turns)
             host.most_asleep_bytes = memory.asleep_budget_bytes
             like = loaded.get(place.expert)
-            if like is not None and not host.loads and (like.node != host.node or like.retired):
+            if (
+                like is not None
+                and host.state == "cold"
+                and not host.loads
+                and (like.node != host.node or like.retired)
+            ):
                 _learn_from(host, like)
     replicas = _replicas(old, places, hosts, uniform)
     experts = {name: tuple(r for r in all_ if r.place.node not in lost) for name, all_ in replicas.items()}
@@ -74,13 +83,13 @@ def _replicas(
     old: Roster, places: Sequence[Place], hosts: Mapping[str, Host], uniform: Callable[[], float]
 ) -> dict[str, Replicas]:
     before = {(replica.name, replica.place.node): replica for all_ in old.replicas.values() for replica in all_}
-    windows: dict[str, MinuteWindow | None] = {name: all_[0].window for name, all_ in old.replicas.items() if all_}
+    windows: dict[str, Rate | None] = {name: all_[0].window for name, all_ in old.replicas.items() if all_}
     found: defaultdict[str, list[Expert]] = defaultdict(list)
     on: defaultdict[Host, list[Expert]] = defaultdict(list)
     for place in places:
         host = hosts[host_key(place.host, place.node)]
         expert = _expert(before.get((place.expert, place.node)), place, host, uniform)
-        expert.window = windows[place.expert] = _window(windows.get(place.expert), place)
+        expert.window = windows[place.expert] = _window(windows.get(place.expert), place, host.turns)
         found[place.expert].append(expert)
         on[host].append(expert)
     for host, experts in on.items():
@@ -88,7 +97,14 @@ def _replicas(
         for expert in experts:
             both = (expert.window, windows[host.name])
             expert.windows = tuple({id(window): window for window in both if window is not None}.values())
+            for window in expert.windows:
+                for waiter in expert.queue:
+                    window.queue.add(waiter)
     return {name: tuple(replicas) for name, replicas in found.items()}
+
+
+def _measured_bytes(host: Host) -> int:
+    return host.measured_bytes
 
 
 def _learn_from(host: Host, other: Host) -> None:
@@ -97,7 +113,7 @@ def _learn_from(host: Host, other: Host) -> None:
     host.wake_s.assume(other.wake_s.value)
     host.sleep_s.assume(other.sleep_s.value)
     host.service_s.assume(other.service_s.value)
-    if other.measured_bytes:
+    if other.measured_bytes and not host.measured_bytes:
         host.measured_bytes = other.measured_bytes
         host.memory_bytes = max(host.place.memory_bytes or 0, host.measured_bytes)
 
@@ -142,11 +158,10 @@ def _expert(old: Expert | None, place: Place, host: Host, uniform: Callable[[], 
     return expert
 
 
-def _window(old: MinuteWindow | None, place: Place) -> MinuteWindow | None:
+def _window(old: Rate | None, place: Place, turns: Turns) -> Rate | None:
     """The expert's, whichever of its replicas serves."""
     if place.rpm is None:
         return None
-    if old is None:
-        return MinuteWindow(place.rpm)
-    old.rpm = place.rpm
-    return old
+    window = old or Rate(place.rpm, turns)
+    window.rpm, window.queue = place.rpm, RankedQueue(turns)
+    return window

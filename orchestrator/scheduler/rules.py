@@ -130,7 +130,9 @@ class SwitchyardRules:
         if _only_bulk(resident):
             return resident.since + MIN_STAY * reload_s
         together = resident.place.batching == "together"
-        if resident.leases if together else resident.queued:  # only its stay's length matters, which need not be known yet
+        if (
+            resident.leases if together else resident.queued
+        ):  # only its stay's length matters, which need not be known yet
             earliest = resident.since + _shortest_stay_s(reload_s)
             if now < earliest:
                 return earliest

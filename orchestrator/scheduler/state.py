@@ -10,83 +10,19 @@ each what it is about. `rules.py`, `sleeping.py` and whoever is handed a host in
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
 from dataclasses import dataclass, field
-from itertools import count
 
-from orchestrator.errors import SwitchyardError
-from orchestrator.scheduler.base import Lease, LeaseOutcome, Place, State
+from orchestrator.scheduler.base import LeaseOutcome, Place, State
 from orchestrator.scheduler.concurrency import ConcurrencyLimit
 from orchestrator.scheduler.fairness import Kind, Rank, RankedQueue, Turns
 from orchestrator.scheduler.health import Breaker
+from orchestrator.scheduler.meters import FADING_S, Average, Fading, MinuteWindow
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 
-MINUTE_S = 60.0
-FADING_S = 300.0
-
-
-class Average:
-    """A running average that forgets. `value` is the prior until the first sample."""
-
-    __slots__ = ("_known", "value")
-
-    def __init__(self, prior: float) -> None:
-        self.value = prior
-        self._known = False
-
-    def assume(self, prior: float) -> None:
-        """A better prior, until the first sample."""
-        if not self._known:
-            self.value = prior
-
-    def add(self, sample: float, weight: float = 0.2) -> None:
-        self.value += (weight if self._known else 1.0) * (sample - self.value)
-        self._known = True
-
-
-class Fading:
-    """A sum of which a part `1 - 1/e` is forgotten every `FADING_S`. noted_at: when something was last added."""
-
-    __slots__ = ("_value", "noted_at")
-
-    def __init__(self) -> None:
-        self._value = 0.0
-        self.noted_at = 0.0
-
-    def at(self, now: float) -> float:
-        return self._value * math.exp((self.noted_at - now) / FADING_S)
-
-    def add(self, amount: float, now: float) -> None:
-        self._value = self.at(now) + amount
-        self.noted_at = now
-
-
-class MinuteWindow:
-    """At most `rpm` grants within any 60 s."""
-
-    __slots__ = ("_times", "rpm")
-
-    def __init__(self, rpm: int) -> None:
-        self.rpm = rpm
-        self._times: deque[float] = deque()
-
-    def add(self, now: float) -> None:
-        self._times.append(now)
-
-    def wait_s(self, now: float, ahead: int = 0) -> float:
-        """Seconds until another grant fits in, after `ahead` others."""
-        times = self._times
-        while times and times[0] + MINUTE_S <= now:
-            times.popleft()
-        beyond = len(times) + ahead - self.rpm
-        if beyond < 0:
-            return 0.0
-        rounds, index = divmod(beyond, self.rpm)
-        frees = times[index] if index < len(times) else now
-        return frees + MINUTE_S + MINUTE_S * rounds - now
+LOST = -1
+"""The generation of a host whose node is lost; no lease has it."""
 
 
 def host_key(expert: str, node: str) -> str:
@@ -107,8 +43,9 @@ class Host:
     learned: the limit, where none is declared. dismissed: an operator has unloaded it, and nobody has asked for it since.
     prefetched: it was loaded before anybody asked for it, and nobody has yet. predecessor: a server of the same name that must be
     gone first. uses: recent grants. worth: of having it in memory, and reliefs: what cold hosts would take off it, see `worth.py`.
-    chosen: it is to be loaded for what it is worth, whoever waits. look_at: when something may be due for it. replicas: all hosts
-    of this name on nodes that are there, in the order of their places.
+    chosen: it is to be loaded for what it is worth, whoever waits. look_at: when something may be due for it. turns: who is served
+    when, which replicas share. replicas: all hosts of this name on nodes that are there, in the order of their places. held: leases
+    that take no place, but keep it in memory.
     """
 
     place: Place
@@ -127,6 +64,7 @@ class Host:
     turns: Turns = field(default_factory=Turns)
     service_s: Average = field(default_factory=lambda: Average(1.0))
     leases: int = 0
+    held: int = 0
     served: int = 0
     queued: int = 0
     queued_bulk: int = 0
@@ -180,6 +118,12 @@ class Host:
         return any(other.at_hand or other.chosen for other in self.replicas if other is not self)
 
     @property
+    def broken(self) -> bool:
+        """It is not this node's fault that it can't be loaded: another has failed as well, and none has it in memory."""
+        others = [other for other in self.replicas if other is not self]
+        return any(other.failures for other in others) and all(o.state in {"cold", "loading"} for o in others)
+
+    @property
     def memory_known(self) -> bool:
         return bool(self.place.memory_bytes or self.measured_bytes)
 
@@ -189,15 +133,20 @@ class Host:
         return self.state == "ready" and not self.leases and not self.queued
 
     @property
+    def taken(self) -> int:
+        """Places that are: by its leases, but for those that only keep it in memory."""
+        return self.leases - self.held
+
+    @property
     def at_hand(self) -> bool:
         """In memory, or about to be."""
         return self.serving or self.state == "loading"
 
     def full(self, now: float) -> bool:
         """No lease more: as many as it takes at once, or a batch that began earlier is still running."""
-        if self.leases >= self.limit:
+        if self.taken >= self.limit:
             return True
-        return self.leases > 0 and self.place.batching == "together" and self.batch_at != now
+        return self.taken > 0 and self.place.batching == "together" and self.batch_at != now
 
     @property
     def can_sleep(self) -> bool:
@@ -235,6 +184,21 @@ class Host:
         self.stopping = self.to_sleep = self.waking = False
         self.draining_for = None
 
+    def retire(self) -> None:
+        """It is no part of the fleet any more, and serves nobody new."""
+        self.retired, self.serving = True, False
+
+    def lose(self) -> None:
+        """Its node is lost: it has no server and no leases any more, and nothing that is heard of it counts."""
+        self.enter("cold")
+        self.retire()
+        self.generation, self.leases, self.endpoint = LOST, 0, None
+
+    @property
+    def buried(self) -> bool:
+        """It is no part of the fleet any more, nor does it have a server."""
+        return self.retired and self.state == "cold"
+
     def forgive(self) -> None:
         """Whoever edits the file may have mended what went wrong with it."""
         if self.state == "cold":
@@ -269,26 +233,35 @@ class Host:
         return self.uses.at(now) / FADING_S
 
 
+class Rate(MinuteWindow):
+    """An expert's `rpm`, whichever of its replicas serves. queue: who is bound to anything that counts against it."""
+
+    __slots__ = ("queue",)
+
+    def __init__(self, rpm: int, turns: Turns) -> None:
+        super().__init__(rpm)
+        self.queue: RankedQueue[Waiter] = RankedQueue(turns)
+
+
 @dataclass(slots=True, eq=False)
 class Expert:
     """A name that requests are bound to, or a replica of it: what of it is on one node.
 
     limit: of its own leases, where it has one beside its host's. windows: its own `rpm` and its host's, which replicas
-    share. queue: who is bound to it. listed: everybody waiting who has it as a candidate. Both are in order of ranks.
+    share. queue: who is bound to it.
     """
 
     place: Place
     host: Host
     breaker: Breaker
     limit: float = math.inf
-    window: MinuteWindow | None = None
-    windows: tuple[MinuteWindow, ...] = ()
+    window: Rate | None = None
+    windows: tuple[Rate, ...] = ()
     leases: int = 0
     queue: RankedQueue[Waiter] = field(init=False)
-    listed: RankedQueue[Waiter] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queue, self.listed = RankedQueue(self.host.turns), RankedQueue(self.host.turns)
+        self.queue = RankedQueue(self.host.turns)
 
     @property
     def name(self) -> str:
@@ -305,17 +278,26 @@ class Expert:
             return False
         return not self.windows or self.rate_wait_s(now) <= 0.0
 
-    def rate_wait_s(self, now: float, ahead: int = 0) -> float:
-        """Seconds until its `rpm` lets one more through, after `ahead` others."""
-        return max((window.wait_s(now, ahead) for window in self.windows), default=0.0)
+    def rate_wait_s(self, now: float) -> float:
+        """Seconds until its `rpm` lets one more through, whoever waits for that."""
+        return max((window.wait_s(now) for window in self.windows), default=0.0)
+
+    @property
+    def awaited(self) -> bool:
+        """Somebody waits for it, or for its `rpm`."""
+        return bool(self.queue) or any(window.queue for window in self.windows)
 
     def join(self, waiter: Waiter) -> None:
         self.queue.add(waiter)
+        for window in self.windows:
+            window.queue.add(waiter)
         self.host.queued += 1
         self.host.queued_bulk += waiter.bulk
 
     def leave(self, waiter: Waiter) -> None:
         self.queue.remove(waiter)
+        for window in self.windows:
+            window.queue.discard(waiter)
         self.host.queued -= 1
         self.host.queued_bulk -= waiter.bulk
 
@@ -359,92 +341,3 @@ class Waiter:
         if len(host.experts) == 1:
             return host.experts[0].queue.ahead(self)
         return sum(expert.queue.ahead(self) for expert in host.experts if expert.queue)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Tell the waiter that it has a lease."""
-
-    waiter: Waiter
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Tell the waiter that it gets none."""
-
-    waiter: Waiter
-    error: SwitchyardError
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Launch the host's server; then report `loaded` or `load_failed`."""
-
-    host: Host
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Put the host's server to sleep; then report `slept`, or, once it is ended because it didn't, `died`."""
-
-    host: Host
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Wake the host's server; then report `loaded`, or, once it is ended because it didn't, `died`."""
-
-    host: Host
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the host's server, or its launch; then report `stopped`."""
-
-    host: Host
-
-
-Action = Grant | Refuse | Load | Sleep | Wake | Stop
-
-
-class Outbox:
-    """What the state machine asks for: actions, files read ahead of loads, and to be called again when something is due for a host.
-
-    wanted: who has begun to wait for a load, whose files could be read meanwhile. news: nodes where something may follow.
-    """
-
-    __slots__ = ("_due", "_numbers", "actions", "news", "wanted")
-
-    def __init__(self) -> None:
-        self.actions: list[Action] = []
-        self.wanted: dict[Host, None] = {}
-        self.news: dict[str, None] = {}
-        self._due: list[tuple[float, int, Host]] = []
-        self._numbers = count()
-
-    @property
-    def wake(self) -> float:
-        """The next time when something is due; infinity when never."""
-        while self._due and self._due[0][0] != self._due[0][2].look_at:
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else math.inf
-
-    def wake_at(self, at: float, host: Host) -> None:
-        """Look at the host again by then. What is due later is asked for again when it is looked at."""
-        if at < host.look_at:
-            host.look_at = at
-            heapq.heappush(self._due, (at, next(self._numbers), host))
-
-    def due(self, now: float) -> list[Host]:
-        """Whom to look at."""
-        hosts = []
-        while self._due and self._due[0][0] <= now:
-            at, _, host = heapq.heappop(self._due)
-            if at == host.look_at:
-                host.look_at = math.inf
-                hosts.append(host)
-        return hosts

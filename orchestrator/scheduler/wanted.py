@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from operator import itemgetter
 
+from orchestrator.scheduler.actions import Outbox
+from orchestrator.scheduler.meters import Average
 from orchestrator.scheduler.rules import MAX_STAY, MIN_STAY
-from orchestrator.scheduler.state import Average, Host, Outbox
+from orchestrator.scheduler.state import Host
 
 
 class Wanted:

@@ -5,7 +5,8 @@
 
 Every replica of every candidate is weighed; of each candidate the cheapest counts, by its wait and what its load would make others
 wait. Of those alike the one near who asks is taken, then the one that has least to do. So a cold expert is loaded where it will be
-ready first, and again on another node once its queue is longer than a load.
+ready first. It is loaded on another node as well once its queue is longer than a load takes: what a load beside others costs is
+shared by all who wait for those, since all of them are helped.
 
 Not here: who waits (`queues.py`).
 """
@@ -19,6 +20,7 @@ from typing import Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.scheduler.base import Weighed
+from orchestrator.scheduler.fairness import LAST, Kind
 from orchestrator.scheduler.nodes import Nodes
 from orchestrator.scheduler.rules import queue_wait_s
 from orchestrator.scheduler.state import Expert, Host, Replicas, Waiter
@@ -61,20 +63,23 @@ class Weighing:
 
     # What waiting costs
 
-    def wait_s(self, expert: Expert, now: float, ahead: int) -> float:
-        """Expected seconds until the expert serves someone with `ahead` others bound to its host before him; health aside."""
+    def wait_s(self, expert: Expert, now: float, ahead: int, asking: Asking | None = None) -> float:
+        """Expected seconds until the expert serves someone with `ahead` others bound to its host before him; health aside.
+
+        asking: who that is; without, he comes after everybody.
+        """
         host = expert.host
         if host.place.batching == "together":
             wait = self._batches_wait_s(host, now, ahead)
         elif host.serving:
-            if host.leases + ahead < host.limit and not expert.windows and expert.limit == math.inf:
+            if host.taken + ahead < host.limit and not expert.windows and expert.limit == math.inf:
                 return 0.0
-            wait = queue_wait_s(host.leases, ahead, host.limit, host.service_s.value)
+            wait = queue_wait_s(host.taken, ahead, host.limit, host.service_s.value)
         else:
             wait = self._residencies[host.place.node].wait_s(host, now)
             wait += queue_wait_s(0, ahead, host.limit, host.service_s.value)
         if expert.windows:
-            wait = max(wait, expert.rate_wait_s(now, ahead))
+            wait = max(wait, _rate_wait_s(expert, asking, now))
         if expert.limit < math.inf:
             ahead = min(ahead, len(expert.queue))
             wait = max(wait, queue_wait_s(expert.leases, ahead, expert.limit, host.service_s.value))
@@ -85,20 +90,36 @@ class Weighing:
         service_s, batch = host.service_s.value, int(host.limit)
         if not host.serving:
             return self._residencies[host.place.node].wait_s(host, now) + ahead // batch * service_s
-        if not host.leases:
+        if not host.taken:
             return ahead // batch * service_s
         left_s = max(0.0, host.batch_at + service_s - now)
         if host.batch_at < now:
             return left_s + ahead // batch * service_s
-        beyond = ahead - (batch - host.leases)
+        beyond = ahead - (batch - host.taken)
         return 0.0 if beyond < 0 else left_s + beyond // batch * service_s
 
-    def _imposed_s(self, expert: Expert, now: float) -> float:
+    def _is_asked_for(self, host: Host) -> bool:
+        """It is in memory, or somebody has it loaded."""
+        return host.at_hand or host in self._residencies[host.place.node].wanted.since
+
+    def _imposed_s(self, host: Host, now: float) -> float:
         """What its load would make others wait, where nobody has asked for it yet."""
-        host = expert.host
-        if host.at_hand or host in self._residencies[host.place.node].wanted.since:
-            return 0.0
-        return 2.0 * self._worth.disruption_s(host, now)
+        return 0.0 if self._is_asked_for(host) else 2.0 * self._worth.disruption_s(host, now)
+
+    def _imposed_each(self, replicas: Sequence[Expert], now: float) -> list[float]:
+        """The same of replicas. A load beside others is for all who wait for these, and not needed before the first is ready."""
+        hosts = [expert.host for expert in replicas]
+        asked = {host for host in hosts if self._is_asked_for(host)}
+        if not asked:
+            return [2.0 * self._worth.disruption_s(host, now) for host in hosts]
+        ready_s, sharing = 0.0, 1 + sum(host.queued for host in asked)
+        if not any(host.serving for host in asked):
+            ready_s = min(self._residencies[host.place.node].wait_s(host, now) for host in asked)
+
+        def imposed_s(host: Host) -> float:
+            return min(ready_s, host.reload_s) + 2.0 * self._worth.disruption_s(host, now) / sharing
+
+        return [0.0 if host in asked else imposed_s(host) for host in hosts]
 
     def arrival_wait_s(self, expert: Expert, now: float) -> float:
         """The same for a request that arrives now, health included."""
@@ -109,9 +130,10 @@ class Weighing:
         """What each expert that there is would cost a request that arrives now, health included."""
         weighed = Weighed({}, {})
         for name in names:
-            each = [(self.arrival_wait_s(e, now), self._imposed_s(e, now)) for e in self.experts.get(name, ())]
-            if each:
-                _note(weighed, name, *min(each, key=sum))
+            used = self._used(self.experts.get(name, ()))
+            waits_s = (self.arrival_wait_s(expert, now) for expert in used)
+            if used:
+                _note(weighed, name, *min(zip(waits_s, self._imposed_each(used, now), strict=True), key=sum))
         return weighed
 
     # Which expert: always `bind`'s choice among the prices that are returned with it
@@ -129,17 +151,17 @@ class Weighing:
             if len(replicas) == 1:
                 expert = replicas[0]
                 if (not struck or expert.host not in struck) and self._takes(expert, asking, now):
-                    self._weigh(weighed, expert, now, expert.host.queued)
+                    self._weigh(weighed, expert, now, expert.host.queued, asking)
                 continue
-            possible = [e for e in replicas if e.host not in struck and self._takes(e, asking, now)]
+            possible = [e for e in self._used(replicas) if e.host not in struck and self._takes(e, asking, now)]
             if possible:
-                cheapest[choice.expert] = self._weigh_replicas(weighed, possible, asking.node, now)
+                cheapest[choice.expert] = self._weigh_replicas(weighed, possible, asking, now)
         if weighed.waits_s:
             return self._bind(asking, weighed, cheapest), weighed
         closed = (e for e in self.known(asking.candidates, struck) if self._refusal(e, asking, now) is None)
         soonest = min(closed, key=reopens_at, default=None)
         if soonest is not None:
-            weighed.waits_s[soonest.name] = self.wait_s(soonest, now, soonest.host.queued)
+            weighed.waits_s[soonest.name] = self.wait_s(soonest, now, soonest.host.queued, asking)
         return soonest, weighed
 
     def binding(self, waiter: Waiter, now: float, *, room: Expert | None = None) -> tuple[Expert, Weighed]:
@@ -159,15 +181,23 @@ class Weighing:
                 if expert is room:
                     weighed.waits_s[choice.expert] = 0.0
                 else:
-                    self._weigh(weighed, expert, now, waiter.ahead(expert.host))
+                    self._weigh(weighed, expert, now, waiter.ahead(expert.host), waiter)
                 continue
-            possible = [e for e in replicas if self._may_have(e, waiter, now, room)]
+            possible = [e for e in self._used(replicas) if self._may_have(e, waiter, now, room)]
             if possible:
-                cheapest[choice.expert] = self._weigh_replicas(weighed, possible, waiter.node, now, waiter, room)
+                cheapest[choice.expert] = self._weigh_replicas(weighed, possible, waiter, now, waiter, room)
         if weighed.waits_s:
             return self._bind(waiter, weighed, cheapest), weighed
         weighed.waits_s[waiter.bound.name] = 0.0
         return waiter.bound, weighed
+
+    def _used(self, replicas: Replicas) -> Replicas:
+        """Those in memory, or on the way there, where these are as many as may be at once; else all."""
+        most = replicas[0].host.place.spread.most if replicas else None
+        if most is None or most >= len(replicas):
+            return replicas
+        used = tuple(e for e in replicas if e.host.at_hand or e.host in self._residencies[e.host.node].wanted.since)
+        return replicas if len(used) < most else used
 
     def _may_have(self, expert: Expert, waiter: Waiter, now: float, room: Expert | None) -> bool:
         if expert is waiter.bound:
@@ -176,30 +206,25 @@ class Weighing:
             return False
         return expert.allows(now) if expert is room else self._takes(expert, waiter, now)
 
-    def _weigh(self, weighed: Weighed, expert: Expert, now: float, ahead: int) -> None:
-        host, name = expert.host, expert.place.expert
-        weighed.waits_s[name] = self.wait_s(expert, now, ahead)
-        if not host.at_hand and host not in self._residencies[host.place.node].wanted.since:
-            weighed.imposed_s[name] = 2.0 * self._worth.disruption_s(host, now)
+    def _weigh(self, weighed: Weighed, expert: Expert, now: float, ahead: int, asking: Asking) -> None:
+        _note(weighed, expert.place.expert, self.wait_s(expert, now, ahead, asking), self._imposed_s(expert.host, now))
 
     def _weigh_replicas(
         self,
         weighed: Weighed,
         replicas: Sequence[Expert],
-        node: str,
+        asking: Asking,
         now: float,
         waiter: Waiter | None = None,
         room: Expert | None = None,
     ) -> Expert:
-        """Weigh the cheapest for who is at `node`. Whoever has a place keeps it, where others are no better."""
-        bound = None if waiter is None else waiter.bound
+        """Weigh the cheapest for who asks. waiter: the same, where it has a place already, which it keeps if no other is better."""
+        node, bound = asking.node, None if waiter is None else waiter.bound
         best: tuple[tuple[float, bool, bool, float, float], Expert, float, float] | None = None
-        for expert in replicas:
-            host = expert.host
-            wait_s = imposed_s = 0.0
+        for expert, imposed_s in zip(replicas, self._imposed_each(replicas, now), strict=True):
+            host, wait_s = expert.host, 0.0
             if expert is not room:
-                wait_s = self.wait_s(expert, now, host.queued if waiter is None else waiter.ahead(host))
-                imposed_s = self._imposed_s(expert, now)
+                wait_s = self.wait_s(expert, now, host.queued if waiter is None else waiter.ahead(host), asking)
             price_s = wait_s + imposed_s + (0.0 if host.node == node else FAR_S)
             busy = (host.leases + host.queued) / host.limit
             key = (price_s, expert is not room, expert is not bound, busy, self._residencies[host.place.node].fullness)
@@ -222,7 +247,7 @@ class Weighing:
         """Whether it is healthy and could serve one more by the deadline, as far as that is certain."""
         if not expert.allows(now) or self._is_full(expert, asking):
             return False
-        return not expert.windows or expert.rate_wait_s(now, expert.host.queued) <= asking.deadline - now
+        return not expert.windows or _rate_wait_s(expert, asking, now) <= asking.deadline - now
 
     def _is_full(self, expert: Expert, asking: Asking) -> bool:
         """A tenant that has too many waiting, or bulk work, is no reason to refuse the others."""
@@ -236,7 +261,7 @@ class Weighing:
         expert = waiter.bound
         if not expert.allows(now):
             return False
-        return not expert.windows or expert.rate_wait_s(now, waiter.ahead(expert.host)) <= waiter.deadline - now
+        return not expert.windows or _rate_wait_s(expert, waiter, now) <= waiter.deadline - now
 
     def refusal(self, asking: Asking, now: float) -> SwitchyardError:
         """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
@@ -254,8 +279,9 @@ class Weighing:
         """Why the expert can't take one more that must be served by the deadline, where that is certain."""
         name, queued, deadline = expert.name, expert.host.queued, asking.deadline
         if self._is_full(expert, asking):
-            return RateLimited(f"too many requests wait for '{name}'", retry_after_s=self.wait_s(expert, now, queued))
-        if (rate_wait_s := expert.rate_wait_s(now, queued)) > deadline - now:
+            wait_s = self.wait_s(expert, now, queued, asking)
+            return RateLimited(f"too many requests wait for '{name}'", retry_after_s=wait_s)
+        if (rate_wait_s := _rate_wait_s(expert, asking, now)) > deadline - now:
             return RateLimited(f"'{name}' has had its requests of this minute", retry_after_s=rate_wait_s)
         if (held_s := expert.breaker.held_until - now) > deadline - now:
             return RateLimited(f"'{name}' is rate-limited where it runs", retry_after_s=held_s)
@@ -277,6 +303,18 @@ def _note(weighed: Weighed, name: str, wait_s: float, imposed_s: float) -> None:
     weighed.waits_s[name] = wait_s
     if imposed_s:
         weighed.imposed_s[name] = imposed_s
+
+
+def _rate_wait_s(expert: Expert, asking: Asking | None, now: float) -> float:
+    """Until its `rpm` lets him through, behind those who come before him at any of its replicas."""
+    turns = expert.host.turns
+    if asking is None:
+        rank = LAST
+    elif isinstance(asking, Waiter):
+        rank = asking.ranks[turns]
+    else:
+        rank = turns.next_rank(Kind(asking.tenant, asking.bulk))
+    return max((window.wait_s(now, window.queue.before(rank)) for window in expert.windows), default=0.0)
 
 
 def reopens_at(expert: Expert) -> float:

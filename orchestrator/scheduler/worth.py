@@ -24,7 +24,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.scheduler.state import FADING_S, Fading, Host, Replicas
+from orchestrator.scheduler.meters import FADING_S, Fading
+from orchestrator.scheduler.state import Host, Replicas
 from routers.policy import Choice
 
 LOOK_S = 0.5

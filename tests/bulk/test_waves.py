@@ -89,6 +89,13 @@ def test_places_are_limited_and_given_on():
     assert waves.take(second, "api", holds_weights=False), "its place was kept"
 
 
+def test_an_expert_that_may_be_on_several_nodes_has_places_for_all_of_them():
+    waves = Waves(at_once=1)
+    tickets = [parked(waves, "w") for _ in range(3)]
+    waves.open(lambda: Seen({"w": Memory(False, 1, replicas=2)}, 2), settled=True)
+    assert waves.due() == tickets
+
+
 def test_who_waits_for_memory_is_not_held_off_by_those_who_come_later():
     waves = Waves()
     sizes = {"busy": 1, "rare": 1}

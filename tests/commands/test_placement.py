@@ -1,4 +1,4 @@
-"""`switchyard experts place` and `switchyard experts precision`."""
+"""`switchyard experts place`."""
 
 import asyncio
 import json
@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commands.placement import place, precision
+from orchestrator.commands.placement import place
 from orchestrator.errors import ConfigError, DataError
 from orchestrator.fleet.configfile import read_config
+from orchestrator.gateway.app import create_app
+from orchestrator.scheduler.base import MemoryStatus
 from orchestrator.service import make_ledger
 from orchestrator.types import Attempt, Decision
 from tests.support.cli import switchyard
+from tests.support.gateway import make_context, served
+from tests.support.pipeline import FakeScheduler, make_status
 
 CLUSTER = """\
 nodes: [{name: left, memory_gb: 4}, {name: right, memory_gb: 4, site: far}]
@@ -21,11 +25,6 @@ experts: [{name: a, memory_gb: 2, rate_per_s: 1, service_s: 0.4}, {name: b, memo
 current: {left: [a, b]}
 """
 NODES = "nodes: [{name: left, memory_gb: 4}, {name: right, memory_gb: 4}]\ncurrent: {left: [a, b]}\n"
-VARIANTS = """\
-experts:
-  - {name: a, traffic: 3, without: 0.4, variants: [{name: q4, memory_gb: 4, quality: 0.6}, {name: q8, memory_gb: 8, quality: 0.7}]}
-  - {name: b, traffic: 1, variants: [{name: q4, memory_gb: 4, quality: 0.5}]}
-"""
 FLEET = """\
 version: 1
 experts:
@@ -40,7 +39,7 @@ experts:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWITCHYARD_CONFIG", raising=False)
-    for name, text in (("cluster", CLUSTER), ("nodes", NODES), ("variants", VARIANTS), ("experts", FLEET)):
+    for name, text in (("cluster", CLUSTER), ("nodes", NODES), ("experts", FLEET)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
 
@@ -171,44 +170,66 @@ def test_an_expert_without_a_size_can_not_be_placed(folder):
         place(Path("nodes.yaml"), from_ledger=True)
 
 
-def test_variants_are_chosen_and_another_gigabyte_is_priced(folder, capsys):
-    precision(Path("variants.yaml"), budget_gb=11.0, as_json=True)
-    body = json.loads(capsys.readouterr().out)
-    assert {name: variant["name"] for name, variant in body["variants"].items()} == {"a": "q4", "b": "q4"}
-    assert body["quality"] == pytest.approx(0.575)
-    assert body["another_gb"] == pytest.approx(0.075)
-    assert body["memory_bytes"] == 8_000_000_000
+# Of a service that runs
+
+GB = 1_000_000_000
+EACH = MemoryStatus(4 * GB, 0, 0, 0)
+RUNNING = MemoryStatus(8 * GB, 4 * GB, 0, 0, {"10.0.0.1": EACH, "10.0.0.2": EACH})
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "message"),
-    [
-        ("quality: 0.6}", "quality: 60}", r":2: experts\[0\].variants\[0\].quality: got 60, expected a number <= 1.0"),
-        (
-            "quality: 0.6}",
-            "quality: .nan}",
-            r":2: experts\[0\].variants\[0\].quality: got NaN, expected a number >= 0.0",
-        ),
-        ("name: q8", "name: q4", r":2: experts\[0\].variants\[1\].name: 'q4' stands twice"),
-        ("name: b", "name: a", r":3: experts\[1\].name: 'a' stands twice"),
-        (
-            "experts:\n  - {name: a,",
-            "name: a\nexperts:\n  - {name: c,",
-            ":1: name: unknown key, expected one of experts",
-        ),
-        ("traffic: 3", "traffic: 0", "variants.yaml: expected traffic above 0"),
-    ],
-)
-def test_quantisations_that_are_wrong_are_refused_with_the_place(folder, right, wrong, message):
-    (folder / "variants.yaml").write_text(VARIANTS.replace(right, wrong).replace("traffic: 1", "traffic: 0"))
-    with pytest.raises(ConfigError, match=message) as caught:
-        precision(Path("variants.yaml"), budget_gb=4.0)
-    assert caught.value.message.startswith("variants.yaml:")
+def running(memory=RUNNING):
+    """A gateway whose `a` and `b` are both in memory of the first of two nodes."""
+    on = {"node": "10.0.0.1", "memory_bytes": 2 * GB}
+    statuses = [make_status("a", **on), make_status("a", "cold", node="10.0.0.2"), make_status("b", **on)]
+    scheduler = FakeScheduler(statuses=[*statuses, make_status("gpt", "remote")], memory_status=memory)
+    return served(create_app(make_context(scheduler=scheduler)))
 
 
-def test_what_is_left_out_is_told(folder, capsys):
-    precision(Path("variants.yaml"), budget_gb=4.0)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["a", "q4", "4.0", "0.6"]
-    assert lines[2].split() == ["b", "nothing"]
-    assert lines[-1].startswith("one more GB adds 0.0000")
+async def test_a_running_service_says_what_nodes_there_are_and_who_is_where(folder):
+    await fill(folder, "a", "b", "gpt")
+    async with running() as url:
+        told = await switchyard("experts", "place", "--url", url, "--json", cwd=folder)
+    body = json.loads(told.out)
+    assert {name: node["load"] for name, node in body["nodes"].items()} == {
+        "10.0.0.1": pytest.approx(0.5, rel=0.1),
+        "10.0.0.2": pytest.approx(0.5, rel=0.1),
+    }
+    assert body["staying"]["busiest"] == pytest.approx(1.0, rel=0.1)
+    assert [(move["node"], move["memory_bytes"]) for move in body["moves"]] == [("10.0.0.2", 2 * GB)]
+    assert read_config(folder / "experts.yaml").placement == {}
+
+
+async def test_a_plan_that_moves_something_is_written_where_the_service_reads_it(folder):
+    await fill(folder, "a", "b", "gpt")
+    async with running() as url:
+        told = await switchyard("experts", "place", "--url", url, "--apply", cwd=folder)
+        again = await switchyard("experts", "place", "--url", url, "--apply", "--min-gain", "0.9", cwd=folder)
+    assert (told.code, told.err) == (0, "wrote the placement to experts.yaml\n")
+    placement = read_config(folder / "experts.yaml").placement
+    assert sorted(placement.values()) == [("10.0.0.1",), ("10.0.0.2",)]
+    assert (folder / "experts.yaml").read_text().startswith(FLEET)
+    assert (again.out.splitlines()[-1], again.err) == ("nothing to move", "")
+
+
+async def test_sizes_that_nobody_declared_are_as_the_service_measured_them(folder):
+    (folder / "experts.yaml").write_text(FLEET.replace("residency: {memory_gb: 2.0}", "residency: {}"))
+    await fill(folder, "a", "b")
+    async with running() as url:
+        told = await switchyard("experts", "place", "--url", url, "--json", cwd=folder)
+    assert [move["memory_bytes"] for move in json.loads(told.out)["moves"]] == [2 * GB]
+
+
+async def test_on_one_machine_there_is_nothing_to_place(folder):
+    async with running(MemoryStatus(8 * GB, 4 * GB, 0, 0)) as url:
+        told = await switchyard("experts", "place", "--url", url, cwd=folder)
+    assert (told.code, told.err) == (1, f"{url}: it serves from one machine, where there is nothing to place\n")
+
+
+async def test_without_a_service_it_says_so(folder):
+    told = await switchyard("experts", "place", "--url", "http://127.0.0.1:1", cwd=folder)
+    assert (told.code, told.err) == (1, "no gateway answers at http://127.0.0.1:1; start one with `switchyard serve`\n")
+
+
+def test_nodes_are_a_files_or_a_services(folder):
+    with pytest.raises(ConfigError, match=r"expected --url or cluster.yaml"):
+        place(Path("cluster.yaml"), url="http://127.0.0.1:1")

@@ -158,6 +158,7 @@ def test_messages_are_short():
     [
         (TimeoutError(), "timeout"),
         (aiohttp.SocketTimeoutError(), "timeout"),
+        (aiohttp.ConnectionTimeoutError(), "refused"),
         (aiohttp.ServerDisconnectedError(), "reset"),
         (aiohttp.ClientPayloadError("at http://10.1.2.3"), "reset"),
         (aiohttp.InvalidURL("http://10.1.2.3"), "refused"),

@@ -139,3 +139,73 @@ async def test_modules_beside_the_yaml_are_found(tmp_path: Path, monkeypatch: py
     (tmp_path / "beside_the_yaml.py").write_text("def shout(question):\n    return question.upper()\n")
     expert = expert_of(services(tmp_path), name="f", backend="function", callable="beside_the_yaml:shout")
     assert text_of(await expert.answer(chat("hey"))) == "HEY"
+
+
+# Many questions in one call
+
+BATCH = {"batch": {"max_items": 4}}
+
+
+async def asked_while_busy(expert: Expert, *questions: str) -> list[object]:
+    """What they are answered that come while the expert is busy with "first", errors included."""
+    callables.BATCHES.clear()
+    callables.RELEASE.clear()
+    first = asyncio.create_task(expert.answer(chat("first")))
+    while not callables.BATCHES:  # noqa: ASYNC110 (a thread appends to it)
+        await asyncio.sleep(0.001)
+    rest = asyncio.gather(*(expert.answer(chat(question)) for question in questions), return_exceptions=True)
+    await asyncio.sleep(0)  # until they wait
+    callables.RELEASE.set()
+    assert text_of(await first) == "FIRST"
+    return [answer if isinstance(answer, BaseException) else text_of(answer) for answer in await rest]
+
+
+@pytest.mark.parametrize("name", ["answer_all", "answer_all_async"])
+async def test_what_comes_while_a_call_is_under_way_is_answered_by_the_next(name: str):
+    expert = function(name, **BATCH)
+    assert await asked_while_busy(expert, *"abcdef") == [*"ABCDEF"]
+    assert [["first"], [*"abcd"], [*"ef"]] == callables.BATCHES
+
+
+async def test_none_in_a_batch_is_for_another_expert():
+    a, other, b = await asked_while_busy(function("answer_all", **BATCH), "a", "other", "b")
+    assert (a, b) == ("A", "B")
+    assert isinstance(other, ExpertRejected)
+    assert other.code == "not_applicable"
+
+
+async def test_a_question_that_fails_a_batch_fails_alone():
+    a, poison, b = await asked_while_busy(function("answer_all", **BATCH), "a", "poison", "b")
+    assert (a, b) == ("A", "B")
+    assert isinstance(poison, ExpertError)
+    assert (poison.kind, poison.message) == ("server_error", "f raised ValueError")
+
+
+async def test_the_wrong_number_of_answers_is_malformed_for_whom_it_is_wrong():
+    expert = function("answer_known", **BATCH)
+    known, unknown = await asyncio.gather(
+        *(expert.answer(chat(question)) for question in ("known", "unknown")), return_exceptions=True
+    )
+    assert text_of(known) == "known"
+    assert isinstance(unknown, ExpertError)
+    assert unknown.kind == "malformed"
+    assert unknown.message == "f returned 0 answers; expected a list of 1, one answer for each question"
+
+
+async def test_an_answer_that_is_no_list_is_malformed():
+    with pytest.raises(ExpertError, match="returned a int; expected a list of 1") as caught:
+        await function("count", **BATCH).answer(chat())
+    assert caught.value.kind == "malformed"
+
+
+async def test_who_leaves_a_batch_costs_the_others_nothing():
+    expert = function("answer_all", **BATCH)
+    callables.BATCHES.clear()
+    callables.RELEASE.clear()
+    leaving = asyncio.create_task(expert.answer(chat("leaves", seconds=0.05)))
+    staying = [asyncio.create_task(expert.answer(chat(question))) for question in "ab"]
+    with pytest.raises(ExpertError, match="in time"):
+        await leaving
+    callables.RELEASE.set()
+    assert [text_of(answer) for answer in await asyncio.gather(*staying)] == [*"AB"]
+    assert callables.BATCHES == [["leaves", "a", "b"]]

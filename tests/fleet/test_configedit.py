@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.fleet.configedit import add_expert, parse_settings, remove_expert
+from orchestrator.fleet.configedit import add_expert, parse_settings, place_experts, remove_expert
 from orchestrator.fleet.configfile import load_config
 
 TEXT = """\
@@ -127,3 +127,23 @@ def test_settings_are_yaml_and_dots_reach_inside():
 def test_a_setting_that_is_none_is_refused(setting):
     with pytest.raises(ConfigError, match="expected KEY=VALUE"):
         parse_settings(["a=1", setting])
+
+
+def test_a_placement_is_written_below_and_replaced_without_touching_the_rest(tmp_path):
+    path = tmp_path / "experts.yaml"
+    fleet = "version: 1\nexperts:  # two\n" + "".join(
+        f'  - {{name: {name}, backend: command, command: "serve {{port}}"}}\n' for name in "ab"
+    )
+    path.write_text(fleet)
+    place_experts(path, {"a": ["10.0.0.1"]})
+    assert path.read_text() == fleet + "\nplacement:\n  a: [10.0.0.1]\n"
+    place_experts(path, {"b": ["10.0.0.2", "10.0.0.1"]})
+    assert path.read_text() == fleet + "\nplacement:\n  a: [10.0.0.1]\n  b: [10.0.0.2, 10.0.0.1]\n"
+
+
+def test_nobody_else_is_placed(tmp_path):
+    path = tmp_path / "experts.yaml"
+    path.write_text("version: 1\nexperts:\n  - {name: a, backend: echo}\n")
+    with pytest.raises(ConfigError, match="'a' is no expert with weights of its own"):
+        place_experts(path, {"a": ["10.0.0.1"]})
+    assert "placement" not in path.read_text()

@@ -153,6 +153,34 @@ async def test_memory_of_those_that_sleep():
     assert value(text, "memory_budget_bytes") == 9
 
 
+async def test_on_a_cluster_nodes_and_the_replicas_in_use_show():
+    left, right = MemoryStatus(9, 5, 8, 7), MemoryStatus(20, 0, 0, 0)
+    statuses = [
+        make_status("small", "ready", node="10.0.0.1", memory_bytes=5, leases=2),
+        make_status("small", "cold", node="10.0.0.2", waiting=3),
+        make_status("large", "cold", node="10.0.0.1"),
+        make_status("gpt", "remote"),
+    ]
+    memory = MemoryStatus(29, 5, 8, 7, {"10.0.0.1": left, "10.0.0.2": right})
+    async with client_of(make_context(scheduler=FakeScheduler(statuses=statuses, memory_status=memory))) as client:
+        text = (await client.get("/metrics")).text
+    assert [value(text, "node_memory_budget_bytes", node=f"10.0.0.{i}") for i in (1, 2)] == [9, 20]
+    assert value(text, "node_asleep_used_bytes", node="10.0.0.1") == 7
+    assert value(text, "replica_leases", expert="small", node="10.0.0.1") == 2
+    assert value(text, "replica_waiting", expert="small", node="10.0.0.2") == 3
+    assert value(text, "expert_waiting", expert="small") == 3
+    replicas = {labels for name, labels in samples(text) if name == "switchyard_replica_memory_bytes"}
+    assert len(replicas) == 2
+
+
+async def test_on_one_machine_there_are_no_nodes():
+    scheduler = FakeScheduler(statuses=[make_status("small", "ready")])
+    async with client_of(make_context(scheduler=scheduler)) as client:
+        text = (await client.get("/metrics")).text
+    assert "node" not in text
+    assert "replica" not in text
+
+
 async def test_what_only_grows_is_a_counter():
     scheduler = FakeScheduler(statuses=[make_status("small", loads=3, prefetch_hits=2, prefetch_misses=1)])
     async with client_of(make_context(scheduler=scheduler)) as client:

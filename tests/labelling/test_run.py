@@ -3,15 +3,20 @@
 import asyncio
 import json
 from collections import deque
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from orchestrator.errors import LabelError
+from orchestrator.fleet.snapshot import make_places
 from orchestrator.labelling.collecting import GIVE_UP_AFTER, Settings
 from orchestrator.labelling.run import Job, label
+from orchestrator.scheduler.driver import LocalScheduler
+from orchestrator.service import running_over
 from routers.data.outcomes import read_outcomes
-from tests.support.service import openai_expert, service_of
+from tests.support.engine import FakeEngine
+from tests.support.service import openai_expert, service_of, write_config
 from tests.support.upstream import replies, running_upstream, says, status
 
 DEAR = {"input": 1e5, "output": 1e5}
@@ -58,6 +63,24 @@ async def test_a_second_run_asks_nobody_and_a_new_expert_is_asked_alone(tmp_path
             assert (report.num_asked, len(upstream.requests), job.out.read_bytes()) == (0, 3, before)
             await label(service, job_of(tmp_path, *queries(3)))
             assert [exchange.body["model"] for exchange in upstream.requests] == ["a"] * 3 + ["b"] * 3
+
+
+async def test_labelling_waits_behind_what_somebody_waits_for(tmp_path):
+    path = write_config(tmp_path, {"name": "a", "backend": "echo"})
+    asked = []
+
+    class Noting(LocalScheduler):
+        async def acquire(self, request):
+            asked.append(request)
+            return await super().acquire(request)
+
+    @asynccontextmanager
+    async def scheduling(config):
+        yield Noting(make_places(config, tmp_path), {"": FakeEngine()}, budget_bytes=0)
+
+    async with running_over(path, scheduling) as service:
+        await label(service, job_of(tmp_path, *queries(2)))
+    assert [request.priority for request in asked] == ["bulk", "bulk"]
 
 
 async def test_the_same_query_twice_is_asked_once(tmp_path):

@@ -1,5 +1,7 @@
 """A database of an earlier version is brought to this one with all it holds; one of a later version is refused."""
 
+import asyncio
+
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -8,6 +10,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.ledger import schema
 from orchestrator.ledger.database import connect
 from orchestrator.ledger.migrations import VERSION
+from orchestrator.ledger.sql import SQLLedger
 from orchestrator.types import Feedback
 from tests.support.ledger import decision, opened
 from tests.support.postgres import KINDS, database_url
@@ -77,17 +80,21 @@ def engine_of(url):
 
 
 def tables_of(url):
-    """What is there, but for the lengths of texts."""
+    """What is there, but for the widths of numbers; in SQLite lengths of texts are only words."""
     inspector = sa.inspect(engine_of(url))
     return {
         table: (
-            {(each["name"], each["nullable"]) for each in inspector.get_columns(table)},
+            {(each["name"], each["nullable"], length_of(url, each["type"])) for each in inspector.get_columns(table)},
             inspector.get_pk_constraint(table)["constrained_columns"],
             [each["referred_table"] for each in inspector.get_foreign_keys(table)],
             {tuple(each["column_names"]) for each in inspector.get_indexes(table)},
         )
         for table in inspector.get_table_names()
     }
+
+
+def length_of(url, kind):
+    return kind.length if isinstance(kind, sa.String) and not url.startswith("sqlite") else None
 
 
 async def test_what_an_old_database_holds_stays(old):
@@ -103,6 +110,21 @@ def test_an_old_database_becomes_what_a_new_one_is(kind, old, tmp_path):
     for url in (old, new, old):
         connect(url).dispose()
     assert tables_of(old) == tables_of(new)
+
+
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+async def test_names_may_be_longer_than_an_old_postgresql_had_room_for(old):
+    async with opened(old) as ledger:
+        ledger.record(decision("sw-2", key_id="k" * 1_000))
+    async with opened(old) as again:
+        assert (await again.decision("sw-2")).key_id == "k" * 1_000
+
+
+async def test_gateways_that_start_together_bring_an_old_database_here_once(old):
+    ledgers = [SQLLedger(old) for _ in range(8)]
+    await asyncio.gather(*(ledger.open() for ledger in ledgers))
+    assert await ledgers[0].decision("sw-1") is not None
+    await asyncio.gather(*(ledger.close() for ledger in ledgers))
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(kind, tmp_path):

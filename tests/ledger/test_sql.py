@@ -198,6 +198,29 @@ async def test_a_decision_that_can_not_be_stored_holds_up_nobody(url, caplog):
     await again.close()
 
 
+async def test_what_the_database_refuses_holds_up_nobody(tmp_path):
+    url = database_url("postgres", tmp_path)
+    async with opened(url) as ledger:
+        for i in range(100):
+            ledger.record(decision(f"sw-{i}", status=2**40 if i in (17, 60) else 200))
+        await ledger.feedback(Feedback("sw-99", score=1.0))
+        assert {made.id async for made in ledger.decisions()} == {f"sw-{i}" for i in range(100) if i not in (17, 60)}
+        assert ledger.lost == 2
+
+
+async def test_one_that_cannot_be_read_keeps_nobody_from_the_others(url, ledger, caplog):
+    for name in ("sw-1", "sw-2"):
+        ledger.record(decision(name))
+        await ledger.feedback(Feedback(name, score=1.0))
+    other = connect(url)
+    with other.begin() as connection:
+        connection.execute(schema.decisions.update().where(schema.decisions.c.id == "sw-1").values(record=b'{"id"'))
+    other.dispose()
+    assert [outcome.id for outcome in await rows(ledger)] == ["sw-2"]
+    assert [made.id async for made in ledger.decisions()] == ["sw-2"]
+    assert "can't be read" in caplog.text
+
+
 async def test_what_people_asked_is_for_the_owners_eyes(tmp_path):
     ledger = SQLLedger(database_url("sqlite", tmp_path))
     await ledger.open()

@@ -218,47 +218,6 @@ def test_a_personas_own_limit_holds_beside_its_hosts():
     assert isinstance(core.acquire(ask("base"), 0.0), Lease)
 
 
-def test_requests_per_minute_are_kept_and_waited_for():
-    core = Core([remote("a", rpm=2)], 0, 0.0)
-    for at in (0.0, 10.0):
-        core.acquire(ask("a"), at)
-    core.acquire(ask("a", request_id="w"), 20.0)
-    assert core.weigh(["a"], 20.0).waits_s == {"a": 50.0}  # the next free one is 70 s, after the one that waits
-    core.tick(59.9)
-    assert happened(core) == []
-    assert core.next_wake == 60.0
-    core.tick(60.0)
-    assert happened(core) == ["grant w a"]
-
-
-def test_nobody_overtakes_a_waiter_whose_wake_up_is_late():
-    core = Core([remote("a", rpm=1)], 0, 0.0)
-    core.acquire(ask("a"), 0.0)
-    core.acquire(ask("a", request_id="w"), 1.0)
-    assert isinstance(core.acquire(ask("a"), 60.5), Waiter)
-    assert happened(core) == ["grant w a"]
-
-
-def test_when_the_minute_is_used_up_others_are_bound_by_utility():
-    core = Core([remote("a", rpm=1), remote("b")], 0, 0.0)
-    core.acquire(ask("a"), 0.0)
-    assert core.acquire(ask("a", "b", mu=0.01), 0.0).expert == "b"
-
-
-def test_a_request_whose_deadline_the_rate_limit_can_not_meet_is_refused_at_once():
-    core = Core([remote("a", rpm=1)], 0, 0.0)
-    core.acquire(ask("a"), 0.0)
-    with pytest.raises(RateLimited) as caught:
-        core.acquire(ask("a", deadline=30.0), 10.0)
-    assert caught.value.retry_after_s == 50.0
-
-
-def test_a_personas_requests_count_in_its_hosts_minute():
-    core = Core([remote("base", rpm=1), persona("poet", "base")], 0, 0.0)
-    core.acquire(ask("poet"), 0.0)
-    assert isinstance(core.acquire(ask("base"), 1.0), Waiter)
-
-
 def test_a_full_queue_refuses_with_the_time_to_wait():
     core = Core([remote("a", concurrency=1)], 0, 0.0, max_waiting=2)
     for _ in range(3):

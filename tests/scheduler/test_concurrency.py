@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.scheduler.actions import Grant, Load, Stop
 from orchestrator.scheduler.base import Lease, LeaseOutcome, Place
 from orchestrator.scheduler.concurrency import HELD_WINDOWS, MOST, WINDOW, ConcurrencyLimit
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Grant, Load, Stop
 from tests.support.places import ask, become_ready
 from tests.support.world import World
 

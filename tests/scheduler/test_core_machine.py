@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from orchestrator.errors import SwitchyardError
+from orchestrator.scheduler.actions import Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.scheduler.base import Lease, LeaseOutcome, LeaseRequest, NodeMemory, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
-from orchestrator.scheduler.state import Grant, Host, Load, Refuse, Sleep, Stop, Waiter, Wake
+from orchestrator.scheduler.state import Host, Waiter
 from orchestrator.types import Endpoint
 from routers.policy import Option, Plan, Settings, bind, make_plan, propensity
 from tests.support.places import local, persona, remote
@@ -126,6 +127,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.numbers: dict[Host, int] = {}
         self.begun: list[tuple[Host, int, list[Host]]] = []  # with whom the same is under way
         self.asked = 0
+        self.there = dict(self.nodes)
         self.lost: set[str] = set()
 
     # What can happen
@@ -253,7 +255,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         edits=EDITS,
     )
     def reconfigure(self, gone, changed, budget, asleep_budget, edits):
-        kept = [place for place in self.places if place.expert not in gone]
+        kept = [place for place in self.places if place.expert not in gone and place.node in ["", *self.there]]
         self.fleet = tuple(replace(place, **edits.get(place.expert, {})) for place in kept)
         self.budget, self.asleep_budget = budget, asleep_budget
         self.core.reconfigure(self.fleet, budget, changed, self.now, asleep_budget_bytes=asleep_budget)
@@ -320,10 +322,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         return [host for host in hosts if host.node == node]
 
     def budgets(self):
-        return {"": self.budget} | {node: memory.budget_bytes for node, memory in self.nodes.items()}
+        return {"": self.budget} | {node: memory.budget_bytes for node, memory in self.there.items()}
 
     def asleep_budgets(self):
-        return {"": self.asleep_budget} | {node: memory.asleep_budget_bytes for node, memory in self.nodes.items()}
+        return {"": self.asleep_budget} | {node: memory.asleep_budget_bytes for node, memory in self.there.items()}
 
     def granted(self, lease):
         host = self.core.expert(lease.expert, lease.node).host
@@ -386,6 +388,14 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert sum(host.asleep_bytes for host in remain) <= budget
 
     @invariant()
+    def what_is_told_is_so(self):
+        used = [host for node in self.budgets() for host in self.on(node, self.in_memory)]
+        assert self.core.memory.used_bytes == sum(host.memory_bytes for host in used)
+        held = Counter((lease.expert, host) for lease, host, generation in self.leases if generation == host.generation)
+        for status in self.core.status(self.now):
+            assert status.leases == held[status.expert, self.core.expert(status.expert, status.node).host]
+
+    @invariant()
     def every_waiter_stands_in_one_queue(self):
         statuses = {(status.expert, status.node): status for status in self.core.status(self.now)}
         bound = Counter((waiter.bound.name, waiter.bound.place.node) for waiter in self.waiting)
@@ -442,10 +452,20 @@ class NodesMachine(SchedulerMachine):
     places = SPREAD
     nodes = NODES
 
-    @precondition(lambda self: len(self.lost) < len(self.nodes))
+    @precondition(lambda self: not self.closed)
+    @rule(there=st.sets(st.sampled_from(sorted(NODES))), budget=st.sampled_from([90, 120]))
+    def rearrange(self, there, budget):
+        """Nodes go and come, under the names of others that have gone, and with more or less memory."""
+        self.there = {node: replace(NODES[node], budget_bytes=budget) for node in there}
+        self.lost &= there
+        self.fleet = tuple(place for place in self.places if place.node in ["", *there])
+        self.core.reconfigure(self.fleet, self.budget, frozenset(), self.now, nodes=self.there)
+        self.carry_out()
+
+    @precondition(lambda self: self.there.keys() - self.lost)
     @rule(data=st.data(), stopped=st.booleans())
     def lose(self, data, stopped):
-        node = data.draw(st.sampled_from(sorted(self.nodes.keys() - self.lost)))
+        node = data.draw(st.sampled_from(sorted(self.there.keys() - self.lost)))
         stopping = self.on(node, self.stopping)
         for host in self.on(node, self.in_memory | self.asleep | set(self.stopping)):
             self.gone(host)

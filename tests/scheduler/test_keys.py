@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import RateLimited
+from orchestrator.scheduler.actions import Grant
 from orchestrator.scheduler.base import Lease
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Grant
 from tests.support.places import OK, ask, local, persona, remote
 
 

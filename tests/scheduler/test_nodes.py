@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 
 from orchestrator.errors import ConfigError, NoCapacity
-from orchestrator.scheduler.base import Lease, LeaseRequest, MemoryStatus, NodeMemory, Place
+from orchestrator.scheduler.base import Lease, LeaseRequest, MemoryStatus, NodeMemory
 from orchestrator.scheduler.core import Core
-from tests.support.places import ENDPOINT, OK, ask, happened, local, persona, remote
-
-
-def on(node: str, place: Place) -> Place:
-    return replace(place, node=node)
-
-
-def cluster(*places: Place, budget: int = 100) -> Core:
-    nodes = {place.node: NodeMemory(budget) for place in places if place.node}
-    return Core(places, 0, 0.0, nodes=nodes, uniform=lambda: 0.5)
+from tests.support.places import ENDPOINT, OK, ask, cluster, happened, local, on, persona, remote, warm
 
 
 def request(name: str, request_id: str, *, node: str = "", mu: float = 0.0) -> LeaseRequest:
@@ -28,11 +21,6 @@ def request(name: str, request_id: str, *, node: str = "", mu: float = 0.0) -> L
 def ready(core: Core, name: str, node: str, now: float = 0.0) -> None:
     host = core.expert(name, node).host
     core.loaded(host, host.generation, ENDPOINT, host.memory_bytes, now)
-
-
-def warm(core: Core, name: str, *nodes: str) -> None:
-    for node in nodes:
-        assert core.adopt(name, node, ENDPOINT, 0, 0.0) is not None
 
 
 def test_a_burst_for_a_cold_expert_loads_it_on_one_node():
@@ -209,3 +197,166 @@ def test_experts_without_weights_are_on_no_node():
     core = cluster(remote("api"), on("n1", local("a", 60)))
     core.lost("n1", "it does not answer", 0.0)
     assert isinstance(core.acquire(ask("a", "api"), 0.0), Lease)
+
+
+def test_a_burst_longer_than_a_load_gets_more_replicas_and_no_more_than_that():
+    core = cluster(*(on(f"n{i}", local("a", 60, concurrency=4)) for i in range(10)))
+    for expert in core.replicas("a"):
+        expert.host.load_s.add(6.0)
+        expert.host.service_s.add(1.0)
+    for i in range(24):
+        core.acquire(request("a", f"r{i}"), i * 0.01)
+    assert happened(core) == ["load a"]
+    for i in range(400):
+        core.acquire(request("a", f"s{i}"), 0.3)
+    assert 2 <= len(happened(core)) < 9
+
+
+def test_replicas_that_nobody_uses_leave_one_by_one():
+    core = cluster(*(on(node, local("a", 60, keep_alive_s=60.0)) for node in ("n1", "n2")))
+    warm(core, "a", "n1", "n2")
+    lease = core.acquire(request("a", "r", node="n2"), 10.0)
+    core.tick(60.0)
+    assert happened(core) == ["stop a"]
+    assert core.expert("a", "n1").host.stopping
+    core.release(lease, OK, 61.0)
+    core.tick(core.next_wake)
+    assert happened(core) == ["stop a"]
+
+
+def test_what_fails_to_load_on_two_nodes_is_not_tried_on_all():
+    core = cluster(*(on(f"n{i}", local("a", 60)) for i in range(5)))
+    core.acquire(request("a", "r"), 0.0)
+    for now in (1.0, 2.0):
+        host = next(e.host for e in core.replicas("a") if e.host.state == "loading")
+        core.load_failed(host, host.generation, "broken", now)
+    assert happened(core) == ["load a", "load a", "refuse r ExpertError"]
+    core.acquire(request("a", "later"), 2.0)
+    assert happened(core) == []
+    core.tick(core.next_wake)
+    assert happened(core) == ["load a"]
+
+
+def test_a_load_that_fails_on_some_nodes_is_no_reason_to_doubt_a_replica_that_serves():
+    core = cluster(*(on(f"n{i}", local("a", 60)) for i in range(3)))
+    warm(core, "a", "n0")
+    for i in range(9):
+        core.acquire(request("a", f"r{i}"), 0.0)
+    for _ in range(2):
+        host = next(e.host for e in core.replicas("a") if e.host.state == "loading")
+        core.load_failed(host, host.generation, "broken", 1.0)
+    assert {action.split()[0] for action in happened(core)} == {"load"}
+    assert len(core.expert("a", "n0").queue) == 8
+
+
+def test_keys_take_turns_over_all_replicas():
+    core = cluster(*(on(node, local("a", 60)) for node in ("n1", "n2")))
+    warm(core, "a", "n1", "n2")
+    leases = [core.acquire(request("a", f"x{i}"), 0.0) for i in range(2)]
+    for i in range(20):
+        core.acquire(replace(request("a", f"x{i + 2}"), tenant="x"), 0.0)
+    for i in range(2):
+        core.acquire(replace(request("a", f"y{i}"), tenant="y"), 0.0)
+    for lease in leases:
+        core.release(lease, OK, 1.0)
+    assert sum(" y" in each for each in happened(core)) == 1
+
+
+def test_a_lost_nodes_waiter_keeps_its_deadline():
+    core = cluster(*(on(node, local("a", 60)) for node in ("n1", "n2")))
+    core.acquire(replace(request("a", "r"), deadline=5.0), 0.0)
+    core.lost("n1", "it does not answer", 1.0)
+    core.tick(core.next_wake)
+    assert happened(core) == ["load a", "load a", "refuse r DeadlineExceeded"]
+
+
+def test_a_server_larger_than_its_nodes_memory_is_not_kept():
+    core = cluster(on("n1", local("a", 60)))
+    assert core.adopt("a", "n1", ENDPOINT, 120, 0.0) is not None
+    assert happened(core) == ["stop a"]
+    assert not core.restore(Lease("old/7", "a", ENDPOINT, 0.0, node="n1"), 0.0)
+
+
+def test_an_adopted_server_larger_than_what_is_left_has_others_leave():
+    core = cluster(on("n1", local("a", 60)), on("n1", local("b", 30)))
+    warm(core, "b", "n1")
+    assert core.adopt("a", "n1", ENDPOINT, 90, 0.0) is not None
+    assert happened(core) == ["stop b"]
+    assert isinstance(core.acquire(request("a", "r"), 0.0), Lease)
+
+
+def test_what_an_adopted_server_takes_stays_what_was_measured():
+    """A replica that was loaded elsewhere teaches what it takes to those alone that have never been in memory."""
+    core = cluster(*(on(node, local("a", 60)) for node in ("n1", "n2", "n3")))
+    assert core.adopt("a", "n1", ENDPOINT, 65, 0.0) is not None
+    for i in range(9):
+        core.acquire(request("a", f"r{i}", node="n1"), 0.0)
+    core.loaded(core.expert("a", "n2").host, 1, ENDPOINT, 80, 1.0)
+    core.lost("n3", "it does not answer", 2.0)
+    assert core.memory.nodes["n1"].used_bytes == 65
+    assert core.expert("a", "n3").host.memory_bytes == 80
+
+
+def test_a_lease_is_restored_of_a_server_that_drains_and_keeps_it():
+    core = cluster(on("n1", local("a", 60, concurrency=2)))
+    warm(core, "a", "n1")
+    known = core.acquire(request("a", "r"), 0.0)
+    core.unload("a", 0.0)
+    old = Lease("old/7", "a", ENDPOINT, 0.0, node="n1")
+    assert core.restore(old, 0.0)
+    core.release(known, OK, 1.0)
+    assert happened(core) == []
+    core.release(old, OK, 2.0)
+    assert happened(core) == ["stop a"]
+    assert not core.restore(Lease("old/8", "a", ENDPOINT, 0.0, node="n1"), 2.0)
+
+
+def test_this_machine_and_what_is_no_node_can_not_be_lost():
+    core = Core([local("a", 60)], 100, 0.0)
+    core.acquire(ask("a"), 0.0)
+    with pytest.raises(ValueError, match="this machine"):
+        core.lost("", "it does not answer", 1.0)
+    for event in (lambda: core.lost("n9", "it does not answer", 1.0), lambda: core.found("n9", 1.0)):
+        with pytest.raises(KeyError):
+            event()
+    assert core.expert("a").host.state == "loading"
+
+
+def test_a_node_that_comes_back_under_its_name_waits_for_what_it_had_before():
+    core = cluster(*(on(node, local("a", 60)) for node in ("n1", "n2")))
+    warm(core, "a", "n2")
+    lease = core.acquire(request("a", "r", node="n2"), 0.0)
+    before = core.expert("a", "n2").host
+    one, both = {"n1": NodeMemory(100)}, {"n1": NodeMemory(100), "n2": NodeMemory(100)}
+    core.reconfigure([on("n1", local("a", 60))], 0, frozenset(), 1.0, nodes=one)
+    core.reconfigure([on(node, local("a", 60)) for node in both], 0, frozenset(), 2.0, nodes=both)
+    assert core.memory.nodes["n2"].used_bytes == 60
+    assert core.adopt("a", "n2", ENDPOINT, 60, 2.0) is None
+    core.release(lease, OK, 3.0)
+    assert happened(core) == ["stop a"]
+    core.stopped(before, 4.0)
+    assert core.adopt("a", "n2", ENDPOINT, 60, 5.0) is not None
+
+
+def test_nothing_is_kept_of_nodes_that_come_and_go():
+    def live(turn: int) -> None:
+        name = f"n{turn}"
+        core.reconfigure([on(name, local("a", 60))], 0, frozenset(), turn, nodes={name: NodeMemory(100)})
+        assert core.adopt("a", name, ENDPOINT, 60, turn) is not None
+        lease = core.acquire(ask("a", request_id=name), turn)
+        assert isinstance(lease, Lease)
+        core.lost(name, "it does not answer", turn)
+        core.release(lease, OK, turn)
+        core.take_actions()
+
+    core = Core([], 0, 0.0)
+    for turn in range(20):
+        live(1000 * turn)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for turn in range(20, 220):
+        live(1000 * turn)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20_000

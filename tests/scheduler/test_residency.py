@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import ConfigError, ExpertError
+from orchestrator.scheduler.actions import Refuse
 from orchestrator.scheduler.base import Lease
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Refuse, Waiter
+from orchestrator.scheduler.state import Waiter
 from tests.support.places import ENDPOINT, OK, ask, become_ready, fail_to_load, happened, local, persona, remote
 
 

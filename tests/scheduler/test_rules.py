@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.scheduler.meters import Average, MinuteWindow
 from orchestrator.scheduler.rules import (
     SwitchyardRules,
     assumed_load_s,
@@ -17,7 +18,7 @@ from orchestrator.scheduler.rules import (
     queue_wait_s,
     visit_cost_s,
 )
-from orchestrator.scheduler.state import Average, Host, MinuteWindow
+from orchestrator.scheduler.state import Host
 from orchestrator.scheduler.worth import worth_per_byte
 from tests.support.places import local, remote
 

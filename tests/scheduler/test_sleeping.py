@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.scheduler.actions import Grant
 from orchestrator.scheduler.base import Lease, MemoryStatus
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import SwitchyardRules
-from orchestrator.scheduler.state import Grant, Host
+from orchestrator.scheduler.state import Host
 from tests.support.places import OK, ask, become_ready, fall_asleep, happened, local
 from tests.support.world import World
 

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.scheduler.base import LeaseRequest
 from orchestrator.scheduler.health import Breaker
-from orchestrator.scheduler.state import Average, Expert, Host, Replicas
+from orchestrator.scheduler.meters import Average
+from orchestrator.scheduler.state import Expert, Host, Replicas
 from orchestrator.scheduler.worth import Worth
 from routers.policy import Choice
 from tests.support.places import local, persona, remote

@@ -62,3 +62,25 @@ def run_out(question: str) -> str:
 
 def count(question: str) -> int:
     return len(question)
+
+
+BATCHES: list[list[str]] = []
+"""What `answer_all` has been asked, call by call."""
+
+
+def answer_all(questions: list[str]) -> list[str | None]:
+    """Fails when one of them is "poison", and has no answer for "other"."""
+    BATCHES.append(questions)
+    RELEASE.wait(30)
+    if "poison" in questions:
+        raise ValueError("secret: poison")
+    return [None if question == "other" else question.upper() for question in questions]
+
+
+async def answer_all_async(questions: list[str]) -> list[str | None]:
+    return await asyncio.to_thread(answer_all, questions)
+
+
+def answer_known(questions: list[str]) -> list[str]:
+    """Leaves out what it doesn't know."""
+    return [question for question in questions if question != "unknown"]

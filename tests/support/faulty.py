@@ -32,7 +32,7 @@ AT_REST = {"cold", "ready", "asleep"}
 
 def expert(name: str, **fields: Any) -> dict[str, Any]:
     """One that serves a request at a time and declares 60 MB, which is more than it takes."""
-    command = ["python", "-I", "-S", str(SERVER), name, "{port}"]
+    command = ["python", "-I", "-S", str(SERVER), name, "{port}", "{host}"]
     told = {"limits": {"concurrency": 1}, "residency": {"memory_gb": 0.06}, "capabilities": ["streaming"], **fields}
     return {"name": name, "backend": "command", "command": command, **told}
 

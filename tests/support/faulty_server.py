@@ -1,6 +1,6 @@
 """A server of chats and completions that fails as it is told to, and notes what happens. A process of its own, for `faulty.py`.
 
-    python faulty_server.py FOLDER PORT
+    python faulty_server.py FOLDER PORT HOST
 
 FOLDER/fault, read whenever it could matter, is one of:
 
@@ -94,4 +94,4 @@ if __name__ == "__main__":
     taken = bytearray(b"x") * ((int(told.removeprefix("takes ")) << 20) if told.startswith("takes ") else 0)
     if told == "loads_slowly":
         until_told()
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+    ThreadingHTTPServer((sys.argv[3], int(sys.argv[2])), Handler).serve_forever()

@@ -7,11 +7,13 @@ happened(core)                      # ["load llama"]
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.engines.base import Launchable
 from orchestrator.experts.base import ServerCommand
-from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Place
+from orchestrator.scheduler.actions import Action, Grant, Load, Refuse, Sleep, Stop, Wake
+from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, NodeMemory, Place
 from orchestrator.scheduler.core import Core
-from orchestrator.scheduler.state import Action, Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.types import Endpoint
 from routers.policy import Choice
 from tests.support.launching import Fixed
@@ -44,6 +46,22 @@ def local(
 
 def persona(name: str, host: str, *, concurrency: int | None = None, rpm: int | None = None) -> Place:
     return Place(name, host, holds_weights=True, concurrency=concurrency, rpm=rpm)
+
+
+def on(node: str, place: Place) -> Place:
+    return replace(place, node=node)
+
+
+def cluster(*places: Place, budget: int = 100) -> Core:
+    """Of the nodes that these places are on."""
+    nodes = {place.node: NodeMemory(budget) for place in places if place.node}
+    return Core(places, 0, 0.0, nodes=nodes, uniform=lambda: 0.5)
+
+
+def warm(core: Core, name: str, *nodes: str) -> None:
+    """Its servers run there already."""
+    for node in nodes:
+        assert core.adopt(name, node, ENDPOINT, 0, 0.0) is not None
 
 
 def ask(*names: str, mu: float = 0.0, deadline: float = 1e9, request_id: str = "r", step: float = 0.1) -> LeaseRequest:

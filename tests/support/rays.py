@@ -3,7 +3,8 @@
 with one_node() as node:                      # a ClusterNode; this process is connected
     ...
 with nodes_apart(2) as cluster:               # a ray.cluster_utils.Cluster, beside its head so many nodes at 127.0.0.x
-    ...
+    lose_node(cluster, "127.0.0.2")
+    add_node(cluster, "127.0.0.2", num_gpus=1)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ray.cluster_utils import Cluster
 from orchestrator.engines.ray.cluster import HEALTH_CHECKS, NAMESPACE, ClusterNode, join, living_nodes
 from orchestrator.types import Endpoint
 
-OBJECT_STORE_BYTES = 80_000_000
+COMMON = {"num_cpus": 1, "object_store_memory": 80_000_000}
 GONE_WITHIN_S = 20
 
 
@@ -44,17 +45,26 @@ def one_node() -> Iterator[ClusterNode]:
 @contextmanager
 def nodes_apart(count: int, **resources: Any) -> Iterator[Cluster]:
     """resources: of each node beside the head, as `ray start` has them."""
-    common = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
     with _alone():
-        cluster = Cluster(True, False, {**common, "include_dashboard": False, "_system_config": HEALTH_CHECKS})
+        cluster = Cluster(True, False, {**COMMON, "include_dashboard": False, "_system_config": HEALTH_CHECKS})
         try:
             for i in range(count):
-                cluster.add_node(node_ip_address=f"127.0.0.{i + 2}", **{**common, **resources})
+                add_node(cluster, f"127.0.0.{i + 2}", **resources)
             ray.init(cluster.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
             yield cluster
         finally:
             ray.shutdown()
             cluster.shutdown()
+
+
+def add_node(cluster: Cluster, address: str, **resources: Any) -> None:
+    cluster.add_node(node_ip_address=address, **{**COMMON, **resources})
+
+
+def lose_node(cluster: Cluster, address: str) -> None:
+    """Its `raylet` by SIGKILL, and what Ray runs beside it."""
+    node = next(each for each in cluster.list_all_nodes() if each.node_ip_address == address)
+    cluster.remove_node(node, allow_graceful=False)
 
 
 def owner_of(endpoint: Endpoint) -> psutil.Process:

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,11 +46,13 @@ class ServedGateway:
 
 
 @contextmanager
-def switchyard_serve(config: Path, *options: str, **environment: str) -> Iterator[ServedGateway]:
-    """Started, and stopped by SIGTERM unless it has ended by then."""
+def switchyard_serve(
+    config: Path, *options: str, inside: Sequence[str] = (), **environment: str
+) -> Iterator[ServedGateway]:
+    """Started, and stopped by SIGTERM unless it has ended by then. inside: what its command line begins with."""
     root = Path(__file__).parents[2]
     with subprocess.Popen(
-        [*COMMAND, "serve", "--config", config, "--port", "0", *options],
+        [*inside, *COMMAND, "serve", "--config", config, "--port", "0", *options],
         cwd=root,
         env=os.environ | environment,
         stderr=subprocess.PIPE,

@@ -122,16 +122,19 @@ class Upstream:
 
 
 @asynccontextmanager
-async def running_upstream(port: int = 0, **settings: Any) -> AsyncIterator[Upstream]:
-    """An upstream on a free port of 127.0.0.1. settings: fields of `Upstream`."""
+async def running_upstream(
+    port: int = 0, *, listener: socket.socket | None = None, **settings: Any
+) -> AsyncIterator[Upstream]:
+    """An upstream on a free port of 127.0.0.1, or at `listener`. settings: fields of `Upstream`."""
     upstream = Upstream(**settings)
     app = web.Application(client_max_size=2**30)
     app.router.add_post("/v1/{path:.+}", upstream.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
+    site = web.SockSite(runner, listener) if listener else web.TCPSite(runner, "127.0.0.1", port)
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        upstream.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        await site.start()
+        upstream.base_url = "http://{}:{}/v1".format(*runner.addresses[0])
         yield upstream
     finally:
         await runner.cleanup()

@@ -1,8 +1,7 @@
 """A Ray cluster, joined or started here, and what nodes it has.
 
     cluster = join(config.ray.address)            # blocks for seconds
-    async for nodes in watch():                   # at once, and whenever a node came or was lost
-        ...
+    living_nodes()                                # (ClusterNode(address="10.0.0.7", ...), ...)
     cluster.leave()
 
 What is started here is quiet and needs no network: no usage statistics, no dashboard, no logs of workers, a small object store,
@@ -11,10 +10,10 @@ since Ray carries control only. Not here: what runs on the nodes (`servers.py`).
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -22,11 +21,11 @@ import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from orchestrator.errors import ConfigError
+from orchestrator.experts.base import Resources
 
 NAMESPACE = "switchyard"
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_S = 5.0
-POLL_S = 0.5
 HEALTH_CHECKS = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -49,12 +48,28 @@ class ClusterNode:
     cpus: float
     gpus: float
 
+    @property
+    def resources(self) -> Resources:
+        return Resources(self.cpus, self.gpus, self.memory_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """started_here: it ends with this process."""
+    """started_here: it ends with this process. vital: what runs on this machine without which this process is no part of it."""
 
     started_here: bool
+    vital: tuple[psutil.Process, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether that is so, for good."""
+        return any(not process.is_running() or process.status() == psutil.STATUS_ZOMBIE for process in self.vital)
+
+    def is_shared(self, program: str) -> bool:
+        """Whether another process has joined it whose command line has `program` in it. Asks the head; blocks."""
+        own = ray.get_runtime_context().get_job_id()
+        others = (job for job in ray._private.state.jobs() if not job["IsDead"] and job["JobID"] != own)
+        return any(program in job["Entrypoint"] for job in others)
 
     def leave(self) -> None:
         """Disconnect, and end the cluster if it was started here."""
@@ -68,11 +83,12 @@ def join(address: str | None = None, environment: Mapping[str, str] | None = Non
     Takes over SIGTERM: who wants to handle it does so afterwards. Raises `ConfigError` when there is no such cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns before it is told to be quiet
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "error"}
     if address is None:
         ray.init("local", **quiet, **_head())
-        return Cluster(started_here=True)
+        return Cluster(started_here=True, vital=_vital())
     _check(address)
     maybe_enable_token_auth_if_token_available(
         warn_if_disabled=False
@@ -81,7 +97,7 @@ def join(address: str | None = None, environment: Mapping[str, str] | None = Non
         ray.init(address, **quiet, runtime_env={"env_vars": dict(environment or {})})
     except (ConnectionError, RuntimeError, ValueError) as exc:
         raise ConfigError(f"can't join the Ray cluster at '{address}' from this machine: {exc}") from exc
-    return Cluster(started_here=False)
+    return Cluster(started_here=False, vital=_vital())
 
 
 def living_nodes() -> tuple[ClusterNode, ...]:
@@ -90,15 +106,18 @@ def living_nodes() -> tuple[ClusterNode, ...]:
     return tuple(sorted(found, key=lambda node: (node.address, node.id)))
 
 
-async def watch(poll_s: float = POLL_S) -> AsyncIterator[tuple[ClusterNode, ...]]:
-    """The living nodes: at once, and whenever there are others. While the head doesn't answer, nothing changes."""
-    known: tuple[ClusterNode, ...] | None = None
-    while True:
-        nodes = await asyncio.to_thread(living_nodes)
-        if nodes != known:
-            known = nodes
-            yield nodes
-        await asyncio.sleep(poll_s)
+def own_node() -> ClusterNode:
+    """The node that this process runs on. Blocks. Raises KeyError where the head takes it for lost."""
+    nodes = {node.id: node for node in living_nodes()}
+    return nodes[ray.get_runtime_context().get_node_id()]
+
+
+def _vital() -> tuple[psutil.Process, ...]:
+    """The `raylet` of this process's node, if it is in sight, and a head that this process has started."""
+    address = ray._private.worker.global_worker.node.raylet_socket_name
+    raylets = (each for each in psutil.process_iter(["name", "cmdline"]) if each.info["name"] == "raylet")
+    own = (each for each in raylets if any(word.endswith(address) for word in each.info["cmdline"] or ()))
+    return *own, *(child for child in psutil.Process().children() if child.name() == "gcs_server")
 
 
 def _head() -> dict[str, object]:

@@ -24,7 +24,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode, living_nodes
+from orchestrator.config import Config
+from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode, living_nodes, own_node
+from orchestrator.engines.ray.engine import end_servers
 from orchestrator.engines.ray.machines import Machines
 from orchestrator.errors import SwitchyardError
 from orchestrator.fleet.configfile import read_config
@@ -39,16 +41,21 @@ LOOPBACK = "127.0.0.1"
 SILENT_S = 3.0
 """A gateway that has said nothing for so long is gone."""
 LOOK_S = 0.1
+UNUSED_S = 10.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """config: `experts.yaml`, which lies at the same path on every node. host: the address that gateways listen at."""
+    """config: `experts.yaml`, which lies at the same path on every node. host: the address that gateways listen at.
+
+    lasting: until it is closed; else it ends by itself when nobody has been connected for `UNUSED_S`.
+    """
 
     config: Path
     host: str
+    lasting: bool = True
 
     def address_on(self, node: ClusterNode, own: ClusterNode) -> str:
         """Where what gateways connect to listens: where they are on this node alone, nobody else can."""
@@ -77,12 +84,18 @@ class ControlActor:
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[Address] | None = None
         self._machines: Machines
-        self._pinned: Pinned
+        self._pinned: Pinned | None = None
+        self._server: SchedulerServer | None = None
         self._ending = False
+        self._reloading = asyncio.Lock()
         self._gateways: dict[str, Report] = {}
 
     async def token(self) -> str:
         return self._token
+
+    async def config(self) -> Path:
+        """Which file's experts it schedules."""
+        return self._config
 
     async def address(self) -> Address:
         """Where gateways connect to; starts the scheduler if it isn't there yet. Raises `ConfigError`."""
@@ -110,6 +123,15 @@ class ControlActor:
         if self._starting is not None:
             await asyncio.wait({self._starting})
         await self._stack.aclose()
+        await asyncio.to_thread(end_servers)  # of one before this, which has never been able to start
+
+    async def leave(self, client: str) -> bool:
+        """A client of the scheduler is through. Stops every server, unless somebody else needs them; returns whether it did."""
+        clients = set() if self._server is None else self._server.clients
+        if self._settings.lasting or clients - {client} or self._present():
+            return False
+        await self.close()
+        return True
 
     def _serving(self) -> bool:
         """Whether a gateway that is there has requests under way, or has not heard yet that it is to end."""
@@ -131,8 +153,8 @@ class ControlActor:
         log_to_stderr()
         file = WatchedFile(self._config)
         config = await asyncio.to_thread(read_config, self._config)
-        node = await asyncio.to_thread(_own_node)
-        machines = Machines(lambda other: self._settings.address_on(other, node))
+        node = await asyncio.to_thread(own_node)
+        machines = Machines(lambda other: self._settings.address_on(other, node), self._moved)
         self._stack.push_async_callback(machines.close)
         scheduler = await machines.scheduler(config, self._config.parent)
         self._stack.push_async_callback(scheduler.close)
@@ -140,19 +162,36 @@ class ControlActor:
         self._stack.push_async_callback(machines.unwatch)
         server = SchedulerServer(scheduler, self._token, reload=self._reload, restore=scheduler.restore)
         address = await server.start(self._settings.address_on(node, node))
+        self._server = server
         self._stack.push_async_callback(server.close)
         self._pinned.warm(config)
         self._stack.callback(self._pinned.stop)
         watching = asyncio.create_task(file.watch(self._follow), name="config-watcher")
         self._stack.callback(watching.cancel)
+        if not self._settings.lasting:
+            self._leaving = asyncio.create_task(self._leave_unused(server), name="leave-unused")
         logger.info("schedules at %s:%d", *address)
         return address
 
+    async def _leave_unused(self, server: SchedulerServer) -> None:
+        """Who was to end this may have been killed."""
+        used_at = time.monotonic()
+        while time.monotonic() - used_at < UNUSED_S:
+            if server.clients or self._present():
+                used_at = time.monotonic()
+            await asyncio.sleep(LOOK_S)
+        logger.info("nobody has needed the scheduler for %g s", UNUSED_S)
+        await self.close()
+        ray.kill(ray.get_runtime_context().current_actor)
+
     async def _reload(self) -> None:
         """Read the file again. Raises `ConfigError`, and then nothing has changed."""
-        config = await asyncio.to_thread(read_config, self._config)
-        await self._machines.reconfigure(config)
-        self._pinned.warm_again(config)
+        async with self._reloading:  # what was read later counts
+            await self._machines.reconfigure(await asyncio.to_thread(read_config, self._config))
+
+    def _moved(self, config: Config) -> None:
+        if self._pinned is not None:
+            self._pinned.warm_again(config)
 
     async def _follow(self) -> None:
         try:
@@ -195,8 +234,3 @@ def log_to_stderr() -> None:
     ours.handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     ours.setLevel(logging.INFO)
     ours.propagate = False
-
-
-def _own_node() -> ClusterNode:
-    own = ray.get_runtime_context().get_node_id()
-    return next(node for node in living_nodes() if node.id == own)

@@ -33,6 +33,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.engines.base import Launchable
 from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode
 from orchestrator.engines.ray.servers import (
+    HEARD_S,
+    PREFIX,
     NodeActor,
     ServerActor,
     ServerFailed,
@@ -45,8 +47,8 @@ from orchestrator.experts.base import Resources
 
 BEAT_S = 0.5
 BEAT_TIMEOUT_S = 2.0
-SILENCE_S = 10.0
-"""After this long without an answer a node counts as lost, whatever the head says."""
+START_S, SILENCE_S = 20.0, 10.0
+"""After this long without an answer, the first or another, a node counts as lost, whatever the head says."""
 ADOPT_S = 5.0
 NAME_S = 5.0
 RETRY_S = 0.1
@@ -69,7 +71,6 @@ class RayServer:
         self._memory_bytes = state.memory_bytes
         self._stopping = False
         self._watcher = asyncio.create_task(self._watch())
-        self.exited.add_done_callback(lambda _: ray.kill(actor))  # which gives its node's resources back
 
     def memory_bytes(self) -> int:
         return 0 if self.exited.done() else self._memory_bytes
@@ -85,17 +86,16 @@ class RayServer:
     async def stop(self) -> None:
         self._stopping = True
         if not self.exited.done():
-            try:
-                self.end(await _answer(self._expert, self._actor.stop.remote(), self.exited))
-            except ExpertError:  # whoever held it is gone, and it with them
-                self.end(KILLED)
+            with suppress(ExpertError):  # it has ended already, or whoever held it is gone: the watcher knows
+                await _answer(self._expert, self._actor.stop.remote(), self.exited)
         await asyncio.wait({self._watcher})
 
-    def end(self, code: int) -> None:
-        """It is gone, or nothing is heard of its node; should that come back, the server is not to be there."""
+    def end(self) -> None:
+        """Nothing is heard of its node; should that come back, the server is not to be there."""
         if not self.exited.done():
-            self.exited.set_result(code)
             self._watcher.cancel()
+            self.exited.set_result(KILLED)
+            ray.kill(self._actor)
 
     async def _watch(self) -> None:
         while not self.exited.done():
@@ -103,12 +103,18 @@ class RayServer:
                 code, output = await self._actor.exited.remote()
                 if not self._stopping:
                     log.warning("the server of %s exited with code %d: %s", self._expert, code, output)
-                self.end(code)
+                self.exited.set_result(code)
+                async with asyncio.timeout(2 * HEARD_S):
+                    await self._actor.heard.remote()
+            except TimeoutError:
+                pass
             except ActorUnavailableError:  # the connection broke; the actor may still be there
                 await asyncio.sleep(RETRY_S)
-            except RayActorError:
-                log.warning("the process that held the server of %s is gone", self._expert)
-                self.end(KILLED)
+            except (RayActorError, ActorUnschedulableError):
+                if not self.exited.done():
+                    log.warning("the process that held the server of %s is gone", self._expert)
+                    self.exited.set_result(KILLED)
+        ray.kill(self._actor)  # which gives its node's resources back
 
 
 class RayEngine:
@@ -147,6 +153,11 @@ class RayEngine:
             actor = await asyncio.shield(placing)
             await self._until_placed(name, actor, launch.resources)
             return self._add(name, actor, await _answer(name, actor.launch.remote(launch), self.lost))
+        except ActorUnschedulableError as exc:
+            placing.add_done_callback(_discard)
+            self.lose()
+            await asyncio.sleep(0)  # whoever watches over the node hears of it before whoever wants the server
+            raise ExpertError(name, "not_loaded", "its node is gone") from exc
         except BaseException:  # a launch that failed, or was cancelled, leaves no actor, and so no process
             placing.add_done_callback(_discard)
             raise
@@ -167,7 +178,7 @@ class RayEngine:
             log.warning("the node at %s is lost", self.node.address)
             self.lost.set_result(None)
             for server in list(self._servers):
-                server.end(KILLED)
+                server.end()
 
     def read_ahead(self, launch: Launchable) -> None:
         if not self.lost.done():
@@ -192,13 +203,9 @@ class RayEngine:
         """Raises `ExpertError` for what the node can never give; Ray would wait for it."""
         if self.lost.done():
             raise ExpertError(name, "not_loaded", "its node is gone")
-        node = self.node
-        asked = (resources.cpus, resources.gpus, resources.memory_bytes)
-        if any(a > b for a, b in zip(asked, (node.cpus, node.gpus, node.memory_bytes), strict=True)):
-            has = Resources(node.cpus, node.gpus, node.memory_bytes)
-            raise ExpertError(
-                name, "not_loaded", f"its server asks for {_in_words(resources)}; its node has {_in_words(has)}"
-            )
+        if not resources.within(self.node.resources):
+            asked, has = _in_words(resources), _in_words(self.node.resources)
+            raise ExpertError(name, "not_loaded", f"its server asks for {asked}; its node has {has}")
 
     def _place(self, name: str, resources: Resources) -> Any:
         """An actor of its own, which is kept when this process ends. Blocks. One that was left over is replaced."""
@@ -254,23 +261,35 @@ class RayEngine:
 
     async def _beat(self, answered: asyncio.Event) -> None:
         """Ask the node for its free memory, again and again, and so learn that it is lost."""
-        heard_at = time.monotonic()
-        while not self.lost.done() and time.monotonic() - heard_at < SILENCE_S:
+        silent_s = 0.0  # as far as this process was awake to hear
+        while not self.lost.done() and silent_s < (SILENCE_S if answered.is_set() else START_S):
+            asked_at = time.monotonic()
             try:
                 async with asyncio.timeout(BEAT_TIMEOUT_S):
                     self._available_bytes = await self._speaker.memory_available_bytes.remote()
-                heard_at = time.monotonic()
+                silent_s = 0.0
                 answered.set()
             except (ActorDiedError, ActorUnschedulableError):  # it restarts for as long as its node lives
                 break
             except (RayActorError, TimeoutError):
-                pass
+                silent_s += min(time.monotonic() - asked_at, BEAT_TIMEOUT_S) + BEAT_S
             await asyncio.sleep(BEAT_S)
         self.lose()
 
 
+def end_servers() -> None:
+    """On every node, whoever launched them. Blocks."""
+    for each in list_named_actors(all_namespaces=True):
+        if each["namespace"] == NAMESPACE and each["name"].startswith(PREFIX):
+            with suppress(ValueError):  # it has ended meanwhile
+                ray.kill(ray.get_actor(each["name"], NAMESPACE))
+
+
 async def _answer(expert: str, answer: Any, gone: asyncio.Future[Any]) -> Any:
-    """What an actor answers, unless `gone` resolves before. Raises `ExpertError`, and what a `Launchable` raises."""
+    """What an actor answers, unless `gone` resolves before.
+
+    Raises `ExpertError`, what a `Launchable` raises, and `ActorUnschedulableError` where the node was gone before the actor began.
+    """
     asked = asyncio.ensure_future(answer)
     try:
         await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)

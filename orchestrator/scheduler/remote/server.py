@@ -73,14 +73,20 @@ class SchedulerServer:
         self._connections: dict[Connection, Session | None] = {}
         self._sessions: dict[str, Session] = {}
         self._away: dict[Session, asyncio.TimerHandle] = {}
-        self._next_push: asyncio.TimerHandle
+        self._next_push: asyncio.Handle
+        self._push_at = 0.0
         self._not_before = 0.0
+
+    @property
+    def clients(self) -> set[str]:
+        """Those that are connected, or were until a moment ago."""
+        return set(self._sessions)
 
     async def start(self, host: str, port: int = 0) -> Address:
         """Listen; port 0 is any that is free. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, host, port)
-        self._next_push = loop.call_later(0.0, self._push)
+        self._push_later(loop.time())
         return Address(*self._listener.sockets[0].getsockname()[:2])
 
     async def close(self) -> None:
@@ -174,9 +180,9 @@ class SchedulerServer:
         if at_once:
             self._next_push.cancel()
             self._push()
-        elif (at := max(loop.time(), self._not_before)) < self._next_push.when():
+        elif (at := max(loop.time(), self._not_before)) < self._push_at:
             self._next_push.cancel()
-            self._next_push = loop.call_at(at, self._push)
+            self._push_later(at)
 
     def _push(self) -> None:
         loop = asyncio.get_running_loop()
@@ -187,7 +193,12 @@ class SchedulerServer:
             now = loop.time()
             pause_s = PAUSES * (now - began)
             self._not_before = now + max(pause_s, min(SOON_S, self._snapshot_s))
-            self._next_push = loop.call_at(now + max(pause_s, self._snapshot_s), self._push)
+            self._push_later(now + max(pause_s, self._snapshot_s))
+
+    def _push_later(self, at: float) -> None:
+        """at: as the loop has it; what uvloop returns for a moment that is past can't tell it again."""
+        self._push_at = at
+        self._next_push = asyncio.get_running_loop().call_at(at, self._push)
 
     def _tell_all(self) -> None:
         """The same snapshot for all, and each one's own positions."""

@@ -102,6 +102,20 @@ def test_a_sweep_goes_on_where_it_stopped(data, tmp_path):
     assert row_of(after, "linear").reward == row_of(before, "linear").reward
 
 
+def test_a_first_run_that_was_interrupted_goes_on_where_it_stopped(data, tmp_path):
+    def interrupt(stage, done, total):
+        if (stage, done) == ("fitting routers", 1):
+            raise KeyboardInterrupt
+
+    plan = SweepPlan(data=data, routers=("linear", "knn"), features=FEATURES)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(plan, tmp_path / "out", progress=interrupt)
+    (kept,) = (tmp_path / "out").glob("settings/*/*.npz")
+    stamp = kept.stat().st_mtime_ns
+    assert {router for _, router in run_sweep(plan, tmp_path / "out").runs} == {"linear", "knn"}
+    assert kept.stat().st_mtime_ns == stamp
+
+
 def test_changed_data_are_measured_anew(data, tmp_path):
     out = tmp_path / "out"
     sweep(data, out)
