@@ -8,6 +8,8 @@ Not here: what they measure, each in a module of its own; the other commands (`b
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -60,7 +62,9 @@ def loss(
     """How long nobody is answered after a node was lost: the one with the only replica, the scheduler's, one that is both."""
     from evals.bench_loss import LOSSES, bench_loss
 
-    show(bench_loss(only or LOSSES, repeats), as_json)
+    with redirect_stdout(sys.stderr):  # Ray tells of every node that is lost
+        rows = list(bench_loss(only or LOSSES, repeats))
+    show(rows, as_json)
 
 
 def control(

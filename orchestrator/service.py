@@ -243,19 +243,6 @@ async def running_over(config_path: Path, scheduling: Scheduling) -> AsyncIterat
         yield service
 
 
-@asynccontextmanager
-async def serving_here(service: Service) -> AsyncIterator[str]:
-    """A gateway to the service for this process alone; its URL. Raises `ConfigError` when the keys can't be read."""
-    context = service.gateway_context()
-    listener, stop = bind("127.0.0.1", 0), asyncio.Event()
-    serving = asyncio.create_task(serve_app(create_app(context), context.lifecycle, listener, stop=stop))
-    try:
-        yield f"http://{authority(*listener.getsockname()[:2])}"
-    finally:
-        stop.set()
-        await serving
-
-
 async def rehearse(config_path: Path) -> None:
     """Make, for a moment, what a gateway is made of: its keys, its ledger and its fleet. Raises `ConfigError`."""
     config, base_dir = load_config(config_path), config_path.parent

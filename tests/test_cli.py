@@ -99,8 +99,8 @@ async def test_experts_of_a_running_gateway_are_listed_with_what_they_take(folde
         lines = (await switchyard("experts", "list", "--url", url, cwd=folder)).out.splitlines()
     assert [line.split() for line in lines] == [
         ["expert", "state", "leases", "waiting", "GB", "loads", "last", "error"],
-        ["gpt", "remote", "0", "0", "0", "0"],
-        ["small", "ready", "2", "0", "3", "1"],
+        ["gpt", "remote", "0", "0", "0.0", "0"],
+        ["small", "ready", "2", "0", "3.0", "1"],
         ["this", "machine:", "3.0", "GB", "of", "8.0", "in", "use"],
     ]
 

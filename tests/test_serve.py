@@ -26,7 +26,7 @@ from tests.support.shipped import SHIPPED, needs_smollm2
 ECHO, WITH_WEIGHTS = {"name": "a", "backend": "echo"}, expert("w", limits={"concurrency": 4})
 GONE = {"name": "gone", "backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
 RAY = {"ray": {"gateways": {"min": 2, "max": 2}}}
-SOON_S = 60.0
+SOON_S = 20.0
 REPLICA, SCHEDULER = "ray::ServeReplica", "ray::ControlActor"
 
 
@@ -196,6 +196,7 @@ def _address_of_cluster(served: Served) -> str:
 def test_a_killed_gateway_costs_no_other_request_an_error(on_ray):
     killed = on_ray.processes(REPLICA)[0]
     killed.kill()
+    killed.wait()  # until then it takes connections, and what it is asked over them it doesn't answer
     give_up_at = time.monotonic() + 3.0
     while time.monotonic() < give_up_at:
         assert on_ray.ask("a").status_code == 200

@@ -3,11 +3,11 @@
     answerer = Answerer(floor, fleet=lambda: fleet, scheduler=scheduler, ledger=ledger, record=record)
     answered = await answerer.answer(line, job, journal)         # in a job of the floor, which may run it several times
 
-The pipeline is given a scheduler that grants at once and a fleet whose experts take a place on the floor, then a lease, and then
-answer. A line that may ask several (a panel, a cascade) finds in the journal what it was told in an earlier run, so nothing is paid
-for twice, whoever ended that run; and every line finds in its job which calls have failed, so that no expert is loaded again for
-those. Where what kept it from an answer may pass (an expert can't be loaded, or is over its limits) and nobody else could answer
-either, it is put off and begun again, for as long as it has patience.
+The pipeline is given a scheduler that grants at once and a fleet (`turns.py`) whose experts take a place on the floor, then a
+lease, and then answer. A line that may ask several (a panel, a cascade) finds in the journal what it was told in an earlier run, so
+nothing is paid for twice, whoever ended that run; and every line finds in its job which calls have failed, so that no expert is
+loaded again for those. Where what kept it from an answer may pass (an expert can't be loaded, or is over its limits) and nobody
+else could answer either, it is put off and begun again, for as long as it has patience.
 
 Waits don't count in the choice of expert, conversations move nobody, and panels have no limits of time: all of these are about
 somebody who waits. On record, what a line waited for its lease is part of its attempt's time.
@@ -20,32 +20,28 @@ answer, and so no call saved when they are interrupted.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-
-import msgspec
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from orchestrator.aggregators.panel import Panel
 from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.leasing import Unleased
 from orchestrator.bulk.reach import Reach
 from orchestrator.bulk.reading import model_of, read_request
+from orchestrator.bulk.turns import Asked, ExpertsInTurn, LineRun
 from orchestrator.config import ExpertBase
 from orchestrator.errors import ExpertError, ExpertRejected, FailureKind, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.experts.base import Expert
 from orchestrator.fleet.snapshot import Fleet
-from orchestrator.labelling.journal import Entry, Journal
+from orchestrator.labelling.journal import Journal
 from orchestrator.ledger.base import Ledger
 from orchestrator.pipeline import Pipeline, make_pipeline
 from orchestrator.prompts import read_prompts
-from orchestrator.routing.pricing import cost_usd
 from orchestrator.routing.recording import CLIENT_LEFT
 from orchestrator.scheduler.base import LeaseOutcome, LeaseRequest, Leases
-from orchestrator.types import Answer, Call, Caller, Decision, Usage
+from orchestrator.types import Answer, Call, Decision
 from routers.policy import Choice
 
 TRIES: dict[FailureKind, int] = {"not_loaded": 2, "rate_limited": 5, "overloaded": 5}
@@ -53,22 +49,6 @@ TRIES: dict[FailureKind, int] = {"not_loaded": 2, "rate_limited": 5, "overloaded
 LONGEST_PAUSE_S = 60.0
 FIRST_REST_S = 1.0
 """How long nobody asks an expert again that could not be loaded; twice as long each time, up to `LONGEST_PAUSE_S`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A line, and on whose behalf it is asked. deadline: monotonic seconds. expert: whom it was given to, where places are few.
-
-    patience_s: how long it is put off altogether before a failure that may pass is its end.
-    """
-
-    key: str
-    url: str
-    body: bytes
-    caller: Caller
-    deadline: float
-    patience_s: float = 0.0
-    expert: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +129,13 @@ class Answerer:
             async with self._floor.seat(job, query.model, holds_weights=True):
                 reply = await self._pipeline(view.unhurried, self._scheduler, asked, job).answer(query, present)
         else:
-            line = _Line(self, view.unhurried, asked, job, journal if job.asks else None)
-            fleet = replace(view.unhurried, experts=_Experts(line))
+            line = LineRun(self.ask, view.unhurried, asked, job, journal if job.asks else None)
+            fleet = replace(view.unhurried, experts=ExpertsInTurn(line))
             reply = await self._pipeline(fleet, Unleased(), asked, job).answer(query, present)
         assert reply.body is not None, "no line asks for a stream"
         return Answered(reply.decision, reply.body)
 
-    async def ask(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
+    async def ask(self, expert: Expert, spec: ExpertBase, call: Call, line: LineRun) -> Answer:
         """One expert, under a lease that waits behind interactive requests. Patient with what may pass."""
         host = line.fleet.specs[spec.host]
         async with self._floor.seat(line.job, host.name, holds_weights=host.holds_weights):
@@ -210,7 +190,7 @@ class Answerer:
         trouble = self._troubles.get(host)
         return FIRST_REST_S if trouble is None else max(trouble.until - now, 0.0)
 
-    async def _leased(self, expert: Expert, spec: ExpertBase, call: Call, line: _Line) -> Answer:
+    async def _leased(self, expert: Expert, spec: ExpertBase, call: Call, line: LineRun) -> Answer:
         wanted = LeaseRequest(
             line.asked.key, (Choice(spec.name, 0.0),), 0.0, call.deadline, "bulk", line.asked.caller.key_id
         )
@@ -274,81 +254,5 @@ class _View:
         return cls(fleet, replace(fleet, experts=experts), Reach(fleet))
 
 
-@dataclass(slots=True)
-class _Line:
-    """One run of a line. journal: None where it asks a single expert, whose answer is the line's."""
-
-    answerer: Answerer
-    fleet: Fleet
-    asked: Asked
-    job: Job
-    journal: Journal | None
-    times: Counter[str] = field(default_factory=Counter)
-
-    def key(self, expert: str, call: Call) -> str:
-        """What tells this call from all others; one that is made again in the same run is another sample, and another call."""
-        said = msgspec.json.encode([self.asked.key, expert, call.kind, call.body], order="sorted")
-        digest = hashlib.sha256(said).hexdigest()
-        self.times[digest] += 1
-        return f"{digest}/{self.times[digest]}"
-
-
-class _Experts(Mapping[str, Expert]):
-    """The experts of a fleet, as a line asks them."""
-
-    def __init__(self, line: _Line) -> None:
-        self._line = line
-
-    def __getitem__(self, name: str) -> Expert:
-        fleet = self._line.fleet
-        spec, expert = fleet.specs[name], fleet.experts[name]
-        return expert if spec.composite else _InTurn(expert, spec, self._line)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._line.fleet.experts)
-
-    def __len__(self) -> int:
-        return len(self._line.fleet.experts)
-
-
-@dataclass(frozen=True, slots=True)
-class _InTurn:
-    """An expert that is asked when it is its turn, and once."""
-
-    expert: Expert
-    spec: ExpertBase
-    line: _Line
-
-    async def answer(self, call: Call) -> Answer:
-        line = self.line
-        key, failed = line.key(self.spec.name, call), line.job.failed
-        if key in failed:
-            raise _copy(failed[key])
-        if line.journal is not None and (entry := line.journal.get(key)) is not None:
-            usage = Usage(int(entry.measured["prompt_tokens"]), int(entry.measured["completion_tokens"]))
-            return Answer(body=str(entry.value).encode(), usage=usage)
-        try:
-            answer = await line.answerer.ask(self.expert, self.spec, call, line)
-        except SwitchyardError as error:
-            failed[key] = _copy(error)
-            raise
-        if line.journal is not None:
-            self._keep(line.journal, key, answer)
-        return answer
-
-    def _keep(self, journal: Journal, key: str, answer: Answer) -> None:
-        assert answer.body is not None, "no line asks for a stream"
-        tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens
-        measured = {"prompt_tokens": float(tokens[0]), "completion_tokens": float(tokens[1])}
-        journal.add(key, Entry(self.spec.name, answer.body.decode(), cost_usd(self.spec.price, *tokens), measured))
-
-
 def _may_pass(error: SwitchyardError) -> bool:
     return isinstance(error, ExpertError) and not error.lasting and error.kind in TRIES
-
-
-def _copy(error: SwitchyardError) -> SwitchyardError:
-    """A twin to raise: panels change those that they catch, and each holds the frames that it passed."""
-    twin = type(error).__new__(type(error), *error.args)
-    twin.__dict__.update(error.__dict__)
-    return twin

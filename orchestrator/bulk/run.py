@@ -18,10 +18,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from orchestrator.bulk.asking import Answerer, Asked
+from orchestrator.bulk.asking import Answerer
 from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.lines import Line, Request, Source
 from orchestrator.bulk.sharing import share_out
+from orchestrator.bulk.turns import Asked
 from orchestrator.errors import DataError, LabelError
 from orchestrator.gateway.errors import translate
 from orchestrator.labelling.journal import Entry, Journal

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.engines import running_on
+from orchestrator.commands.engines import own_gateway
 from orchestrator.commands.failing import resumable, told
 from orchestrator.commands.options import ConfigOption, JsonOption, UrlOption
 from orchestrator.commands.progress import progress_bar
@@ -117,9 +116,12 @@ def bench(
     if misplaced := [option for option, value in (offline if live else online).items() if value is not None]:
         raise DataError(f"{misplaced[0]}: has no meaning {'with' if live else 'without'} --live")
     if live:
-        if engine is Engine.RAY and url is not None:
+        from orchestrator.fleet.configfile import find_config
+
+        on_cluster = engine is Engine.RAY
+        if on_cluster and url is not None:
             raise DataError("--url: has no meaning with --live --engine ray, which asks through a gateway of its own")
-        gateway = _gateway(url, config) if engine is Engine.LOCAL else _own_gateway(config)
+        gateway = own_gateway(engine, find_config(config)) if on_cluster else nullcontext(_gateway(url, config))
         _bench_live(out, tasks, models, limit, concurrency, gateway, as_json=as_json)
         return
     from evals.sweeps.running import SweepPlan
@@ -189,20 +191,8 @@ def _bench_live(
         typer.echo(f"wrote {out / 'live.md'}")
 
 
-@asynccontextmanager
-async def _gateway(url: str | None, config: Path | None) -> AsyncIterator[str]:
-    """The one that runs."""
+def _gateway(url: str | None, config: Path | None) -> str:
     from orchestrator.client import gateway_url
     from orchestrator.fleet.configfile import find_config, read_config
 
-    yield url or gateway_url(read_config(find_config(config)).gateway)
-
-
-@asynccontextmanager
-async def _own_gateway(config: Path | None) -> AsyncIterator[str]:
-    """One for this command alone, to a cluster's experts."""
-    from orchestrator.fleet.configfile import find_config
-    from orchestrator.service import serving_here
-
-    async with running_on("ray", find_config(config)) as service, serving_here(service) as url:
-        yield url
+    return url or gateway_url(read_config(find_config(config)).gateway)

@@ -8,8 +8,10 @@ Not here: the engines (`orchestrator/engines/`).
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 EngineOption = Annotated[
     str | None, typer.Option(help="local or ray. Default: ray if $RAY_ADDRESS is set, else what the YAML says.")
 ]
-
-
 ENGINES = ("local", "ray")
 
 
@@ -46,3 +46,20 @@ def running_on(engine: str, config_path: Path) -> AbstractAsyncContextManager[Se
     from orchestrator.service import running
 
     return running(config_path, engine=engine)
+
+
+@asynccontextmanager
+async def own_gateway(engine: str, config_path: Path) -> AsyncIterator[str]:
+    """The URL of a gateway for this process alone, on loopback. Raises what `running_on` does, and `ConfigError` for its keys."""
+    from orchestrator.gateway.app import create_app
+    from orchestrator.gateway.server import authority, bind, serve
+
+    async with running_on(engine, config_path) as service:
+        context = service.gateway_context()
+        listener, stop = bind("127.0.0.1", 0), asyncio.Event()
+        serving = asyncio.create_task(serve(create_app(context), context.lifecycle, listener, stop=stop))
+        try:
+            yield f"http://{authority(*listener.getsockname()[:2])}"
+        finally:
+            stop.set()
+            await serving

@@ -80,7 +80,7 @@ def _print_running(told: ExpertList) -> None:
             s.state,
             s.leases,
             s.waiting,
-            s.memory_bytes / 1e9,
+            f"{s.memory_bytes / 1e9:.1f}",
             s.loads,
             s.last_error or "",
         )

@@ -237,7 +237,7 @@ class PromptsSpec(PromptedBase):
 
 
 class BatchSpec(Section):
-    """max_items: of one call, at most."""
+    """max_items: of one call, at most; `limits.concurrency` bounds it, too."""
 
     max_items: Annotated[int, Field(ge=1)] = 32
 

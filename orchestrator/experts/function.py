@@ -15,8 +15,10 @@ answers, is made again for each question alone, and those that fail then have fa
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,7 @@ from orchestrator.types import Answer, Call
 
 DEFAULT_THREADS = 8
 
-Ask = Callable[[str], Awaitable[Any]]
+Ask = Callable[[Call], Awaitable[Any]]
 
 
 def make(spec: FunctionSpec, services: Services) -> Expert:
@@ -61,14 +63,14 @@ def load_callable(path: str, base_dir: Path) -> Callable[[Any], Any]:
 
 
 class Function:
-    """Answers calls. ask: a question -> its answer, None where there is none."""
+    """Answers calls. ask: what the callable says to a call, None where it has no answer."""
 
     def __init__(self, name: str, ask: Ask) -> None:
         self._name = name
         self._ask = ask
 
     async def respond(self, call: Call) -> Answer:
-        text = await self._ask(question_of(call, self._name))
+        text = await self._ask(call)
         if text is None:
             message = f"{self._name} does not answer this kind of question"
             raise ExpertRejected(self._name, message, status=400, code="not_applicable", param=None)
@@ -87,7 +89,10 @@ class Called:
         self._function = function
         self._threads = DaemonThreads(num_threads, name)
 
-    async def ask(self, argument: Any) -> Any:
+    async def ask(self, call: Call) -> Any:
+        return await self.run(question_of(call, self._name))
+
+    async def run(self, argument: Any) -> Any:
         try:
             if inspect.iscoroutinefunction(self._function):
                 return await self._function(argument)
@@ -100,25 +105,27 @@ class Called:
 
 
 class Batched:
-    """A callable that takes many questions at once, at most `max_items`."""
+    """A callable that takes many questions at once, at most `max_items`. It has until the last deadline of those who ask."""
 
     def __init__(self, name: str, called: Called, max_items: int) -> None:
         self._name = name
         self._called = called
-        self._batcher: Batcher[str, Any] = Batcher(self._answers, max_items=max_items)
+        self._batcher: Batcher[tuple[str, float], Any] = Batcher(self._answers, max_items=max_items)
 
-    async def ask(self, question: str) -> Any:
-        (answer,) = await self._batcher.run([question])
+    async def ask(self, call: Call) -> Any:
+        (answer,) = await self._batcher.run([(question_of(call, self._name), call.deadline)])
         return answer
 
-    async def _answers(self, questions: Sequence[str]) -> Sequence[Any]:
+    async def _answers(self, asked: Sequence[tuple[str, float]]) -> Sequence[Any]:
         """Raises `ExpertError` when there are not as many answers as questions."""
-        answers = await self._called.ask(list(questions))
+        questions = [question for question, _ in asked]
+        async with asyncio.timeout(max(deadline for _, deadline in asked) - time.monotonic()):
+            answers = await self._called.run(questions)
         if not isinstance(answers, list | tuple):
             returned = f"a {type(answers).__name__}"
-        elif len(answers) != len(questions):
+        elif len(answers) != len(asked):
             returned = f"{len(answers)} answers"
         else:
             return answers
-        expected = f"expected a list of {len(questions)}, one answer for each question"
+        expected = f"expected a list of {len(asked)}, one answer for each question"
         raise ExpertError(self._name, "malformed", f"{self._name} returned {returned}; {expected}")

@@ -72,7 +72,11 @@ class _Floor:
         self.pinned[node] += 1
         self.left[node] -= _size(host)
 
-    def crowds_out(self, host: Place, node: str) -> bool:
+    def rank(self, host: Place, node: str) -> tuple[bool, int, int]:
+        """The less, the better it is kept there."""
+        return self._crowds_out(host, node), -self.left[node], self.pinned[node]
+
+    def _crowds_out(self, host: Place, node: str) -> bool:
         """Whether the largest of the others would have no room on any node if this one were pinned here."""
         free = self.left[node]
         if not free - _size(host) < self._largest_bytes <= free:
@@ -81,14 +85,13 @@ class _Floor:
 
 
 def _kept(hosts: Iterable[Place], floor: _Floor, in_memory: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """The nodes that pinned hosts are kept on, whose room they take; where all have as much, the first ones with the fewest."""
+    """The nodes that pinned hosts are kept on, whose room they take: those named for them first, where all have as much room
+    those with the fewest."""
     found: dict[str, list[str]] = {}
     for host in sorted((host for host in hosts if host.pin), key=_size, reverse=True):
-        there = in_memory.get(host.expert, ())
-        ranks = {
-            node: (node not in there, floor.crowds_out(host, node), -floor.left[node], floor.pinned[node])
-            for node in _wished(host, floor)
-        }
+        there, holding = in_memory.get(host.expert, ()), floor.holds(host)
+        wished = _wished(host, holding)
+        ranks = {node: (node not in wished, node not in there, *floor.rank(host, node)) for node in holding}
         found[host.expert] = sorted(ranks, key=ranks.__getitem__)[: max(host.spread.pinned, 1)]
         for node in found[host.expert]:
             floor.keep(host, node)
@@ -98,14 +101,13 @@ def _kept(hosts: Iterable[Place], floor: _Floor, in_memory: Mapping[str, Collect
 def _homes(host: Place, kept: list[str], floor: _Floor) -> list[str]:
     """The nodes that a host may live on: where it is kept, and those with room for it beside what is."""
     if not kept:
-        return _wished(host, floor) or [NOWHERE]
+        return _wished(host, floor.holds(host)) or [NOWHERE]
     named = host.spread.nodes or floor.left
     return kept + [node for node in floor.holds(host) if node in named and node not in kept]
 
 
-def _wished(host: Place, floor: _Floor) -> list[str]:
-    """Those of the nodes that are named for it, or else any, that have room for it."""
-    there = floor.holds(host)
+def _wished(host: Place, there: list[str]) -> list[str]:
+    """Those of the nodes with room for it that are named for it, or else any."""
     named = [node for node in there if node in host.spread.nodes]
     if there and host.spread.nodes and not named:
         names = ", ".join(host.spread.nodes)

@@ -65,6 +65,7 @@ class Dispatcher:
         budget = _limits(query) if budget is None else budget
         fallback = Fallback(plan.choices, max_attempts)
         failures: list[ExpertError] = []
+        tried: tuple[str, ...] = ()
         backed_off_s = 0.0
         while (delay_s := fallback.delay_s(time.monotonic())) is not None and delay_s < query.remaining_s:
             if delay_s:
@@ -72,9 +73,11 @@ class Dispatcher:
                 await asyncio.sleep(delay_s)
                 backed_off_s += time.monotonic() - began
                 continue  # timers may fire a little early
-            request = LeaseRequest.of(query, fallback.ready(time.monotonic()), plan.mu)
+            request = LeaseRequest.of(query, fallback.ready(time.monotonic()), plan.mu, tried)
             try:
                 lease = await self._acquire(request, query, decision, backed_off_s)
+                if lease.node:
+                    tried += (lease.node,)
                 prices_s = lease.weighed.prices_s
                 decision.waits_s.update(lease.weighed.waits_s)
                 decision.imposed_s.update(lease.weighed.imposed_s)

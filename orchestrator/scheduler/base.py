@@ -85,7 +85,7 @@ class LeaseRequest:
 
     candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s. tenant: whose request it
     is; tenants share an expert's queue fairly. session: requests of one session tend to come back to the same expert. node: where
-    who asks is: of replicas alike, the one there is taken.
+    who asks is: of replicas alike, the one there is taken. tried: nodes where the request has failed; replicas elsewhere are taken.
     """
 
     id: str
@@ -96,16 +96,17 @@ class LeaseRequest:
     tenant: str = ""
     session: str | None = None
     node: str = ""
+    tried: tuple[str, ...] = ()
 
     @property
     def bulk(self) -> bool:
         return self.priority == "bulk"
 
     @classmethod
-    def of(cls, query: Query, candidates: tuple[Choice, ...], mu: float) -> LeaseRequest:
+    def of(cls, query: Query, candidates: tuple[Choice, ...], mu: float, tried: tuple[str, ...] = ()) -> LeaseRequest:
         """A query's."""
         priority, tenant = query.options.priority, query.caller.key_id
-        return cls(query.id, candidates, mu, query.deadline, priority, tenant, query.session)
+        return cls(query.id, candidates, mu, query.deadline, priority, tenant, query.session, tried=tried)
 
 
 class Weighed(NamedTuple):

@@ -75,6 +75,7 @@ class Queues:
             bulk=request.bulk,
             session=request.session,
             node=request.node,
+            tried=request.tried,
         )
         self.waiters[waiter.ticket] = waiter
         self._by_request.setdefault(request.id, []).append(waiter)

@@ -311,7 +311,7 @@ class Waiter:
     """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it.
 
     ranks: at each host that could have served it since it came. utilities: of the candidates that it came with. node: where it came
-    from. struck: hosts that could not be loaded, and are not for it any more.
+    from. tried: nodes where it has failed. struck: hosts that could not be loaded, and are not for it any more.
     """
 
     ticket: int
@@ -325,6 +325,7 @@ class Waiter:
     bulk: bool = False
     session: str | None = None
     node: str = ""
+    tried: tuple[str, ...] = ()
     struck: frozenset[Host] = frozenset()
     kind: Kind = field(init=False)
     ranks: dict[Turns, Rank] = field(default_factory=dict)

@@ -14,9 +14,9 @@ Not here: who waits (`queues.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
 from orchestrator.scheduler.base import Weighed
@@ -28,6 +28,9 @@ from routers.policy import Choice, bind
 
 FAR_S = 0.001
 """What a replica on another node than who asks costs more."""
+
+TRIED_S = 30.0
+"""What a replica on a node where the same request has failed costs more: as long as another takes to load, mostly."""
 
 CROWD = 8
 """How many times what one tenant may have waiting an expert's queue may hold in all."""
@@ -50,6 +53,8 @@ class Asking(Protocol):
     def bulk(self) -> bool: ...
     @property
     def node(self) -> str: ...
+    @property
+    def tried(self) -> tuple[str, ...]: ...
 
 
 class Weighing:
@@ -106,20 +111,18 @@ class Weighing:
         """What its load would make others wait, where nobody has asked for it yet."""
         return 0.0 if self._is_asked_for(host) else 2.0 * self._worth.disruption_s(host, now)
 
-    def _imposed_each(self, replicas: Sequence[Expert], now: float) -> list[float]:
-        """The same of replicas. A load beside others is for all who wait for these, and not needed before the first is ready."""
-        hosts = [expert.host for expert in replicas]
-        asked = {host for host in hosts if self._is_asked_for(host)}
-        if not asked:
-            return [2.0 * self._worth.disruption_s(host, now) for host in hosts]
-        ready_s, sharing = 0.0, 1 + sum(host.queued for host in asked)
-        if not any(host.serving for host in asked):
-            ready_s = min(self._residencies[host.place.node].wait_s(host, now) for host in asked)
+    def _beside(self, asked: Sequence[Expert], now: float) -> _Beside:
+        ready_s, queued = math.inf, 0
+        for expert in asked:
+            host = expert.host
+            queued += host.queued
+            if ready_s > 0.0:
+                ready_s = 0.0 if host.serving else min(ready_s, self._residencies[host.node].wait_s(host, now))
+        return _Beside(ready_s if asked else 0.0, queued)
 
-        def imposed_s(host: Host) -> float:
-            return min(ready_s, host.reload_s) + 2.0 * self._worth.disruption_s(host, now) / sharing
-
-        return [0.0 if host in asked else imposed_s(host) for host in hosts]
+    def _imposed_beside_s(self, host: Host, beside: _Beside, now: float) -> float:
+        """The same of a further replica, which is for all who wait for the others, and not needed before the first of them."""
+        return min(beside.ready_s, host.reload_s) + 2.0 * self._worth.disruption_s(host, now) / (1 + beside.queued)
 
     def arrival_wait_s(self, expert: Expert, now: float) -> float:
         """The same for a request that arrives now, health included."""
@@ -131,9 +134,12 @@ class Weighing:
         weighed = Weighed({}, {})
         for name in names:
             used = self._used(self.experts.get(name, ()))
-            waits_s = (self.arrival_wait_s(expert, now) for expert in used)
-            if used:
-                _note(weighed, name, *min(zip(waits_s, self._imposed_each(used, now), strict=True), key=sum))
+            asked, others = _parted(used, self._is_asked_for)
+            beside = self._beside(asked, now)
+            each = [(self.arrival_wait_s(e, now), 0.0) for e in asked]
+            each += [(self.arrival_wait_s(e, now), self._imposed_beside_s(e.host, beside, now)) for e in others]
+            if each:
+                _note(weighed, name, *min(each, key=sum))
         return weighed
 
     # Which expert: always `bind`'s choice among the prices that are returned with it
@@ -219,19 +225,29 @@ class Weighing:
         room: Expert | None = None,
     ) -> Expert:
         """Weigh the cheapest for who asks. waiter: the same, where it has a place already, which it keeps if no other is better."""
-        node, bound = asking.node, None if waiter is None else waiter.bound
-        best: tuple[tuple[float, bool, bool, float, float], Expert, float, float] | None = None
-        for expert, imposed_s in zip(replicas, self._imposed_each(replicas, now), strict=True):
-            host, wait_s = expert.host, 0.0
+        bound = None if waiter is None else waiter.bound
+        least_s, alike = math.inf, list[tuple[Expert, float, float]]()
+        asked, others = _parted(replicas, self._is_asked_for)
+        beside = self._beside(asked, now)
+        for number, expert in enumerate((*asked, *others)):
+            host, wait_s, imposed_s = expert.host, 0.0, 0.0
             if expert is not room:
                 wait_s = self.wait_s(expert, now, host.queued if waiter is None else waiter.ahead(host), asking)
-            price_s = wait_s + imposed_s + (0.0 if host.node == node else FAR_S)
+            price_s = wait_s + _far_s(host.place.node, asking)
+            if number >= len(asked) and price_s <= least_s:
+                imposed_s = self._imposed_beside_s(host, beside, now)
+                price_s += imposed_s
+            if price_s < least_s:
+                least_s, alike = price_s, []
+            if price_s == least_s:
+                alike.append((expert, wait_s, imposed_s))
+
+        def rank(offer: tuple[Expert, float, float]) -> tuple[bool, bool, float, float]:
+            expert, host = offer[0], offer[0].host
             busy = (host.leases + host.queued) / host.limit
-            key = (price_s, expert is not room, expert is not bound, busy, self._residencies[host.place.node].fullness)
-            if best is None or key < best[0]:
-                best = (key, expert, wait_s, imposed_s)
-        assert best is not None
-        _, cheapest, wait_s, imposed_s = best
+            return expert is not room, expert is not bound, busy, self._residencies[host.place.node].fullness
+
+        cheapest, wait_s, imposed_s = alike[0] if len(alike) == 1 else min(alike, key=rank)
         _note(weighed, cheapest.name, wait_s, imposed_s)
         return cheapest
 
@@ -297,6 +313,27 @@ class Weighing:
             for expert in experts.get(choice.expert, ()):
                 if not struck or expert.host not in struck:
                     yield expert
+
+
+class _Beside(NamedTuple):
+    """Replicas that are asked for already: in how long the first of them will serve, and how many wait for them."""
+
+    ready_s: float
+    queued: int
+
+
+def _parted(replicas: Sequence[Expert], is_first: Callable[[Host], bool]) -> tuple[list[Expert], list[Expert]]:
+    first: list[Expert] = []
+    others: list[Expert] = []
+    for expert in replicas:
+        (first if is_first(expert.host) else others).append(expert)
+    return first, others
+
+
+def _far_s(node: str, asking: Asking) -> float:
+    """What a replica on this node costs beside its wait."""
+    far_s = 0.0 if node == asking.node else FAR_S
+    return far_s + TRIED_S if asking.tried and node in asking.tried else far_s
 
 
 def _note(weighed: Weighed, name: str, wait_s: float, imposed_s: float) -> None:

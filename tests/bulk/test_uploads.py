@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import threading
+import time
 
 import pytest
 
 from orchestrator.bulk.objects import BatchRequest, Owned, entered, new_batch, new_file
 from orchestrator.bulk.store import Store
-from orchestrator.bulk.uploads import Uploads
+from orchestrator.bulk.uploads import PATIENCE_S, Uploads, in_thread
 from orchestrator.config import BatchesSpec
-from orchestrator.errors import BodyTooLarge
+from orchestrator.errors import BodyTooLarge, LedgerUnavailable
 from orchestrator.types import ANONYMOUS
 from tests.support.batches import URL
 
@@ -74,3 +76,18 @@ def test_what_a_killed_process_left_half_made_is_deleted_later_and_the_rest_stay
     just_made.write_text("x")
     store.discard_leftovers()
     assert set(store.folder.iterdir()) == kept | {just_made}
+
+
+async def test_a_database_that_stands_still_keeps_nobody_from_other_work_and_who_waits_for_it_is_told():
+    goes_on = threading.Event()
+    stuck = [asyncio.create_task(in_thread(goes_on.wait)) for _ in range(10)]
+    async with asyncio.timeout(PATIENCE_S / 2):
+        assert await asyncio.to_thread(len, "other work") == 10
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailable):
+        await in_thread(len, "behind them")
+    assert time.monotonic() - began < PATIENCE_S + 1.0
+    goes_on.set()
+    ended = await asyncio.gather(*stuck, return_exceptions=True)
+    assert {end if end is True else type(end) for end in ended} == {True, LedgerUnavailable}
+    assert await in_thread(len, "it goes on") == 10

@@ -209,3 +209,14 @@ async def test_who_leaves_a_batch_costs_the_others_nothing():
     callables.RELEASE.set()
     assert [text_of(answer) for answer in await asyncio.gather(*staying)] == [*"AB"]
     assert callables.BATCHES == [["leaves", "a", "b"]]
+
+
+async def test_a_batch_that_hangs_holds_up_those_that_come_later_no_longer_than_somebody_waits_for_it():
+    expert = function("never_all", **BATCH)
+    callables.BATCHES.clear()
+    hanging = [asyncio.create_task(expert.answer(chat("hang", seconds=seconds))) for seconds in (0.05, 0.1)]
+    while not callables.BATCHES:  # noqa: ASYNC110 (nothing else would tell)
+        await asyncio.sleep(0)
+    assert text_of(await expert.answer(chat("go"))) == "go"
+    errors = await asyncio.gather(*hanging, return_exceptions=True)
+    assert [str(error) for error in errors] == ["f did not answer in time"] * 2

@@ -93,6 +93,11 @@ def test_an_expert_lives_on_the_nodes_that_are_named_for_it():
     assert homes([kept("a", 10, 1, "n3", "n2")], nodes(n1=60, n2=60, n3=60)) == {"a": "n2* n3"}
 
 
+def test_replicas_that_are_kept_are_as_many_as_asked_for_though_fewer_nodes_are_named():
+    places = [kept("a", 10, 2, "n3")]
+    assert homes(places, nodes(n1=60, n2=70, n3=50)) == {"a": "n3* n2*"}
+
+
 def test_an_expert_whose_nodes_are_gone_or_too_small_lives_anywhere(caplog: pytest.LogCaptureFixture):
     places = [at(local("a", 50), "n3", "n4")]
     assert homes(places, nodes(n1=60, n2=60)) == {"a": "n1 n2"}

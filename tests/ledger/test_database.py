@@ -47,6 +47,7 @@ def test_both_names_of_postgresql_are_one_and_lock_out_nobody_for_long(scheme, t
     assert engine.dialect.driver == "psycopg"
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "30s"
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
     assert SECRET not in repr(engine)
     engine.dispose()
 

@@ -54,6 +54,19 @@ def test_of_replicas_alike_the_near_one_serves_and_else_the_one_with_less_to_do(
     assert nodes == ["n2", "n2", "n1", "n1"]
 
 
+def test_a_request_that_has_failed_on_a_node_goes_to_another_where_there_is_one():
+    core = cluster(*(on(node, local("a", 60, concurrency=4)) for node in ("n1", "n2")))
+    warm(core, "a", "n1")
+    again = replace(request("a", "r", node="n1"), tried=("n1",))
+    core.acquire(again, 0.0)
+    assert core.expert("a", "n2").host.state == "loading"
+    ready(core, "a", "n2")
+    assert happened(core)[-1] == "grant r a"
+    alone = cluster(on("n1", local("a", 60)))
+    warm(alone, "a", "n1")
+    assert alone.acquire(again, 0.0).node == "n1"
+
+
 def test_who_waits_for_one_replica_is_served_by_another_that_is_free_first():
     core = cluster(*(on(node, local("a", 60)) for node in ("n1", "n2")))
     warm(core, "a", "n1", "n2")

@@ -65,7 +65,7 @@ def count(question: str) -> int:
 
 
 BATCHES: list[list[str]] = []
-"""What `answer_all` has been asked, call by call."""
+"""What those below have been asked, call by call."""
 
 
 def answer_all(questions: list[str]) -> list[str | None]:
@@ -84,3 +84,11 @@ async def answer_all_async(questions: list[str]) -> list[str | None]:
 def answer_known(questions: list[str]) -> list[str]:
     """Leaves out what it doesn't know."""
     return [question for question in questions if question != "unknown"]
+
+
+async def never_all(questions: list[str]) -> list[str]:
+    """Never returns when one of them is "hang"."""
+    BATCHES.append(questions)
+    if "hang" in questions:
+        await asyncio.Event().wait()
+    return questions

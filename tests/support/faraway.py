@@ -9,6 +9,7 @@ async with faraway(remote("a", concurrency=1)) as far:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -33,6 +34,8 @@ class Faraway:
         self.relay: Relay
         self.restored: list[str] = []
         self.reloads = 0
+        self.reloaded = 0
+        self.reload_when: asyncio.Event | None = None
         self.reload_error: Exception | None = None
         self._places = places
         self._options = options
@@ -75,6 +78,9 @@ class Faraway:
         self.reloads += 1
         if self.reload_error is not None:
             raise self.reload_error
+        if self.reload_when is not None:
+            await self.reload_when.wait()
+        self.reloaded += 1
 
     def _restore(self, leases: Sequence[Lease]) -> None:
         self.restored += [lease.id for lease in leases]

@@ -22,6 +22,7 @@ class Pipe:
     def __init__(self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.flows = asyncio.Event()
         self.flows.set()
+        self.num_bytes = 0
         self._relay = relay
         self._reader = reader
         self._writer = writer
@@ -34,6 +35,7 @@ class Pipe:
             while data := await self._reader.read(1 << 16):
                 await asyncio.sleep(self._relay.delay_s)
                 await self.flows.wait()
+                self.num_bytes += len(data)
                 self._writer.write(data)
         await self.flows.wait()  # that it is over isn't heard either
         self._writer.close()
@@ -50,6 +52,11 @@ class Relay:
         self._serving: set[asyncio.Task[None]] = set()
         self._asks: list[Pipe] = []
         self._answers: list[Pipe] = []
+
+    @property
+    def bytes_asked(self) -> int:
+        """What the target has been told."""
+        return sum(pipe.num_bytes for pipe in self._asks)
 
     def cut(self) -> None:
         for pipe in (*self._asks, *self._answers):

@@ -26,6 +26,7 @@ from orchestrator.engines.ray.cluster import ClusterNode, join, own_node
 from orchestrator.engines.ray.control import LOOPBACK, Settings, control_actor, running_control_actor
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.configfile import load_config
+from orchestrator.fleet.snapshot import make_places
 from orchestrator.scheduler.base import Scheduler
 from orchestrator.scheduler.remote.client import RemoteScheduler
 from orchestrator.scheduler.remote.connection import Address
@@ -110,6 +111,7 @@ async def running_on_cluster(path: Path) -> AsyncIterator[Service]:
         try:
             settings = Settings(path, LOOPBACK if cluster.started_here else EVERYWHERE, lasting=False)
             async with _attached(settings) as attachment, running_over(path, attachment.scheduling) as service:
+                await _require_experts(attachment.scheduler, config, path)
                 yield service
         finally:
             cluster.leave()
@@ -123,6 +125,19 @@ async def _attached(settings: Settings) -> AsyncIterator[Attachment]:
         yield attachment
     finally:
         await attachment.leave()
+
+
+async def _require_experts(scheduler: Scheduler, config: Config, path: Path) -> None:
+    """Raises `ConfigError` where the scheduler's node has another file at the path."""
+    wanted = {place.expert for place in make_places(config, path.parent)}
+    if not wanted <= _scheduled(scheduler):
+        await scheduler.reconfigure((), 0)  # it may be about to notice that the file was changed
+    if missing := wanted - _scheduled(scheduler):
+        raise ConfigError(f"{path}: the file at the scheduler's node has no expert '{min(missing)}'; expected the same")
+
+
+def _scheduled(scheduler: Scheduler) -> set[str]:
+    return {status.expert for status in scheduler.status()}
 
 
 @contextmanager

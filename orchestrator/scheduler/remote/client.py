@@ -8,7 +8,7 @@ When the connection is lost, or the scheduler's process, another is looked for, 
 waits notices nothing but time, up to `patience_s`; what is given back meanwhile is told later. `status`, `memory`, `weigh` and
 `position` are answered from what was last pushed (`age_s` ago).
 
-Not here: finding and connecting (`dialling.py`), and the other side (`server.py`).
+Not here: finding and connecting (`dialling.py`), who waits for what (`questions.py`), and the other side (`server.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from orchestrator.errors import DeadlineExceeded, NoCapacity, SwitchyardError
+from orchestrator.errors import NoCapacity
 from orchestrator.scheduler.base import (
     ExpertStatus,
     Lease,
@@ -35,18 +35,22 @@ from orchestrator.scheduler.base import (
 )
 from orchestrator.scheduler.remote.connection import PING_S, Connection
 from orchestrator.scheduler.remote.dialling import Dialler, Locate
+from orchestrator.scheduler.remote.questions import Questions, unreachable
+from orchestrator.scheduler.remote.seen import updated
 from orchestrator.scheduler.remote.wire import (
     FROM_SCHEDULER,
     UNUSED,
     VERSION,
     Acquire,
     Cancel,
+    Changes,
     Done,
     Failed,
     Granted,
     Held,
     Hello,
     Leave,
+    Message,
     Ping,
     Positions,
     Question,
@@ -63,19 +67,9 @@ from orchestrator.scheduler.remote.wire import (
 PATIENCE_S = 10.0
 LOOK_S = 0.1
 """Between two looks at who has waited for too long, while there is no connection."""
-RETRY_AFTER_S = 1.0
+NOTHING_WEIGHED = Weighed({}, {})
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Asked:
-    """A question without an answer yet. at, deadline: of this side's clock."""
-
-    question: Question
-    answer: asyncio.Future[Any]
-    at: float
-    deadline: float
 
 
 class RemoteScheduler:
@@ -98,12 +92,11 @@ class RemoteScheduler:
         self._token = token
         self._client_id = client_id
         self._node = node
-        self._patience_s = patience_s
         self._clock = clock
         self._dialler = Dialler(locate, receive=self._receive, opened=self._opened, lost=self._lost, ping_s=ping_s)
         self._connection: Connection | None = None
         self._numbers = count(1)
-        self._asked: dict[int, Asked] = {}
+        self._questions = Questions(clock, patience_s)
         self._held: dict[str, Lease] = {}
         self._unsaid: dict[str, tuple[Lease, LeaseOutcome]] = {}
         self._snapshot = Snapshot((), MemoryStatus(0, 0, 0, 0), Weighed({}, {}))
@@ -130,7 +123,7 @@ class RemoteScheduler:
             async with asyncio.timeout(timeout_s):
                 await self._welcome.wait()
         except TimeoutError:
-            raise _unreachable() from None
+            raise unreachable() from None
 
     async def acquire(self, request: LeaseRequest) -> Lease:
         left_s = request.deadline - self._clock()
@@ -184,10 +177,7 @@ class RemoteScheduler:
     async def close(self) -> None:
         """Refuse new requests, and say goodbye. Servers belong to the scheduler, and stay."""
         self._closed = True
-        for asked in self._asked.values():
-            if not asked.answer.done():
-                asked.answer.set_exception(_shutting_down())
-        self._asked.clear()
+        self._questions.fail_all(_shutting_down)
         self._held.clear()
         self._unsaid.clear()
         if self._looking is not None:
@@ -205,29 +195,27 @@ class RemoteScheduler:
         """Its answer. Raises what the scheduler does, and `NoCapacity` when there is none for too long."""
         if self._closed:
             raise _shutting_down()
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        asked = self._asked[question.number] = Asked(question, answer, self._clock(), deadline)
+        frame = encode(question)  # what can't be said is not asked again with every connection
+        asked = self._questions.add(question, deadline)
         if self._connection is not None:
-            self._connection.send(encode(question))
+            self._connection.send(frame)
         else:
             self._begin()
         try:
-            return await answer
+            return await asked.answer
         except asyncio.CancelledError:
-            if question.number in self._asked:
-                self._forget(asked)
-            elif not answer.cancelled() and answer.exception() is None and isinstance(question, Acquire):
-                self.release(answer.result(), UNUSED)  # granted in the moment of the cancellation
+            if self._questions.forget(question.number):
+                self._send(Cancel(question.number))
+            elif not asked.answer.cancelled() and asked.answer.exception() is None and isinstance(question, Acquire):
+                self.release(asked.answer.result(), UNUSED)  # granted in the moment of the cancellation
             raise
         finally:
             if isinstance(question, Acquire):
                 self._positions.pop(question.request.id, None)
 
-    def _forget(self, asked: Asked) -> None:
-        """Nobody waits for it any more."""
-        del self._asked[asked.question.number]
+    def _send(self, message: Message) -> None:
         if self._connection is not None:
-            self._connection.send(encode(Cancel(asked.question.number)))
+            self._connection.send(encode(message))
 
     # The connection
 
@@ -239,31 +227,25 @@ class RemoteScheduler:
 
     def _look(self) -> None:
         """Let nobody wait for a connection for too long."""
-        now = self._clock()
-        for asked in list(self._asked.values()):
-            if asked.answer.done():
-                continue
-            if now >= asked.deadline:
-                self._forget(asked)
-                asked.answer.set_exception(DeadlineExceeded("the scheduler was not there before the deadline"))
-            elif now >= max(asked.at, self._lost_at) + self._patience_s:
-                self._forget(asked)
-                asked.answer.set_exception(_unreachable())
+        for number in self._questions.expire(self._lost_at):
+            self._send(Cancel(number))
         self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _opened(self, connection: Connection) -> None:
         """Say who is here, what is held, and what is asked for."""
+        if self._closed:  # while it was being made
+            return connection.close()
         self._connection = connection
         unsaid, self._unsaid = self._unsaid, {}
         unsaid_leases = (lease for lease, _ in unsaid.values())
         connection.send(encode(Hello(VERSION, self._token, self._client_id)))
-        connection.send(encode(Held((*self._held.values(), *unsaid_leases))))
+        held = (replace(lease, weighed=NOTHING_WEIGHED) for lease in (*self._held.values(), *unsaid_leases))
+        connection.send(encode(Held(tuple(held))))
         for lease, outcome in unsaid.values():
             connection.send(encode(Release(lease.id, outcome)))
-        for asked in self._asked.values():
-            if isinstance(asked.question, Acquire):
-                asked.question.left_s = asked.deadline - self._clock()
-            connection.send(encode(asked.question))
+        for question in self._questions.again():
+            connection.send(encode(question))
+        return None
 
     def _lost(self, connection: Connection) -> None:
         if self._connection is not connection:
@@ -279,35 +261,26 @@ class RemoteScheduler:
         message = FROM_SCHEDULER.decode(payload)
         match message:
             case Granted(number, lease):
-                asked = self._asked.pop(number, None)
-                if asked is None or asked.answer.done():
-                    connection.send(encode(Release(lease.id, UNUSED)))
-                else:
+                if self._questions.answer(number, lease):
                     self._held[lease.id] = lease
-                    asked.answer.set_result(lease)
+                else:
+                    connection.send(encode(Release(lease.id, UNUSED)))
             case Done(number):
-                self._answered(number, None)
+                self._questions.answer(number, None)
             case Failed(number, failure):
-                self._answered(number, unpack_error(failure))
+                self._questions.fail(number, unpack_error(failure))
             case Snapshot():
                 self._snapshot, self._seen_at = message, self._clock()
                 if not self.is_connected:
                     self._welcomed(connection)
+            case Changes():
+                self._snapshot, self._seen_at = updated(self._snapshot, message), self._clock()
             case Positions(positions):
                 self._positions = positions
             case Refused(reason):
                 self._dialler.failed(reason)
             case Ping():
                 pass
-
-    def _answered(self, number: int, error: SwitchyardError | None) -> None:
-        asked = self._asked.pop(number, None)
-        if asked is None or asked.answer.done():
-            return
-        if error is None:
-            asked.answer.set_result(None)
-        else:
-            asked.answer.set_exception(error)
 
     def _welcomed(self, connection: Connection) -> None:
         logger.info("connected to the scheduler at %s", connection.peer)
@@ -316,10 +289,6 @@ class RemoteScheduler:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
-
-
-def _unreachable() -> NoCapacity:
-    return NoCapacity("the scheduler can't be reached now", retry_after_s=RETRY_AFTER_S)
 
 
 def _shutting_down() -> NoCapacity:

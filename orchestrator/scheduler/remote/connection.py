@@ -65,7 +65,12 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport
-        self._beat: asyncio.TimerHandle
+        self._beat: asyncio.TimerHandle | None = None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the other side has not taken yet of earlier turns of the loop."""
+        return self._transport.get_write_buffer_size()
 
     def send(self, frame: bytes) -> None:
         """In the order of calls, with all that is sent in this turn of the loop. Nothing happens once the connection is over."""
@@ -102,7 +107,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
-        self._beat.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
         self._lost(self)
 
     def pause_writing(self) -> None:

@@ -6,9 +6,9 @@
 
 The connection tells who is there. When it closes, the gateway's waiting requests are cancelled at once, and its leases are given
 back after `grace_s`, unless it is back by then: a stream runs on while a connection is mended, and its expert's memory must not go.
-What gateways ask without waiting for an answer (status, waits, positions) is pushed to them.
 
-Not here: what one gateway holds and asks (`session.py`), and the gateway's side (`client.py`).
+Not here: what one gateway holds and asks (`session.py`), what gateways are told without asking (`pushing.py`), and the gateway's
+side (`client.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 
 from orchestrator.scheduler.base import Scheduler
 from orchestrator.scheduler.remote.connection import PING_S, SILENT_PINGS, Address, Connection
+from orchestrator.scheduler.remote.pushing import Pusher
 from orchestrator.scheduler.remote.session import Desk, Restore, Session
 from orchestrator.scheduler.remote.wire import (
     FROM_GATEWAY,
@@ -29,17 +30,12 @@ from orchestrator.scheduler.remote.wire import (
     MAX_HELLO_BYTES,
     VERSION,
     Hello,
-    Positions,
     Refused,
-    Snapshot,
     encode,
 )
 
 GRACE_S = 5.0
 SNAPSHOT_S = 0.5
-SOON_S = 0.05
-PAUSES = 20
-"""Between two snapshots pass at least this many times what the last one took, so that a large fleet's cost no more than 5%."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,19 +59,15 @@ class SchedulerServer:
         ping_s: float = PING_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scheduler = scheduler
         self._token = token
         self._grace_s = grace_s
-        self._snapshot_s = snapshot_s
         self._ping_s = ping_s
-        self._desk = Desk(scheduler, reload, restore, self._changed, self._left, clock)
+        self._pusher = Pusher(scheduler, self._present, snapshot_s)
+        self._desk = Desk(scheduler, reload, restore, self._pusher.changed, self._left, clock)
         self._listener: asyncio.Server
         self._connections: dict[Connection, Session | None] = {}
         self._sessions: dict[str, Session] = {}
         self._away: dict[Session, asyncio.TimerHandle] = {}
-        self._next_push: asyncio.Handle
-        self._push_at = 0.0
-        self._not_before = 0.0
 
     @property
     def clients(self) -> set[str]:
@@ -86,13 +78,13 @@ class SchedulerServer:
         """Listen; port 0 is any that is free. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, host, port)
-        self._push_later(loop.time())
+        self._pusher.start()
         return Address(*self._listener.sockets[0].getsockname()[:2])
 
     async def close(self) -> None:
         """Gateways keep what they hold, wait, and look for another scheduler."""
         self._listener.close()
-        self._next_push.cancel()
+        self._pusher.stop()
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
@@ -102,6 +94,9 @@ class SchedulerServer:
                 session.detach()
             connection.close()
         await self._listener.wait_closed()
+
+    def _present(self) -> list[Session]:
+        return [session for session in self._connections.values() if session is not None]
 
     # Connections
 
@@ -170,46 +165,4 @@ class SchedulerServer:
             before.fail(f"{hello.client_id} has another now")
         session.connection = connection
         self._connections[connection] = session
-        return connection.send(self._snapshot())
-
-    # What is pushed
-
-    def _changed(self, at_once: bool) -> None:
-        """Gateways should see it soon."""
-        loop = asyncio.get_running_loop()
-        if at_once:
-            self._next_push.cancel()
-            self._push()
-        elif (at := max(loop.time(), self._not_before)) < self._push_at:
-            self._next_push.cancel()
-            self._push_later(at)
-
-    def _push(self) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            self._tell_all()
-        finally:
-            now = loop.time()
-            pause_s = PAUSES * (now - began)
-            self._not_before = now + max(pause_s, min(SOON_S, self._snapshot_s))
-            self._push_later(now + max(pause_s, self._snapshot_s))
-
-    def _push_later(self, at: float) -> None:
-        """at: as the loop has it; what uvloop returns for a moment that is past can't tell it again."""
-        self._push_at = at
-        self._next_push = asyncio.get_running_loop().call_at(at, self._push)
-
-    def _tell_all(self) -> None:
-        """The same snapshot for all, and each one's own positions."""
-        sessions = [session for session in self._connections.values() if session is not None]
-        snapshot = self._snapshot() if sessions else b""
-        for session in sessions:
-            if session.connection is not None:
-                session.connection.send(snapshot)
-                session.connection.send(encode(Positions(dict(session.positions()))))
-
-    def _snapshot(self) -> bytes:
-        status = self._scheduler.status()
-        weighed = self._scheduler.weigh(dict.fromkeys(each.expert for each in status))
-        return encode(Snapshot(status, self._scheduler.memory(), weighed))
+        return self._pusher.welcome(connection)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -49,7 +50,7 @@ logger = logging.getLogger(__name__)
 class Desk:
     """What sessions need. changed: the scheduler's state has, in a way that gateways should see soon, or (True) at once.
 
-    left: a gateway says that it is through.
+    left: a gateway says that it is through. birth: this scheduler's, of all that gateways may still hold leases of.
     """
 
     scheduler: Scheduler
@@ -58,7 +59,25 @@ class Desk:
     changed: Callable[[bool], None]
     left: Callable[[Session], None]
     clock: Callable[[], float]
+    birth: str = field(default_factory=lambda: secrets.token_hex(4))
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reloads: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def reload_once(self) -> None:
+        """One after the other, and to its end though who asked for it has gone."""
+        task = asyncio.create_task(self._reload())
+        self.reloads.add(task)
+        task.add_done_callback(self._reloaded)
+        await asyncio.shield(task)
+
+    async def _reload(self) -> None:
+        async with self.reloading:
+            await self.reload()
+
+    def _reloaded(self, task: asyncio.Task[None]) -> None:
+        self.reloads.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to who asked, if they are there
 
 
 @dataclass(slots=True)
@@ -141,24 +160,26 @@ class Session:
             case Unload():
                 await self._desk.scheduler.unload(question.expert)
             case Reload():
-                async with self._desk.reloading:
-                    await self._desk.reload()
+                await self._desk.reload_once()
         self._desk.changed(True)
         return Done(question.number)
 
     async def _acquire(self, question: Acquire) -> Granted:
         request = replace(question.request, deadline=self._desk.clock() + question.left_s)
         lease = await self._desk.scheduler.acquire(request)
-        self._leases[lease.id] = lease
+        named = replace(
+            lease, id=f"{self._desk.birth}/{lease.id}"
+        )  # an earlier scheduler may have given one of the same id
+        self._leases[named.id] = lease
         if lease.wait_s:  # somebody has left, or a load has ended
             self._desk.changed(False)
-        return Granted(question.number, lease)
+        return Granted(question.number, named)
 
     def _reconcile(self, held: Sequence[Lease]) -> None:
         """Count what the gateway holds, and nothing else: what it never heard of is given back, what is new here is restored."""
-        known, self._leases = self._leases, {lease.id: lease for lease in held}
-        for lease in known.values():
-            if lease.id not in self._leases:
+        known, self._leases = self._leases, {lease.id: self._leases.get(lease.id, lease) for lease in held}
+        for lease_id, lease in known.items():
+            if lease_id not in self._leases:
                 self._give_back(lease, UNUSED)
         if restored := [lease for lease in held if lease.id not in known]:
             self._desk.restore(restored)

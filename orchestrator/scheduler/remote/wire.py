@@ -138,6 +138,18 @@ class Snapshot(Message):
     weighed: Weighed
 
 
+class Changes(Message):
+    """What is otherwise than in the last snapshot, with the changes that came since; nothing is a sign of life.
+
+    status: by its place there. memory: None where it is the same. waits_s, imposed_s: None for what is not there any more.
+    """
+
+    status: dict[int, ExpertStatus]
+    memory: MemoryStatus | None
+    waits_s: dict[str, float | None]
+    imposed_s: dict[str, float | None]
+
+
 class Positions(Message):
     """Where the gateway's own waiting requests stand, by their id."""
 
@@ -148,7 +160,7 @@ Question = Acquire | Warm | Unload | Reload
 
 HELLO = msgspec.msgpack.Decoder(Hello)
 FROM_GATEWAY = msgspec.msgpack.Decoder(Held | Question | Cancel | Release | Leave | Ping)
-FROM_SCHEDULER = msgspec.msgpack.Decoder(Refused | Granted | Done | Failed | Snapshot | Positions | Ping)
+FROM_SCHEDULER = msgspec.msgpack.Decoder(Refused | Granted | Done | Failed | Snapshot | Changes | Positions | Ping)
 
 _encoder = msgspec.msgpack.Encoder()
 _KNOWN = {

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import psutil
@@ -34,8 +35,14 @@ BATCH = ("batch", "in.jsonl", "-o", "out.jsonl", "--engine", "ray", "--json")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with nodes_apart(1) as cluster:
+def of_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that is the working directory of what runs on the nodes."""
+    return tmp_path_factory.mktemp("nodes")
+
+
+@pytest.fixture(scope="module")
+def cluster(of_nodes: Path) -> Iterator[Cluster]:
+    with chdir(of_nodes), nodes_apart(1) as cluster:
         yield cluster
 
 
@@ -178,13 +185,19 @@ async def test_a_service_that_runs_there_shares_its_scheduler(cluster: Cluster, 
     ray.kill(theirs)
 
 
-async def test_a_file_that_is_not_there_on_another_node_is_told(cluster: Cluster, tmp_path: Path) -> None:
+async def test_another_file_or_none_at_the_schedulers_node_is_told(
+    cluster: Cluster, of_nodes: Path, tmp_path: Path
+) -> None:
     write_paced(tmp_path)
     write_requests(tmp_path / "in.jsonl", [("w", "q")])
-    here_only = "/proc/self/cwd/experts.yaml"
-    refused = await switchyard(*BATCH, "--config", here_only, cwd=tmp_path, RAY_ADDRESS=cluster.address)
-    assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith(f"the scheduler can't start on its node: {here_only}: ")
+    here = "/proc/self/cwd/experts.yaml"  # whose own, that is
+    none = await switchyard(*BATCH, "--config", here, cwd=tmp_path, RAY_ADDRESS=cluster.address)
+    assert (none.code, none.out) == (1, "")
+    assert none.err.startswith(f"the scheduler can't start on its node: {here}: ")
+    write_config(of_nodes, {"name": "other", "backend": "echo"})
+    other = await switchyard(*BATCH, "--config", here, cwd=tmp_path, RAY_ADDRESS=cluster.address)
+    assert (other.code, other.out) == (1, "")
+    assert other.err == f"{here}: the file at the scheduler's node has no expert 'w'; expected the same\n"
 
 
 async def test_routers_are_fitted_on_every_node_and_none_again(cluster: Cluster, tmp_path: Path) -> None:

@@ -261,3 +261,58 @@ async def test_a_gateway_may_begin_before_the_scheduler_does():
             await gateway.connected(0.05)
         assert gateway.status() == ()
         assert gateway.age_s == float("inf")
+
+
+async def test_a_lease_that_no_scheduler_knows_is_not_taken_for_another_of_the_same_request():
+    async with faraway(remote("a", concurrency=2)) as far:
+        gateway = await far.gateway()
+        lost = await gateway.acquire(ask("a", request_id="r"))
+        await far.restart()  # its server is gone, too: it counts nowhere
+        another = await gateway.acquire(ask("a", request_id="r"))
+        assert another.id != lost.id
+        gateway.release(lost, OK)
+        await until(lambda: far.status("a").leases == 1)
+        gateway.release(another, OK)
+        await until(lambda: far.status("a").leases == 0)
+
+
+async def test_a_reload_goes_on_though_who_asked_for_it_is_cut_off():
+    async with faraway(ONE_PLACE) as far:
+        gateway = await far.gateway()
+        far.reload_when = asyncio.Event()
+        asking = asyncio.create_task(gateway.reconfigure([], 0))
+        await until(lambda: far.reloads == 1)
+        far.relay.cut()
+        await until(lambda: not gateway.is_connected)
+        far.reload_when.set()
+        await asking  # it was asked for again
+        assert (far.reloads, far.reloaded) == (2, 2)
+
+
+async def test_what_cannot_be_said_is_an_error_for_who_said_it_and_no_other():
+    async with faraway(ONE_PLACE) as far:
+        gateway = await far.gateway()
+        with pytest.raises(UnicodeEncodeError):
+            await gateway.warm("half \ud800")
+        far.relay.cut()
+        await until(lambda: not gateway.is_connected)
+        await gateway.connected(5)
+        gateway.release(await gateway.acquire(ask("a")), OK)
+
+
+async def test_what_a_large_fleet_weighs_is_not_told_with_every_lease_that_is_held():
+    fleet = [remote(f"expert-{i}", concurrency=500) for i in range(200)]
+    async with faraway(*fleet) as far:
+        gateway = await far.gateway()
+        names = [place.expert for place in fleet]
+        held = await asyncio.gather(*(gateway.acquire(ask(*names, step=0.001)) for _ in range(400)))
+        assert len(held[0].weighed.waits_s) == 200
+        before = far.relay.bytes_asked
+        far.relay.cut()
+        await until(lambda: not gateway.is_connected)
+        await gateway.connected(5)
+        await until(lambda: far.relay.bytes_asked > before)
+        assert far.relay.bytes_asked - before < 400 * 200
+        assert sum(each.leases for each in far.driver.status()) == 400
+        for lease in held:
+            gateway.release(lease, OK)

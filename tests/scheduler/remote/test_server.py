@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.errors import NoCapacity
+from orchestrator.scheduler.base import Weighed
+from orchestrator.scheduler.remote.seen import updated
 from orchestrator.scheduler.remote.wire import (
     FROM_SCHEDULER,
     LENGTH_BYTES,
@@ -17,6 +19,7 @@ from orchestrator.scheduler.remote.wire import (
     UNUSED,
     VERSION,
     Acquire,
+    Changes,
     Granted,
     Held,
     Hello,
@@ -198,3 +201,42 @@ async def test_what_has_changed_is_seen_before_the_next_snapshot_is_due():
         gateway.release(lease, OK)
         await waiting
         await until(lambda: gateway.status()[0].leases == 1)
+
+
+async def test_what_changes_is_told_and_not_all_again():
+    fleet = [remote(f"expert-{i}") for i in range(300)]
+    async with faraway(*fleet, snapshot_s=0.01) as far, connected(far) as (reader, writer):
+        writer.write(HELLO + encode(Held(())) + encode(Acquire(1, ask("expert-7"), 5.0)))
+        assert isinstance(await said(reader), Snapshot)
+        while not (isinstance(told := await said(reader), Changes) and told.status):
+            assert not isinstance(told, Snapshot)
+        assert [each.expert for each in told.status.values()] == ["expert-7"]
+
+
+async def test_another_fleet_is_told_whole_and_seen_as_it_is():
+    async with faraway(remote("a"), remote("b")) as far:
+        gateway = await far.gateway()
+        await far.driver.reconfigure([remote("b"), remote("c"), remote("d")], 100)
+        await until(lambda: [each.expert for each in gateway.status()] == ["b", "c", "d"])
+        assert set(gateway.weigh(["a", "d"]).waits_s) == {"d"}
+
+
+async def test_whoever_reads_slowly_is_told_less_often_and_then_all_of_it():
+    fleet = [remote("expert-" + "x" * 2_000 + str(i)) for i in range(500)]
+    async with faraway(*fleet, snapshot_s=0.005) as far, connected(far) as (reader, writer):
+        writer.write(HELLO + encode(Held(())))
+        numbers = [encode(Warm(i, "y" * 10_000)) for i in range(1_000)]  # each is answered by as much
+        writer.write(b"".join(numbers))
+        await until(lambda: far.server.clients == {"raw"})
+        gateway = await far.gateway("reads")
+        held = [await gateway.acquire(ask(fleet[0].expert)) for _ in range(20)]
+        await until(lambda: gateway.status()[0].leases == 20)
+        seen = Snapshot((), gateway.memory(), Weighed({}, {}))
+        async with asyncio.timeout(10):
+            while not seen.status or seen.status[0].leases != 20:
+                told = await said(reader)
+                seen = (
+                    told if isinstance(told, Snapshot) else updated(seen, told) if isinstance(told, Changes) else seen
+                )
+        for lease in held:
+            gateway.release(lease, OK)
