@@ -33,6 +33,8 @@ HEADERS = {"authorization": f"Bearer {KEY}", "serve_multiplexed_model_id": "expe
 LOCAL = "local"
 STARTED = (LOCAL, "ray")
 """Whose start is measured, on all cores."""
+UNROUTED = ("bare", "multiplexed")
+"""They make no decisions."""
 ANSWERED, STREAMED, START = "answers", "chunks", "start"
 WORD = b"word "
 NUM_WORDS = {ANSWERED: 40, STREAMED: 198}
@@ -102,7 +104,7 @@ def bench_ray(
                 if name in STARTED:
                     samples[name, START, 0].append(_start(name, upstream_port))
                 with _running(name, upstream_port, CONTENDER_CORE) as server:
-                    _probe(server, is_gateway=name.startswith(STARTED))
+                    _probe(server, is_gateway=name not in UNROUTED)
                     _measure(server, ANSWERED, 16, 1.0, requests)  # warm up
                     for load in (ANSWERED, STREAMED):
                         for number in connections:

@@ -201,9 +201,11 @@ RAY_CONTENDERS: dict[str, Contender] = {
         _switchyard("cheapest", gateways=1),
         RAY_SERVE_ENABLE_HA_PROXY="0",
     ),
-    "multiplexed": _on_ray("`@serve.multiplexed` behind Serve's default proxy", _multiplexed, "/"),
-    "multiplexed, HAProxy": _on_ray(
-        "`@serve.multiplexed` behind HAProxy", _multiplexed, "/", RAY_SERVE_ENABLE_HA_PROXY="1"
+    "multiplexed": _on_ray(
+        "`@serve.multiplexed` behind HAProxy, which is faster for it, too",
+        _multiplexed,
+        "/",
+        RAY_SERVE_ENABLE_HA_PROXY="1",
     ),
 }
 """Those that `bench_ray` compares."""

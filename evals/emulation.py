@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -29,11 +30,12 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.engines.ray.cluster import HEALTH_CHECKS, NAMESPACE, NO_KILLING, ClusterNode, living_nodes
-from orchestrator.engines.ray.control import Settings, control_actor, log_to_stderr
+from orchestrator.engines.ray.control import Settings, control_actor, log_to_stderr, running_control_actor
 from orchestrator.engines.ray.ingress import Link
 from orchestrator.gateway.app import create_app
 from orchestrator.gateway.server import bind, serve
 from orchestrator.scheduler.base import ExpertStatus
+from orchestrator.scheduler.remote.connection import Address
 from orchestrator.service import Service, collect_garbage_less_often, running_over
 
 EXPERT_GB = 0.1
@@ -53,10 +55,13 @@ class EmulatedNodes:
 
     cluster: Cluster
 
-    def kill(self, node: ClusterNode) -> None:
-        """Its `raylet` by SIGKILL, and what Ray runs beside it; what else runs on the node ends when it sees that."""
+    def kill(self, node: ClusterNode) -> float:
+        """End its `raylet` by SIGKILL; what else runs on the node ends when it sees that. Returns when it was dead, monotonic s."""
         started = next(each for each in self.cluster.list_all_nodes() if each.node_id == node.id)
-        self.cluster.remove_node(started, allow_graceful=False)
+        raylet: subprocess.Popen[bytes] = started.all_processes["raylet"][0].process
+        raylet.kill()
+        raylet.wait()
+        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,13 @@ class RunningService:
             names = {each.node for each in self.status() if each.expert == expert and each.state == "ready"}
         return [node for node in living_nodes() if node.address in names]
 
+    def scheduler_at(self) -> ClusterNode:
+        """The scheduler's node."""
+        actor = running_control_actor()
+        assert actor is not None, "the gateway has found it"
+        address: Address = ray.get(actor.address.remote())
+        return next(node for node in living_nodes() if node.address == address.host)
+
 
 def sleepers(folder: Path, experts: int, on_a_node: int | None = None) -> Path:
     """The YAML of so many experts, of which so many fit into a node's memory; by default that goes by the nodes' own."""
@@ -105,23 +117,30 @@ def sleepers(folder: Path, experts: int, on_a_node: int | None = None) -> Path:
 @contextmanager
 def nodes_of(memory_gb: Sequence[float]) -> Iterator[EmulatedNodes]:
     """A node of each size, the head first; this process is connected to them."""
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets below it have paths of 107 bytes at most
-    outside = os.environ | {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
-    outside.pop("RAY_ADDRESS", None)
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(outside)
     common = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
     head = {"include_dashboard": False, "_system_config": {**HEALTH_CHECKS, **NO_KILLING}}
-    cluster = Cluster(True, False, {**common, **head, "memory": int(memory_gb[0] * 1e9)})
+    with _away_from_others():
+        cluster = Cluster(True, False, {**common, **head, "memory": int(memory_gb[0] * 1e9)})
+        try:
+            for number, size_gb in enumerate(memory_gb[1:]):
+                cluster.add_node(node_ip_address=f"127.0.0.{number + 2}", memory=int(size_gb * 1e9), **common)
+            ray.init(cluster.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+            yield EmulatedNodes(cluster)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@contextmanager
+def _away_from_others() -> Iterator[None]:
+    """What Ray writes goes into a folder of its own, and no cluster that runs on this machine is joined."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets below it have paths of 107 bytes at most
+    before = dict(os.environ)
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(RAY_TMPDIR=folder, RAY_USAGE_STATS_ENABLED="0")
     try:
-        for number, size_gb in enumerate(memory_gb[1:]):
-            cluster.add_node(node_ip_address=f"127.0.0.{number + 2}", memory=int(size_gb * 1e9), **common)
-        ray.init(cluster.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
-        yield EmulatedNodes(cluster)
+        yield
     finally:
-        ray.shutdown()
-        cluster.shutdown()
         os.environ.clear()
         os.environ.update(before)
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +148,7 @@ def nodes_of(memory_gb: Sequence[float]) -> Iterator[EmulatedNodes]:
 
 @contextmanager
 def service_on(config: Path) -> Iterator[RunningService]:
-    """A scheduler on the node with the most memory, and a gateway on this process's node."""
+    """A scheduler on one of the nodes, and a gateway on this process's node."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     gateway = ray.remote(GatewayActor).options(num_cpus=0, scheduling_strategy=here).remote(config)
     try:

@@ -2,9 +2,9 @@
 
     python -m evals.mock_upstream --port 9000 --chunks 200
 
-It answers every request with the same chat completion after `--latency-ms`, or, when the body asks for a stream, with `--chunks` SSE
-events, each its own write, with `--interval-ms` between them. One raw asyncio protocol; it checks nothing. Tests have a scripted
-upstream of their own.
+It answers every request with the same chat completion after `--latency-ms`, or, when the body asks for a stream, with `--chunks`
+SSE events, each its own write, with `--interval-ms` between them. One raw asyncio protocol; it checks nothing. Tests have a
+scripted upstream of their own.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m evals.multiplexed --port 9001 --upstream http://127.0.0.1:9000
     curl -H "serve_multiplexed_model_id: expert-1" ...
 
-A client names the expert; nobody is authenticated, nothing is routed or recorded. With `RAY_SERVE_ENABLE_HA_PROXY=1` HAProxy is in
-front of it instead of Serve's default proxy.
+A client names the expert; nobody is authenticated, nothing is routed or recorded. With `RAY_SERVE_ENABLE_HA_PROXY=1` Serve puts
+HAProxy in front of it instead of its default proxy.
 """
 
 from __future__ import annotations

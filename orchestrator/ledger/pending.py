@@ -99,6 +99,7 @@ class Pending:
     def refuse(self, row: Row) -> None:
         """The database doesn't take it, and never will."""
         if self._rows.get(row.id) is row:
+            logger.error("decision %s can't be stored: the database refuses it", row.id)
             self._pop(row.id)
             self.lost += 1
 

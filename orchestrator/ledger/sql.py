@@ -201,7 +201,9 @@ class SQLLedger:
                 self._writer.cancel()
                 await asyncio.gather(self._writer, return_exceptions=True)
                 with suppress(LedgerUnavailable):
-                    await self._flush()
+                    for page in self._pending.pages():
+                        async with _promptly():
+                            await self._store(page)
                 if self._pending:
                     logger.error("%d decisions could not be written to the ledger", len(self._pending))
                 await self._run(self._engine.dispose)

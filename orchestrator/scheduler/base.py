@@ -7,9 +7,10 @@
         scheduler.release(lease, LeaseOutcome(ok=True, duration_s=0.8))
 
 The scheduler owns the only view of queues, leases, waits, memory and health. Binding is late: it chooses among the candidates
-when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py` (its parts: who
-waits, `queues.py`; who comes into memory, `residency.py`, and what happens to it there, `residents.py`; another fleet, `roster.py`;
-the objects, `state.py`; the rules, `rules.py`; health, `health.py`), and the async driver `driver.py`.
+when it grants, by `routers.policy.bind`, with the waits as they are then. The pure state machine is `core.py` (its parts: what
+follows from an event, `moves.py`; who waits, `queues.py`, and for whom, `weighing.py`; who comes into memory, `residency.py`, and
+what happens to it there, `residents.py`; other experts or nodes, `membership.py`; the objects, `state.py`; what it asks for,
+`actions.py`; the rules, `rules.py`; health, `health.py`), and the async driver `driver.py`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from orchestrator.engines.base import Engine, Launchable, RunningServer
@@ -74,6 +75,7 @@ class LocalScheduler:
         self._changes: dict[Host, asyncio.Task[None]] = {}
         self._ended_because: dict[Host, str] = {}
         self._gone: dict[Host, asyncio.Event] = {}
+        self._adoptions = count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -167,16 +169,23 @@ class LocalScheduler:
         self._core.found(node, self._clock())
         self._carry_out()
 
-    def adopt(self, expert: str, node: str, server: RunningServer, launch: Launchable, *, hold_s: float) -> bool:
-        """Take over a server that is ready and was launched by another scheduler; False when there is no use for it.
+    def adopt(
+        self, expert: str, node: str, server: RunningServer, launch: Launchable, *, hold_s: float, asleep: bool = False
+    ) -> bool:
+        """Take over a server that was launched by another scheduler, and is ready or sleeps; False when there is no use for it.
 
         hold_s: for so long nothing else is loaded in its place, in which those who have leases of it may have them restored.
         """
         host = self._core.hosts.get(host_key(expert, node))
         if host is None or host.place.command != launch or server.exited.done():
             return False
-        hold = Lease(f"{host.key}/adopted", expert, server.endpoint, 0.0, node=node)
-        if self._core.adopt(expert, node, server.endpoint, _memory_bytes(host, server), self._clock(), hold) is None:
+        memory_bytes, now = _memory_bytes(host, server), self._clock()
+        hold = Lease(f"{host.key}/adopted/{next(self._adoptions)}", expert, server.endpoint, 0.0, node=node)
+        if asleep:
+            adopted = self._core.adopt_asleep(expert, node, memory_bytes, now)
+        else:
+            adopted = self._core.adopt(expert, node, server.endpoint, memory_bytes, now, hold)
+        if adopted is None:
             return False
         self._launches[host] = launch
         self._has_server(host, server)

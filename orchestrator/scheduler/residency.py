@@ -18,7 +18,8 @@ it to sleep) and stays of Q = max(MAX_STAY R, SHORTEST_STAY_S), a host that n ot
 however busy they are, and its oldest waiters are served at once. A host that is evicted is wanted since MAX_STAY R before that at
 the earliest, and a thousand batches count for ln 1001 < 7 reloads: who is evicted (MAX_STAY + 7) R after it was wanted, or later,
 goes behind it. By then one may just be leaving, which takes D + S, and each of the n may still have a turn: a load, a stay, the
-last leases and a stop. Then comes its own load. (Bulk work comes BULK_AFTER_S later.)
+last leases and a stop. Then comes its own load. (Bulk work comes BULK_AFTER_S later.) Of several replicas this holds for each, and
+whoever waits for one moves to another only where it expects to be served sooner.
 """
 
 from __future__ import annotations

@@ -182,6 +182,15 @@ class Residents:
     def slept(self, host: Host, kept_bytes: int, now: float) -> None:
         """Its server sleeps, and its memory is back. kept_bytes: of the machine's, as measured; 0 when it can't be."""
         host.sleep_s.add(now - host.since)
+        self._asleep(host, kept_bytes, now)
+
+    def adopt_asleep(self, host: Host, kept_bytes: int, now: float) -> None:
+        """Its server has been sleeping for some time, unknown to us."""
+        host.generation += 1
+        self.sleepers.hosts[host] = None
+        self._asleep(host, kept_bytes, now)
+
+    def _asleep(self, host: Host, kept_bytes: int, now: float) -> None:
         host.kept_bytes = kept_bytes or host.kept_bytes
         host.enter("asleep")
         host.since = now

@@ -1,4 +1,4 @@
-"""What the scheduler's state machine is made of: hosts with weights, experts on them, waiters for them, actions out.
+"""What the scheduler's state machine is made of: hosts with weights, experts on them, waiters for them.
 
     host = Host(place, memory_bytes=300_000_000, limit=4)
     expert = Expert(place, host, Breaker())

@@ -9,11 +9,11 @@ import pytest
 from orchestrator.bulk.batches import Batches
 from orchestrator.bulk.objects import BatchRequest
 from orchestrator.bulk.store import Page, Store
-from orchestrator.errors import RateLimited, RequestError
+from orchestrator.errors import LedgerUnavailable, RateLimited, RequestError
 from orchestrator.ledger import schema
 from orchestrator.ledger.database import connect
 from tests.support.batches import ALICE, URL, line, rows, upload, when
-from tests.support.postgres import KINDS, database_url
+from tests.support.postgres import KINDS, PostgresServer, database_url
 from tests.support.service import openai_expert, service_of
 from tests.support.upstream import running_upstream
 
@@ -97,6 +97,28 @@ async def test_one_that_could_not_renew_its_claim_stops_before_another_begins(tm
             while not runner.in_progress + other.in_progress:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await other.batches(ALICE, Page(10)))[0].status == "in_progress"
+
+
+async def test_while_the_database_stands_still_nobody_runs_batches_and_then_one_goes_on(tmp_path):
+    with PostgresServer.running() as server:
+        async with running_upstream(script=deque(["ok"] * 3 + ["hang"])) as upstream:
+            expert = openai_expert("a", upstream.base_url, limits={"concurrency": 1})
+            async with gateways(tmp_path, f"{server.new_database()}?connect_timeout=2", expert) as both:
+                file = await upload(both[0], [line(f"r{i}") for i in range(6)])
+                batch = await both[0].create(ALICE, BatchRequest(file.id, URL, "24h"))
+                while len(upstream.requests) < 4:
+                    upstream.arrived.clear()
+                    await upstream.arrived.wait()
+                server.freeze()
+                async with asyncio.timeout(10):
+                    while any(each.runs or each.in_progress for each in both):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                with pytest.raises(LedgerUnavailable):
+                    await both[1].batch(ALICE, batch.id)
+                server.thaw()
+                batch = await when(both[1], batch, "completed")
+                assert len(await rows(both[1], batch.output_file_id)) == 6
+    assert len(upstream.requests) == 7, "only the one that was never answered was asked twice"
 
 
 async def steal(url, thief):

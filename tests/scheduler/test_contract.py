@@ -37,7 +37,9 @@ async def test_a_lease_is_given_back_once(kind):
 async def test_a_cold_expert_is_launched_and_leased_when_ready(kind):
     async with scheduling(kind, local("a", 60)) as (scheduler, engine):
         waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        server = (await engine.launched("a")).succeed(memory_bytes=60)
+        launch = await engine.launched("a")
+        assert launch.command.argv == ("serve", "a")
+        server = launch.succeed(memory_bytes=60)
         lease = await waiting
         assert (lease.endpoint, lease.endpoint.token) == (server.endpoint, server.endpoint.token)
         await until(lambda: state(scheduler, "a") == "ready")
@@ -92,6 +94,7 @@ async def test_a_lease_granted_in_the_moment_of_the_cancellation_is_not_lost(kin
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        await until(lambda: status(scheduler, "a").leases == 0)
         assert (await scheduler.acquire(ask("a"))).expert == "a"
 
 

@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
 
-from orchestrator.errors import ConfigError, DeadlineExceeded, ExpertError, NoCapacity, RateLimited, UnknownModel
+from orchestrator.errors import ConfigError, ExpertError, NoCapacity, RateLimited
 from orchestrator.experts.base import ServerCommand
-from orchestrator.scheduler.base import Place, Scheduler
-from orchestrator.scheduler.driver import LocalScheduler
+from orchestrator.scheduler.base import Place
+from tests.support import schedulers
 from tests.support.engine import FakeEngine
 from tests.support.launching import Fixed
 from tests.support.pagecache import drop, until_cached
-from tests.support.places import OK, ask, local, persona, remote
+from tests.support.places import OK, ask, local, remote
+from tests.support.schedulers import state
 
-
-@asynccontextmanager
-async def scheduling(*places, engine=None, budget=100, clock=time.monotonic):
-    """A scheduler and its engine, closed at the end; servers that are still held are let go."""
-    engine = engine or FakeEngine()
-    scheduler: Scheduler = LocalScheduler(places, {"": engine}, budget_bytes=budget, clock=clock)
-    try:
-        yield scheduler, engine
-    finally:
-        for launch in engine.launches:
-            if launch.result.done() and not launch.result.cancelled() and launch.result.exception() is None:
-                launch.result.result().finish()
-        await scheduler.close()
-
-
-def state(scheduler: Scheduler, name: str) -> str:
-    return next(status.state for status in scheduler.status() if status.expert == name)
+scheduling = partial(schedulers.scheduling, "local")
 
 
 async def test_a_free_expert_is_leased_without_giving_up_the_event_loop():
@@ -45,36 +29,6 @@ async def test_a_free_expert_is_leased_without_giving_up_the_event_loop():
         with pytest.raises(StopIteration) as stopped:
             acquiring.send(None)
         assert stopped.value.value.expert == "a"
-
-
-async def test_a_cold_expert_is_launched_and_leased_when_ready():
-    async with scheduling(local("a", 60)) as (scheduler, engine):
-        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        launch = await engine.launched("a")
-        assert launch.command.argv == ("serve", "a")
-        server = launch.succeed(memory_bytes=60)
-        lease = await waiting
-        assert lease.endpoint is server.endpoint
-        assert state(scheduler, "a") == "ready"
-
-
-async def test_waiters_share_one_launch():
-    async with scheduling(local("a", 60, concurrency=3)) as (scheduler, engine):
-        waiting = [asyncio.create_task(scheduler.acquire(ask("a"))) for _ in range(3)]
-        (await engine.launched("a")).succeed()
-        assert {lease.expert for lease in await asyncio.gather(*waiting)} == {"a"}
-        assert len(engine.launches) == 1
-
-
-async def test_a_released_place_goes_to_who_waits():
-    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
-        lease = await scheduler.acquire(ask("a"))
-        waiting = asyncio.create_task(scheduler.acquire(ask("a", request_id="w")))
-        await asyncio.sleep(0)
-        assert scheduler.position("w").ahead == 0
-        assert scheduler.weigh(["a"]).waits_s == {"a": 2.0}
-        scheduler.release(lease, OK)
-        assert (await waiting).expert == "a"
 
 
 async def test_what_is_decided_for_a_request_that_is_refused_is_done():
@@ -90,37 +44,6 @@ async def test_what_is_decided_for_a_request_that_is_refused_is_done():
         await asyncio.wait_for(engine.launched("a", times=2), 5)
 
 
-async def test_cancelling_gives_the_place_in_the_queue_up():
-    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
-        lease = await scheduler.acquire(ask("a"))
-        waiting = asyncio.create_task(scheduler.acquire(ask("a", request_id="w")))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert scheduler.position("w") is None
-        scheduler.release(lease, OK)
-        assert scheduler.status()[0].leases == 0
-
-
-@pytest.mark.parametrize("cancelled_first", [True, False])
-async def test_a_lease_granted_in_the_moment_of_the_cancellation_is_not_lost(cancelled_first):
-    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
-        lease = await scheduler.acquire(ask("a"))
-        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        await asyncio.sleep(0)
-        if cancelled_first:
-            waiting.cancel()
-            scheduler.release(lease, OK)
-        else:
-            scheduler.release(lease, OK)
-            waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert scheduler.status()[0].leases == 0
-        assert (await scheduler.acquire(ask("a"))).expert == "a"
-
-
 async def test_two_who_are_cancelled_at_once_lose_no_lease():
     """A lease that was granted to one of them goes to the next, who is cancelled too."""
     async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
@@ -133,15 +56,6 @@ async def test_two_who_are_cancelled_at_once_lose_no_lease():
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
         assert scheduler.status()[0].leases == 0
-
-
-async def test_a_failed_launch_is_the_error_of_who_waits():
-    async with scheduling(local("a", 60)) as (scheduler, engine):
-        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        (await engine.launched("a")).fail(ExpertError("a", "not_loaded", "its server exited with code 1"))
-        with pytest.raises(ExpertError, match="exited with code 1") as caught:
-            await waiting
-        assert (caught.value.expert, caught.value.kind) == ("a", "not_loaded")
 
 
 async def test_a_configuration_error_at_launch_tells_clients_nothing_of_this_machine():
@@ -307,76 +221,12 @@ async def test_a_server_whose_end_fails_holds_nobody_up(caplog):
         assert "the server of a may not have ended" in caplog.text
 
 
-async def test_a_server_that_dies_is_launched_again():
-    async with scheduling(local("a", 60)) as (scheduler, engine):
-        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        server = (await engine.launched("a")).succeed()
-        lease = await waiting
-        server.crash()
-        await asyncio.sleep(0)
-        assert state(scheduler, "a") == "cold"
-        waiting = asyncio.create_task(scheduler.acquire(ask("a")))
-        (await engine.launched("a", times=2)).succeed()
-        await waiting
-        scheduler.release(lease, OK)
-
-
 async def test_keep_alive_unloads_by_itself():
     async with scheduling(local("a", 60, keep_alive_s=0.02)) as (scheduler, engine):
         warming = asyncio.create_task(scheduler.warm("a"))
         server = (await engine.launched("a")).succeed()
         await warming
         await asyncio.wait_for(server.stopping.wait(), 5)
-
-
-async def test_the_deadline_ends_the_waiting():
-    async with scheduling(remote("a", concurrency=1)) as (scheduler, _):
-        await scheduler.acquire(ask("a"))
-        with pytest.raises(DeadlineExceeded):
-            await scheduler.acquire(ask("a", deadline=time.monotonic() + 0.02))
-
-
-async def test_warming_takes_no_room_and_what_is_warm_is_warm():
-    async with scheduling(local("a", 60), remote("b")) as (scheduler, engine):
-        warming = asyncio.create_task(scheduler.warm("a"))
-        (await engine.launched("a")).succeed()
-        await warming
-        await scheduler.warm("a")
-        await scheduler.warm("b")
-        assert len(engine.launches) == 1
-        assert [status.leases for status in scheduler.status()] == [0, 0]
-
-
-async def test_unloading_returns_when_the_memory_is_free():
-    async with scheduling(local("a", 60), persona("poet", "a")) as (scheduler, engine):
-        warming = asyncio.create_task(scheduler.warm("poet"))
-        server = (await engine.launched("a")).succeed()
-        await warming
-        unloading = asyncio.create_task(scheduler.unload("poet"))
-        await server.stopping.wait()
-        assert not unloading.done()
-        server.finish()
-        await unloading
-        assert state(scheduler, "poet") == "cold"
-        await scheduler.unload("a")
-
-
-async def test_unloading_breaks_a_launch_off():
-    async with scheduling(local("a", 60)) as (scheduler, engine):
-        warming = asyncio.create_task(scheduler.warm("a"))
-        launch = await engine.launched("a")
-        warming.cancel()
-        await scheduler.unload("a")
-        assert launch.result.cancelled()
-        assert state(scheduler, "a") == "cold"
-
-
-async def test_warming_or_unloading_what_does_not_exist_is_an_error():
-    async with scheduling(remote("a")) as (scheduler, _):
-        with pytest.raises(UnknownModel):
-            await scheduler.warm("b")
-        with pytest.raises(UnknownModel):
-            await scheduler.unload("b")
 
 
 async def test_another_launch_command_relaunches_and_the_same_one_does_not():
@@ -417,19 +267,3 @@ async def test_closing_stops_servers_breaks_launches_off_and_refuses():
             await waiting
         with pytest.raises(NoCapacity):
             await scheduler.acquire(ask("a"))
-
-
-async def test_many_requests_over_few_places_are_all_served_once():
-    places = [local(f"l{i}", 40, concurrency=2, keep_alive_s=i * 0.01) for i in range(4)] + [remote("r", concurrency=3)]
-    async with scheduling(*places, engine=FakeEngine(hold=False)) as (scheduler, _):
-
-        async def one(i: int) -> str:
-            names = [f"l{i % 4}", f"l{(i + 1) % 4}", "r"][: 1 + i % 3]
-            lease = await scheduler.acquire(ask(*names, mu=0.1, request_id=f"r{i}"))
-            await asyncio.sleep(0)
-            scheduler.release(lease, OK)
-            return lease.expert
-
-        served = await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(300))), 30)
-        assert len(served) == 300
-        assert all(status.leases == status.waiting == 0 for status in scheduler.status())

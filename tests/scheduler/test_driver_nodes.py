@@ -30,7 +30,7 @@ def everywhere(*places: Place) -> list[Place]:
 async def cluster(*places: Place) -> AsyncIterator[tuple[LocalScheduler, FakeEngine, FakeEngine]]:
     """Two nodes, and whose servers end at once when they are told to."""
     engines = {node: FakeEngine() for node in NODES}
-    scheduler = LocalScheduler(places, engines, budget_bytes=0, nodes=dict.fromkeys(NODES, NodeMemory(100)))
+    scheduler = LocalScheduler(places, engines, budget_bytes=0, nodes=dict.fromkeys(NODES, NodeMemory(100, 40)))
     try:
         yield scheduler, engines["n1"], engines["n2"]
     finally:
@@ -167,3 +167,16 @@ async def test_an_adopted_server_that_nobody_has_leases_of_goes_after_that():
         assert not server.stopping.is_set()
         (await one.launched("b")).succeed()
         assert (await waiting).expert == "b"
+
+
+async def test_a_server_that_sleeps_is_adopted_asleep_and_woken_when_it_is_asked_for():
+    places = [replace(place, node="n1") for place in (local("a", 60, asleep_bytes=20), local("b", 60))]
+    async with cluster(*places) as (scheduler, one, _):
+        server = FakeServer("a", 20, hold=False)
+        assert scheduler.adopt("a", "n1", server, launch_of("a"), hold_s=HOLD_S, asleep=True)
+        assert states(scheduler, "a") == ["asleep"]
+        assert (scheduler.memory().used_bytes, scheduler.memory().asleep_used_bytes) == (0, 20)
+        assert (await scheduler.acquire(ask("a"))).endpoint == server.endpoint
+        assert server.calls == ["wake"]
+        assert not one.launches
+        assert not scheduler.adopt("b", "n1", found("b"), launch_of("b"), hold_s=HOLD_S, asleep=True)

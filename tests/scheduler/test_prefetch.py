@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.scheduler.rules import SwitchyardRules
-from tests.support.places import ask, local
+from tests.support.places import ask, local, on
 from tests.support.world import World
 
 STEP_S = 20.0
@@ -109,3 +109,12 @@ def test_what_was_evicted_while_it_was_popular_comes_back_when_there_is_room():
     world.run(90.0)
     assert [host for host, at in world.loads] == ["a", "b", "a"]
     assert world.loads[-1][1] > 62.0
+
+
+def test_of_several_nodes_one_loads_it():
+    places = [on(node, local(name, 40, keep_alive_s=IDLE_S)) for name in "ab" for node in ("n1", "n2")]
+    world = World(places, 100, load_s=2.0, service_s=5.0)
+    later = a_habit(world, "a", "b") + LATER_S
+    world.arrive(later, in_session("a", "new", 0))
+    world.run(later + 30.0)
+    assert sorted(host[0] for host, at in world.loads if at >= later) == ["a", "b"]

@@ -95,9 +95,9 @@ class Relay:
 
 
 @asynccontextmanager
-async def relaying(target: Callable[[], Address], host: str = "127.0.0.1") -> AsyncIterator[Relay]:
+async def relaying(target: Callable[[], Address]) -> AsyncIterator[Relay]:
     relay = Relay(target)
-    listener = await asyncio.start_server(relay.serve, host)
+    listener = await asyncio.start_server(relay.serve, "127.0.0.1")
     relay.address = Address(*listener.sockets[0].getsockname()[:2])
     try:
         yield relay

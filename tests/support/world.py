@@ -4,6 +4,8 @@ world = World(places, budget_bytes=100, load_s=1.0, stop_s=0.5, service_s=2.0)
 world.arrive(0.0, ask("a"))
 world.run()
 world.served[0].expert, world.served[0].at
+
+Each node that places are on has the same memory.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.simulation.machine import Machine, Timing
-from orchestrator.scheduler.base import LeaseRequest, Place
+from orchestrator.scheduler.base import LeaseRequest, NodeMemory, Place
 from orchestrator.scheduler.core import Core
 from orchestrator.scheduler.rules import Rules
 
@@ -35,8 +37,12 @@ class World:
         stop_s: float = 0.5,
         service_s: float = 1.0,
         rules: Rules | None = None,
+        max_waiting: int = 100,
     ) -> None:
-        self.core = Core(places, budget_bytes, 0.0, rules=rules, max_waiting=100, uniform=lambda: 0.5)
+        nodes = {place.node: NodeMemory(budget_bytes) for place in places if place.node}
+        self.core = Core(
+            places, budget_bytes, 0.0, nodes=nodes, rules=rules, max_waiting=max_waiting, uniform=lambda: 0.5
+        )
         self.served: list[Served] = []
         self.refusals: list[str] = []
         self.loads: list[tuple[str, float]] = []

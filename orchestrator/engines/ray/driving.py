@@ -131,14 +131,14 @@ def _deploy(path: Path, config: Config, host: str, port: int) -> None:
 
     options = {"host": host, "port": _free(host, port), "keep_alive_timeout_s": KEEP_ALIVE_S}
     try:
-        serve.start(
-            http_options=options,
-            proxy_location="HeadOnly" if is_loopback(host) else "EveryNode",
-            logging_config={"enable_access_log": False, "log_level": "WARNING"},
-        )
         try:
+            serve.start(
+                http_options=options,
+                proxy_location="HeadOnly" if is_loopback(host) else "EveryNode",
+                logging_config={"enable_access_log": False, "log_level": "WARNING"},
+            )
             serve.run(gateways(path, config, host), name=APPLICATION)
-        except RuntimeError as exc:
+        except (RuntimeError, RayError) as exc:
             raise GatewayError(f"the gateways can't be started: {exc}") from exc
         _until_it_answers(*_listens_at())
     except BaseException:

@@ -135,7 +135,8 @@ class Machines:
 
     def _adopt(self, node: str, servers: Found) -> None:
         for expert, server in servers.items():
-            if server.asleep or not self._scheduler.adopt(expert, node, server, server.launch, hold_s=HOLD_S):
+            asleep = server.asleep
+            if not self._scheduler.adopt(expert, node, server, server.launch, hold_s=HOLD_S, asleep=asleep):
                 self._do(server.stop())
 
     def _lost(self, node: str, _: asyncio.Future[None]) -> None:

@@ -105,6 +105,7 @@ class RemoteScheduler:
         self._welcome = asyncio.Event()
         self._lost_at = -math.inf
         self._looking: asyncio.TimerHandle | None = None
+        self._refused = False
         self._closed = False
 
     @property
@@ -235,7 +236,7 @@ class RemoteScheduler:
         """Say who is here, what is held, and what is asked for."""
         if self._closed:  # while it was being made
             return connection.close()
-        self._connection = connection
+        self._connection, self._refused = connection, False
         unsaid, self._unsaid = self._unsaid, {}
         unsaid_leases = (lease for lease, _ in unsaid.values())
         connection.send(encode(Hello(VERSION, self._token, self._client_id)))
@@ -254,6 +255,8 @@ class RemoteScheduler:
         if self._welcome.is_set():
             self._lost_at = self._clock()
             self._dialler.failed(f"the one with {connection.peer} is lost")
+        elif not self._refused:
+            self._dialler.failed(f"{connection.peer} ended it without a word")
         self._welcome.clear()
         self._begin()
 
@@ -278,6 +281,7 @@ class RemoteScheduler:
             case Positions(positions):
                 self._positions = positions
             case Refused(reason):
+                self._refused = True
                 self._dialler.failed(reason)
             case Ping():
                 pass

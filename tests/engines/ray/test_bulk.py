@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -89,6 +89,13 @@ async def until(condition: Callable[[], object], process: asyncio.subprocess.Pro
             await asyncio.sleep(0.05)
 
 
+def assert_by_both(hosts: Iterable[str]) -> None:
+    """Answers come from both nodes, and from neither by chance alone."""
+    counts = Counter(hosts)
+    assert len(counts) == 2
+    assert min(counts.values()) >= 5
+
+
 async def test_a_killed_batch_goes_on_where_it_was_on_every_node(cluster: Cluster, tmp_path: Path) -> None:
     write_paced(tmp_path, 0.1)
     write_requests(tmp_path / "in.jsonl", [("w", f"q{i}") for i in range(100)])
@@ -104,7 +111,7 @@ async def test_a_killed_batch_goes_on_where_it_was_on_every_node(cluster: Cluste
     assert report["asked"] == 100 - kept.count('"key"')
     answers = [said(response) for response in responses(tmp_path / "out.jsonl").values()]
     assert [answer.partition(" ")[2] for answer in answers] == [f"q{i}" for i in range(100)]
-    assert min(Counter(answer.partition(" ")[0] for answer in answers).values()) > 20
+    assert_by_both(answer.partition(" ")[0] for answer in answers)
     times = Counter(line.partition(" ")[2] for line in noted(tmp_path, "asked"))
     twice = [text for text, count in times.items() if count > 1]
     assert len(twice) <= 2 and not any(f" {text}\\" in kept for text in twice), (
@@ -163,11 +170,12 @@ async def test_queries_are_labelled_on_every_node(cluster: Cluster, tmp_path: Pa
     assert json.loads(result.out)["num_asked"] == 60
     answers = [outcome.answers["w"].partition(" ") for outcome in read_outcomes(tmp_path / "o.jsonl")]
     assert [answer[2] for answer in answers] == [f"q{i}" for i in range(60)]
-    assert min(Counter(answer[0] for answer in answers).values()) > 10
+    assert_by_both(answer[0] for answer in answers)
     again = await switchyard(*command, cwd=tmp_path, RAY_ADDRESS=cluster.address)
     assert json.loads(again.out)["num_asked"] == 0
 
 
+@pytest.mark.slow
 async def test_a_service_that_runs_there_shares_its_scheduler(cluster: Cluster, tmp_path: Path) -> None:
     path = write_paced(tmp_path)
     write_requests(tmp_path / "in.jsonl", [("w", f"q{i}") for i in range(20)])
@@ -185,6 +193,7 @@ async def test_a_service_that_runs_there_shares_its_scheduler(cluster: Cluster, 
     ray.kill(theirs)
 
 
+@pytest.mark.slow
 async def test_another_file_or_none_at_the_schedulers_node_is_told(
     cluster: Cluster, of_nodes: Path, tmp_path: Path
 ) -> None:

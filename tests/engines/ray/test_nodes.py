@@ -124,6 +124,7 @@ async def test_an_expert_is_loaded_on_more_nodes_when_its_queue_is_long_and_leav
         assert scheduler.memory().used_bytes == 0
 
 
+@pytest.mark.slow
 async def test_experts_that_one_node_can_not_hold_live_side_by_side(cluster: Cluster, tmp_path: Path) -> None:
     names = ("a", "b", "c")
     async with scheduling(tmp_path, *map(expert, names)) as scheduler:
@@ -132,6 +133,7 @@ async def test_experts_that_one_node_can_not_hold_live_side_by_side(cluster: Clu
         assert {node.used_bytes for node in scheduler.memory().nodes.values()} == {60_000_000}
 
 
+@pytest.mark.slow
 async def test_an_expert_that_fits_on_one_node_is_loaded_there(cluster: Cluster, tmp_path: Path) -> None:
     with_device = expert("a", resources={"gpus": 1})
     async with scheduling(tmp_path, with_device) as scheduler:
@@ -166,6 +168,7 @@ async def test_who_waits_for_a_node_that_is_lost_is_answered_by_another_within_s
         assert {lease.node for lease in await on_two_nodes(scheduler, "a")} == {ONE, OTHER}
 
 
+@pytest.mark.slow
 async def test_an_expert_whose_only_node_is_lost_is_refused_until_there_is_one_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -187,6 +190,7 @@ async def test_an_expert_whose_only_node_is_lost_is_refused_until_there_is_one_a
         assert (await scheduler.acquire(ask("b"))).node
 
 
+@pytest.mark.slow
 async def test_a_server_whose_actor_is_killed_is_launched_again(cluster: Cluster, tmp_path: Path) -> None:
     async with scheduling(tmp_path, expert("a"), **only_at(a=(ONE,))) as scheduler:
         lease = await scheduler.acquire(ask("a"))

@@ -192,6 +192,21 @@ async def test_a_gateway_that_is_back_before_its_old_connection_is_missed_keeps_
         await until(lambda: far.status("a").leases == 0)
 
 
+async def test_somebody_else_at_the_schedulers_address_is_told_of_once(caplog):
+    async def hangs_up(reader, writer):
+        writer.close()
+
+    async with faraway(ONE_PLACE) as far:
+        listener = await asyncio.start_server(hangs_up, "127.0.0.1")
+        far.address = Address(*listener.sockets[0].getsockname()[:2])
+        gateway = await far.gateway(token="not yet")
+        with pytest.raises(NoCapacity):
+            await gateway.connected(0.5)
+        assert far.relay.connections > 1
+        assert caplog.text.count("ended it without a word") == 1
+        listener.close()
+
+
 async def test_patience_ends_with_a_clear_refusal():
     async with faraway(ONE_PLACE) as far:
         gateway = await far.gateway(patience_s=0.2)
