@@ -35,7 +35,7 @@ ANSWER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """median_s, worst_s: the longest time without an answer after the kill, of the repeats. slowest_s: of any request's answer.
+    """median_s, worst_s: the longest time without an answer after the kill, of the repeats.
 
     asked: requests that came after the kill, failed: those of them that got no answer. broken: the same of those under way then.
     """
@@ -44,7 +44,6 @@ class Row:
     repeats: int
     median_s: float
     worst_s: float
-    slowest_s: float
     asked: int
     failed: int
     broken: int
@@ -66,9 +65,8 @@ def bench_loss(losses: Sequence[str] = LOSSES, repeats: int = 5, watch_s: float 
         times = [_unanswered_s(killed_at, requests) for killed_at, requests in runs]
         later = [each for killed_at, requests in runs for each in requests if each.at >= killed_at]
         under_way = [each for at, requests in runs for each in requests if each.at < at <= each.ended]
-        slowest_s = max(each.ended - each.at for each in later)
         broken = _failures(under_way)
-        yield Row(lost, repeats, median(times), max(times), slowest_s, len(later), _failures(later), broken)
+        yield Row(lost, repeats, median(times), max(times), len(later), _failures(later), broken)
 
 
 def _run(lost: str, watch_s: float) -> tuple[float, list[Asked]]:
