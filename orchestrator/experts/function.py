@@ -100,8 +100,17 @@ class Called:
         except (
             Exception,
             SystemExit,
+            asyncio.CancelledError,
         ) as exc:  # the function is the user's; whatever it raises, another expert takes over
+            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                raise
             raise ExpertError(self._name, "server_error", f"{self._name} raised {type(exc).__name__}") from exc
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is, rather than something that the function has waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Batched:

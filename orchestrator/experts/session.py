@@ -9,14 +9,15 @@ Connections are aiohttp's, its pool's and its parser's. The request isn't: all b
 and one write of those takes half the processor time of `ClientSession.post`, which starts a task per body.
 
 A server may close an idle connection at the moment a request is written to it. HTTP clients send GETs again then, but no POSTs;
-`post` does so for as long as its connections came from the pool, as Go's net/http does; there may be several, since llama.cpp
-closes one after each stream. When a server can't be reached any more, its connections break within seconds (`keepalive.py`). Not
-here: what a response means.
+`post` does so for as long as its connections came from the pool; there may be several, since llama.cpp closes one after each
+stream. One that breaks later than that is a failure, since its request was being answered. When a server can't be reached any more,
+its connections break within seconds (`keepalive.py`). Not here: what a response means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -32,6 +33,9 @@ from yarl import URL
 from orchestrator.experts.keepalive import SMALL_BYTES, UNREACHABLE, open_socket, patience
 
 NO_MORE: AbstractContextManager[None] = nullcontext()
+
+STALE_S = 1.0
+"""Within which a connection breaks whose server had closed it before."""
 
 _opened: ContextVar[bool] = ContextVar("opened", default=False)
 
@@ -93,10 +97,12 @@ async def post(http: aiohttp.ClientSession, target: Target, body: bytes, timeout
     """Raises `aiohttp.ClientError`, and `TimeoutError` when connecting takes too long. Redirects are not followed."""
     while True:
         _opened.set(False)
+        began = time.monotonic()
         try:
             return await _post_once(http, target, body, timeout)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as exc:
-            if _opened.get() or (isinstance(exc, OSError) and exc.errno in UNREACHABLE):
+            is_late = time.monotonic() - began > STALE_S
+            if _opened.get() or is_late or (isinstance(exc, OSError) and exc.errno in UNREACHABLE):
                 raise
 
 

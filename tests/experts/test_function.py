@@ -37,7 +37,7 @@ async def test_none_means_that_another_expert_may():
     assert (caught.value.code, caught.value.status) == ("not_applicable", 400)
 
 
-@pytest.mark.parametrize("name", ["fail", "leave", "run_out"])
+@pytest.mark.parametrize("name", ["fail", "leave", "run_out", "lose_a_task"])
 async def test_whatever_it_raises_is_an_expert_error_that_tells_nothing(name: str):
     with pytest.raises(ExpertError) as caught:
         await function(name).answer(chat("my question"))

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from orchestrator.experts.session import Target, open_session, post
+from orchestrator.experts.session import STALE_S, Target, open_session, post
 from tests.support.upstream import replies, running_upstream
 
 LARGE = 4 * 2**20
@@ -33,6 +33,16 @@ async def test_several_pooled_connections_that_were_just_closed_are_no_failure()
         upstream.script.extend(["reset-reused"] * 3)
         assert (await ask(http, upstream)).status == 200
         assert upstream.num_connections == 4
+
+
+async def test_a_pooled_connection_that_breaks_while_its_request_is_answered_is_a_failure():
+    async with running_upstream() as upstream, open_session() as http:
+        await ask(http, upstream)
+        upstream.delay_s = STALE_S + 0.1
+        upstream.script.append("reset-reused")
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await ask(http, upstream)
+        assert len(upstream.requests) == 2
 
 
 async def test_a_large_body_is_sent_again_whole():

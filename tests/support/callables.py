@@ -56,6 +56,12 @@ def leave(question: str) -> str:
     raise SystemExit(3)
 
 
+async def lose_a_task(question: str) -> str:
+    task = asyncio.create_task(repeat_async(question))
+    task.cancel()
+    return await task
+
+
 def run_out(question: str) -> str:
     return next(iter(()))
 

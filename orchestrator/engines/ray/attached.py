@@ -13,7 +13,7 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from orchestrator.fleet.snapshot import make_places
 from orchestrator.scheduler.base import Scheduler
 from orchestrator.scheduler.remote.client import RemoteScheduler
 from orchestrator.scheduler.remote.connection import Address
+from orchestrator.scheduler.remote.questions import unreachable
 from orchestrator.service import Service, running_over
 
 SCHEDULER_S = 60.0
@@ -42,7 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 class Attachment:
-    """One process's tie to the scheduler's actor. kind: what it is, for the log. node: the one that it is on."""
+    """One process's tie to the scheduler's actor. kind: what it is, for the log. node: the one that it is on.
+
+    Where the scheduler doesn't answer, `of` and `require_fit` raise `NoCapacity`: its node may have been cut off.
+    """
 
     def __init__(self, settings: Settings, token: str, kind: str, node: ClusterNode) -> None:
         self.name = f"{kind}-{secrets.token_hex(4)}"
@@ -54,7 +58,7 @@ class Attachment:
     async def of(cls, settings: Settings, kind: str) -> Self:
         """To the scheduler that there is, or else a new one with these settings."""
         actor = await asyncio.to_thread(control_actor, settings)
-        return cls(settings, await actor.token.remote(), kind, await asyncio.to_thread(own_node))
+        return cls(settings, await _told(actor.token.remote()), kind, await asyncio.to_thread(own_node))
 
     @asynccontextmanager
     async def scheduling(self, config: Config) -> AsyncIterator[Scheduler]:
@@ -71,16 +75,11 @@ class Attachment:
     async def require_fit(self) -> None:
         """Raises `ConfigError` when the scheduler schedules the experts of another file, or can't start."""
         actor = await self.actor()
-        scheduled = await actor.config.remote()
-        if scheduled != self._settings.config:
-            raise ConfigError(f"this cluster serves the experts of {scheduled}, not those of {self._settings.config}")
+        require_same(await _told(actor.config.remote()), self._settings.config)
         try:
-            async with asyncio.timeout(SCHEDULER_S):
-                await actor.address.remote()
-        except RayTaskError as exc:
-            if isinstance(exc.cause, ConfigError):
-                raise ConfigError(f"the scheduler can't start on its node: {exc.cause}") from exc
-            raise exc.cause from exc
+            await _told(actor.address.remote())
+        except ConfigError as exc:
+            raise ConfigError(f"the scheduler can't start on its node: {exc}") from exc
 
     async def leave(self) -> None:
         """After `scheduling`: the scheduler ends if this process has started it and nobody else is there."""
@@ -97,6 +96,23 @@ class Attachment:
     async def _locate(self) -> Address:
         host, port = await (await self.actor()).address.remote()
         return Address(host, port)
+
+
+def require_same(scheduled: Path, wanted: Path) -> None:
+    """Raises `ConfigError` where the cluster's scheduler has another file's experts."""
+    if scheduled != wanted:
+        raise ConfigError(f"this cluster serves the experts of {scheduled}, not those of {wanted}")
+
+
+async def _told(answer: Awaitable[Any]) -> Any:
+    """What the scheduler's actor answers. Raises what it raises, and `NoCapacity` when it is gone or silent."""
+    try:
+        async with asyncio.timeout(SCHEDULER_S):
+            return await answer
+    except RayTaskError as exc:
+        raise exc.cause from exc
+    except (RayError, TimeoutError) as exc:
+        raise unreachable() from exc
 
 
 @asynccontextmanager

@@ -63,13 +63,18 @@ class Cluster:
     @property
     def is_lost(self) -> bool:
         """Whether that is so, for good."""
-        return any(not process.is_running() or process.status() == psutil.STATUS_ZOMBIE for process in self.vital)
+        return any(map(_has_ended, self.vital))
 
-    def is_shared(self, program: str) -> bool:
-        """Whether another process has joined it whose command line has `program` in it. Asks the head; blocks."""
-        own = ray.get_runtime_context().get_job_id()
-        others = (job for job in ray._private.state.jobs() if not job["IsDead"] and job["JobID"] != own)
-        return any(program in job["Entrypoint"] for job in others)
+    @property
+    def own_job(self) -> str:
+        """What the head knows this process by."""
+        job: str = ray.get_runtime_context().get_job_id()
+        return job
+
+    def others(self, program: str) -> set[str]:
+        """The jobs of other processes that have joined it, whose command line has `program` in it. Asks the head; blocks."""
+        living = (job for job in ray._private.state.jobs() if not job["IsDead"] and job["JobID"] != self.own_job)
+        return {job["JobID"] for job in living if program in job["Entrypoint"]}
 
     def leave(self) -> None:
         """Disconnect, and end the cluster if it was started here."""
@@ -110,6 +115,13 @@ def own_node() -> ClusterNode:
     """The node that this process runs on. Blocks. Raises KeyError where the head takes it for lost."""
     nodes = {node.id: node for node in living_nodes()}
     return nodes[ray.get_runtime_context().get_node_id()]
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # in this moment
+        return True
 
 
 def _vital() -> tuple[psutil.Process, ...]:

@@ -16,6 +16,7 @@ import logging
 import secrets
 import sys
 import time
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ class ControlActor:
         self._ending = False
         self._reloading = asyncio.Lock()
         self._gateways: dict[str, Report] = {}
+        self._stopping: set[str] = set()
 
     async def token(self) -> str:
         return self._token
@@ -132,6 +134,11 @@ class ControlActor:
             return False
         await self.close()
         return True
+
+    async def stops_serving(self, job: str, others: Collection[str]) -> bool:
+        """A process that serves is about to stop. others: that do. Returns whether one of them has not said so, too."""
+        self._stopping.add(job)
+        return not self._stopping.issuperset(others)
 
     def _serving(self) -> bool:
         """Whether a gateway that is there has requests under way, or has not heard yet that it is to end."""
@@ -203,7 +210,8 @@ class ControlActor:
 
 
 def control_actor(settings: Settings, token: str | None = None) -> Any:
-    """The cluster's scheduler; where there is none one is made, with this token, on the node with the most memory. Blocks."""
+    """The cluster's scheduler; where there is none one is made, with this token, on the node with the most memory if Ray will have
+    it there. Blocks."""
     if (running := running_control_actor()) is not None:
         return running
     roomiest = max(living_nodes(), key=lambda node: node.memory_bytes)

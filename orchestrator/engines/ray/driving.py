@@ -22,13 +22,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from orchestrator.config import Config
+from orchestrator.engines.ray.attached import require_same
 from orchestrator.engines.ray.cluster import Cluster, join, living_nodes
 from orchestrator.engines.ray.control import running_control_actor
+from orchestrator.engines.ray.engine import end_servers
 from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, gateways, require_fit
 from orchestrator.engines.ray.serving import Wanted
 from orchestrator.errors import GatewayError, SwitchyardError
@@ -89,6 +92,8 @@ def _drive(wanted: Wanted, orders: Orders, report: int) -> None:
         os.environ.setdefault(name, value)
     with _joined(config) as cluster:
         require_fit(config, host, living_nodes())
+        if (scheduled := _ask_scheduler("config")) is not None:
+            require_same(scheduled, wanted.config)
         orders.begun = True
         if orders.stop.is_set():
             return
@@ -138,12 +143,24 @@ def _deploy(path: Path, config: Config, host: str, port: int) -> None:
                 logging_config={"enable_access_log": False, "log_level": "WARNING"},
             )
             serve.run(gateways(path, config, host), name=APPLICATION)
-        except (RuntimeError, RayError) as exc:
+        except (RayError, TimeoutError) as exc:
             raise GatewayError(f"the gateways can't be started: {exc}") from exc
+        except RuntimeError as exc:
+            raise GatewayError(f"the gateways can't be started: {_reason() or exc}") from exc
         _until_it_answers(*_listens_at())
     except BaseException:
         _take_down()
         raise
+
+
+def _reason() -> str:
+    """Why gateways could not start that Serve has given up: the end of what their process has told it. Empty if it told nothing."""
+    from ray import serve
+
+    application = serve.status().applications.get(APPLICATION)
+    told = "" if application is None else "\n".join(each.message for each in application.deployments.values())
+    _, is_ours, raised = told.rpartition("\norchestrator.errors.")
+    return raised.partition(": ")[2] if is_ours else told.rpartition("\n")[2]
 
 
 def _wait(stop: threading.Event, cluster: Cluster) -> None:
@@ -152,13 +169,12 @@ def _wait(stop: threading.Event, cluster: Cluster) -> None:
 
     def look() -> None:
         nonlocal served_at
-        while True:
+        while not stop.wait(LISTEN_S):  # asked while this process leaves, Ray would end it with an error
             try:
                 if APPLICATION in _applications():  # while the head is away this doesn't return
                     served_at = time.monotonic()
             except RayError:  # Serve's controller is starting again
                 pass
-            time.sleep(LISTEN_S)
 
     threading.Thread(target=look, name="cluster", daemon=True).start()
     while not stop.wait(LISTEN_S):
@@ -170,11 +186,20 @@ def _wait(stop: threading.Event, cluster: Cluster) -> None:
 
 def _end(cluster: Cluster) -> None:
     """Take the service down, unless it goes on without this process."""
-    if not cluster.started_here and cluster.is_shared(PROGRAM):
+    if _goes_on(cluster):
         logger.info("the service goes on, because another process serves it")
     elif _applications().get(APPLICATION) == "imperative":
         _drain()
         _take_down()
+
+
+def _goes_on(cluster: Cluster) -> bool:
+    """Whether another process serves. Of several that stop at once, the last to ask hears that there is none."""
+    others = cluster.others(PROGRAM)
+    if cluster.started_here or not others:
+        return False
+    answer = _ask_scheduler("stops_serving", cluster.own_job, others)
+    return answer is None or answer
 
 
 def _take_down() -> None:
@@ -237,24 +262,26 @@ def _until_it_answers(host: str, port: int) -> None:
 
 def _drain() -> None:
     """New requests are refused, and those under way end."""
-    _ask_scheduler("end", DRAIN_S + STOP_S)
+    _ask_scheduler("end", timeout_s=DRAIN_S + STOP_S)
 
 
 def _stop_scheduler() -> None:
     """The experts' servers end, and then their scheduler."""
-    _ask_scheduler("close", STOP_S)
+    _ask_scheduler("close")
     if (actor := running_control_actor()) is not None:
         ray.kill(actor)
+    end_servers()  # of a scheduler that was gone, or didn't answer
 
 
-def _ask_scheduler(what: str, timeout_s: float) -> None:
-    """It may be gone, or not answer: the end goes on."""
+def _ask_scheduler(what: str, *about: object, timeout_s: float = STOP_S) -> Any:
+    """Its answer. It may be gone, or not answer, which is no reason to stop: None then."""
     if (actor := running_control_actor()) is None:
-        return
+        return None
     try:
-        ray.get(getattr(actor, what).remote(), timeout=timeout_s)
+        return ray.get(getattr(actor, what).remote(*about), timeout=timeout_s)
     except RayError as error:
-        logger.warning("the scheduler could not be told to %s: %s", what, error)
+        logger.warning("the scheduler could not be asked (%s): %s", what, error)
+        return None
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     RayActorError,
+    RayError,
     RayTaskError,
 )
 from ray.util import list_named_actors
@@ -110,7 +111,7 @@ class RayServer:
                 pass
             except ActorUnavailableError:  # the connection broke; the actor may still be there
                 await asyncio.sleep(RETRY_S)
-            except (RayActorError, ActorUnschedulableError):
+            except RayError:  # it is gone, or past its use
                 if not self.exited.done():
                     log.warning("the process that held the server of %s is gone", self._expert)
                     self.exited.set_result(KILLED)
@@ -142,8 +143,10 @@ class RayEngine:
         self._beating = asyncio.create_task(self._beat(answered))
         waiting = asyncio.create_task(answered.wait())
         either: set[asyncio.Future[Any]] = {waiting, self.lost}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
 
     async def launch(self, name: str, launch: Launchable) -> RayServer:
         """Place an actor on the node, and have it launch the server."""
@@ -271,7 +274,7 @@ class RayEngine:
                 answered.set()
             except (ActorDiedError, ActorUnschedulableError):  # it restarts for as long as its node lives
                 break
-            except (RayActorError, TimeoutError):
+            except (RayError, TimeoutError):
                 silent_s += min(time.monotonic() - asked_at, BEAT_TIMEOUT_S) + BEAT_S
             await asyncio.sleep(BEAT_S)
         self.lose()

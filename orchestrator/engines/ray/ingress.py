@@ -36,7 +36,7 @@ from orchestrator.gateway.auth import is_loopback, require_loopback
 from orchestrator.gateway.lifecycle import Lifecycle
 from orchestrator.gateway.metrics import Metrics
 from orchestrator.ledger.database import require_shared
-from orchestrator.service import collect_garbage_less_often, resume_batches, running_over
+from orchestrator.service import collect_garbage_less_often, read_keys, resume_batches, running_over
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -92,11 +92,12 @@ class Gateway:
     async def _build(self) -> ASGIApp:
         path = self._settings.config
         config = await asyncio.to_thread(read_config, path)
+        require_loopback(self._settings.host, read_keys(config, path.parent))
         require_fit(config, self._settings.host, await asyncio.to_thread(living_nodes))
         link = await Link.of(self._settings, "gateway")
+        await link.require_fit()
         service = await self._stack.enter_async_context(running_over(path, link.scheduling))
         context = replace(service.gateway_context(), unready=link.problem, measured=link.measured)
-        require_loopback(self._settings.host, context.keys)
         for task in (service.watch(), link.follow(context.lifecycle, context.metrics)):
             self._stack.callback(asyncio.create_task(task).cancel)
         await resume_batches(service)
@@ -134,7 +135,7 @@ class Link(Attachment):
                 async with asyncio.timeout(ANSWER_S):
                     report = (await self.actor()).report
                     is_to_end = await report.remote(self.name, is_drained=is_drained, measured=measured)
-            except (RayError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, a gateway that reports no more is taken for gone
                 logger.warning("the scheduler's actor doesn't answer: %s", type(error).__name__)
                 is_to_end = False
             if is_to_end and draining is None:

@@ -67,8 +67,10 @@ def storage(kind: str, folder: Path) -> Iterator[dict[str, str]]:
     program, port = Path(redis.__file__).with_name("bin") / "redis-server", free_port()
     options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder))
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
-        yield {"RAY_REDIS_ADDRESS": f"127.0.0.1:{port}"}
-        server.terminate()
+        try:
+            yield {"RAY_REDIS_ADDRESS": f"127.0.0.1:{port}"}
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("kind", ["redis", pytest.param("rocksdb", marks=pytest.mark.slow)])

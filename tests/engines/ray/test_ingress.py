@@ -1,15 +1,21 @@
 """The gateways' deployment as Serve is given it. That it works, `tests/test_serve.py` asks of real clusters."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
+from orchestrator.gateway.lifecycle import Lifecycle
+from orchestrator.gateway.metrics import Metrics
+from orchestrator.scheduler.base import MemoryStatus
 from tests.support.service import write_config
 
 ingress = pytest.importorskip("orchestrator.engines.ray.ingress", reason="Ray Serve is not installed")
@@ -59,3 +65,34 @@ def test_gateways_on_several_machines_need_what_all_of_them_can_reach():
         ingress.require_fit(shared, "127.0.0.1", nodes)
     ingress.require_fit(shared, "0.0.0.0", nodes)
     ingress.require_fit(Config.model_validate(config), "127.0.0.1", nodes[:1])
+
+
+class LosesItsWay(ingress.Link):
+    """A gateway's tie to a scheduler that can't be found at first. reports: under which names the gateway has reported."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(ingress.Settings(folder, "127.0.0.1"), "token", "gateway", NODE)
+        self.failures: list[Exception] = [ValueError("the name was taken meanwhile"), TimeoutError()]
+        self.reports: list[str] = []
+
+    async def actor(self) -> Any:
+        if self.failures:
+            raise self.failures.pop()
+        return SimpleNamespace(report=SimpleNamespace(remote=self._report))
+
+    async def _report(self, gateway: str, *, is_drained: bool, measured: bytes) -> bool:
+        self.reports.append(gateway)
+        return True
+
+
+async def test_a_gateway_reports_again_whatever_went_wrong_meanwhile(tmp_path: Path):
+    link, lifecycle = LosesItsWay(tmp_path), Lifecycle()
+    metrics = Metrics(tuple, lambda: MemoryStatus(0, 0, 0, 0), lost=int, reload_failed=bool)
+    following = asyncio.create_task(link.follow(lifecycle, metrics))
+    try:
+        async with asyncio.timeout(10):
+            while not lifecycle.draining:  # noqa: ASYNC110 (it is told so by the answer)
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+    assert (link.reports[0], link.failures) == (link.name, [])
