@@ -89,7 +89,7 @@ def join(address: str | None = None, environment: Mapping[str, str] | None = Non
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns before it is told to be quiet
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "error"}
     if address is None:
         ray.init("local", **quiet, **_head())
@@ -103,6 +103,11 @@ def join(address: str | None = None, environment: Mapping[str, str] | None = Non
     except (ConnectionError, RuntimeError, ValueError) as exc:
         raise ConfigError(f"can't join the Ray cluster at '{address}' from this machine: {exc}") from exc
     return Cluster(started_here=False, vital=_vital())
+
+
+def is_to_be_started(address: str | None) -> bool:
+    """Whether `join` would start a cluster."""
+    return not (address or os.environ.get("RAY_ADDRESS"))
 
 
 def living_nodes() -> tuple[ClusterNode, ...]:

@@ -29,12 +29,12 @@ from ray.exceptions import RayError
 
 from orchestrator.config import Config
 from orchestrator.engines.ray.attached import require_same
-from orchestrator.engines.ray.cluster import Cluster, join, living_nodes
+from orchestrator.engines.ray.cluster import Cluster, is_to_be_started, join, living_nodes
 from orchestrator.engines.ray.control import running_control_actor
 from orchestrator.engines.ray.engine import end_servers
 from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, gateways, require_fit
 from orchestrator.engines.ray.serving import Wanted
-from orchestrator.errors import GatewayError, SwitchyardError
+from orchestrator.errors import ConfigError, GatewayError, SwitchyardError
 from orchestrator.fleet.configfile import load_config
 from orchestrator.gateway.auth import is_loopback, require_loopback
 from orchestrator.gateway.server import KEEP_ALIVE_S, authority, bind
@@ -49,6 +49,7 @@ STOP_S = 15.0
 LISTEN_S = 1.0
 LOST_S = 30.0
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": 8404, "RAY_SERVE_HAPROXY_METRICS_PORT": 9101}
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ def _drive(wanted: Wanted, orders: Orders, report: int) -> None:
     asyncio.run(rehearse(wanted.config))  # what fails in an actor is told at length, and late
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if is_to_be_started(config.ray.address):
+        _move_haproxy()
     with _joined(config) as cluster:
         require_fit(config, host, living_nodes())
         if (scheduled := _ask_scheduler("config")) is not None:
@@ -130,11 +133,20 @@ def _applications() -> dict[str, str]:
     return {name: application["source"] for name, application in details["applications"].items()}
 
 
+def _serve_runs() -> bool:
+    from ray.serve.context import _get_global_client
+
+    return _get_global_client(raise_if_no_controller_running=False) is not None
+
+
 def _deploy(path: Path, config: Config, host: str, port: int) -> None:
     """Returns when it answers. Raises `ConfigError` and `GatewayError`, and then nothing is left of it."""
     from ray import serve
 
-    options = {"host": host, "port": _free(host, port), "keep_alive_timeout_s": KEEP_ALIVE_S}
+    if not _serve_runs():  # or its HAProxy has the port, left by a process that was killed amid this
+        port = _free(host, port)
+    options = {"host": host, "port": port, "keep_alive_timeout_s": KEEP_ALIVE_S}
+    logger.info("starting the gateways")
     try:
         try:
             serve.start(
@@ -226,6 +238,16 @@ def _end_serve() -> None:
         while time.monotonic() < give_up_at:
             ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
             time.sleep(LOOK_S)
+
+
+def _move_haproxy() -> None:
+    """Where another cluster on this machine has the ports of HAProxy's statistics, those of this one's go elsewhere."""
+    for name, usual in HAPROXY_PORTS.items():
+        try:
+            port = _free(next(iter(EVERYWHERE)), int(os.environ.get(name, usual)))
+        except ConfigError:
+            port = _free(next(iter(EVERYWHERE)), 0)
+        os.environ[name] = str(port)
 
 
 def _free(host: str, port: int) -> int:

@@ -62,7 +62,7 @@ class Machines:
         rules = SwitchyardRules(prefetches=config.memory.prefetch)
         self._scheduler = LocalScheduler((), {}, budget_bytes=0, nodes={NOWHERE: NodeMemory(0)}, rules=rules)
         self._scheduler.lost(NOWHERE, "no node has room for it")
-        await self._take_in(await asyncio.to_thread(living_nodes))
+        await self._take_in(await asyncio.to_thread(_nodes_for_experts))
         self._watching = asyncio.create_task(self._watch(), name="nodes")
         return self._scheduler
 
@@ -94,7 +94,7 @@ class Machines:
             await asyncio.sleep(LOOK_S)
 
     async def _look(self) -> None:
-        living = await asyncio.to_thread(living_nodes)
+        living = await asyncio.to_thread(_nodes_for_experts)
         ids = {node.id for node in living}
         for engine in self._engines.values():
             if engine.node.id not in ids:
@@ -181,6 +181,11 @@ class Machines:
         for name in sorted(nowhere - self._nowhere):
             logger.error("no node has room for %s: requests for it are refused until one comes", name)
         self._nowhere = nowhere
+
+
+def _nodes_for_experts() -> tuple[ClusterNode, ...]:
+    """The living nodes but for those that were started with `--memory 0`, as a head had better be. Asks the head; blocks."""
+    return tuple(node for node in living_nodes() if node.memory_bytes)
 
 
 def _room(config: Config, node: ClusterNode) -> Room:

@@ -160,6 +160,7 @@ async def test_a_batch_that_is_interrupted_leaves_nothing(cluster: Cluster, tmp_
     assert running_control_actor() is None
 
 
+@pytest.mark.slow
 async def test_queries_are_labelled_on_every_node(cluster: Cluster, tmp_path: Path) -> None:
     write_paced(tmp_path, 0.1)
     rows = [{"query": f"q{i}", "target": "4"} for i in range(60)]

@@ -106,6 +106,18 @@ async def on_two_nodes(scheduler: LocalScheduler, name: str) -> tuple[Lease, Lea
     return first, second.result()
 
 
+async def test_a_node_that_gives_no_memory_has_no_experts(cluster: Cluster, tmp_path: Path) -> None:
+    add_node(cluster, "127.0.0.5", memory=0)
+    try:
+        assert "127.0.0.5" in {node.address for node in living_nodes()}
+        async with scheduling(tmp_path, expert("w")) as scheduler:
+            assert {ONE, OTHER} < scheduler.memory().nodes.keys()
+            assert "127.0.0.5" not in scheduler.memory().nodes
+            assert "127.0.0.5" not in states(scheduler, "w")
+    finally:
+        lose_node(cluster, "127.0.0.5")
+
+
 async def test_an_expert_is_loaded_on_more_nodes_when_its_queue_is_long_and_leaves_when_idle(
     cluster: Cluster, tmp_path: Path
 ) -> None:
