@@ -93,7 +93,8 @@ def test_grafana_finds_its_data_source_and_its_dashboards():
 
 def test_the_job_for_kubernetes_keeps_the_ports_of_gateways():
     manual = (DEPLOY.parent / "OPERATIONS.md").read_text()
-    [[job]] = objects(manual.split("```yaml\n")[1].split("```")[0])
+    blocks = [block.split("```")[0] for block in manual.split("```yaml\n")[1:]]
+    [[[job]]] = [objects(block) for block in blocks if "kubernetes_sd_configs" in block]
     names = re.compile(
         next(rule["regex"] for rule in job["relabel_configs"] if "port_name" in rule["source_labels"][0])
     )
