@@ -156,6 +156,10 @@ class LeaseOutcome:
     retry_after_s: float | None = None
 
 
+UNUSED = LeaseOutcome(ok=None, duration_s=0.0)
+"""How a lease ends that nobody has used."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
     """One expert as the scheduler sees it now, or one replica of it. node: where its weights live.

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from orchestrator.errors import DeadlineExceeded, NoCapacity, UnknownModel
 from orchestrator.scheduler.actions import Action, Outbox
 from orchestrator.scheduler.base import (
+    UNUSED,
     ExpertStatus,
     Lease,
     LeaseOutcome,
@@ -219,6 +220,13 @@ class Core:
             host.held = 1
         self._moves.is_ready(host, drained, now)
         return host
+
+    def let_go(self, hold: Lease, now: float) -> None:
+        """The server that was adopted with this hold is kept no longer than others."""
+        _, host, generation, _ = self._leases[hold.id]
+        if generation == host.generation:
+            host.held = 0
+        self.release(hold, UNUSED, now)
 
     def adopt_asleep(self, name: str, node: str, kept_bytes: int, now: float) -> Host | None:
         """The same for a server that sleeps. kept_bytes: of its node's memory, as measured; 0 when it can't be."""

@@ -24,6 +24,7 @@ from typing import Any
 
 from orchestrator.errors import NoCapacity
 from orchestrator.scheduler.base import (
+    UNUSED,
     ExpertStatus,
     Lease,
     LeaseOutcome,
@@ -39,7 +40,6 @@ from orchestrator.scheduler.remote.questions import Questions, unreachable
 from orchestrator.scheduler.remote.seen import updated
 from orchestrator.scheduler.remote.wire import (
     FROM_SCHEDULER,
-    UNUSED,
     VERSION,
     Acquire,
     Cancel,

@@ -19,10 +19,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.errors import NoCapacity, SwitchyardError
-from orchestrator.scheduler.base import Lease, LeaseOutcome, Position, Scheduler
+from orchestrator.scheduler.base import UNUSED, Lease, LeaseOutcome, Position, Scheduler
 from orchestrator.scheduler.remote.connection import Connection
 from orchestrator.scheduler.remote.wire import (
-    UNUSED,
     Acquire,
     Cancel,
     Done,

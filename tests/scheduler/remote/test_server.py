@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.errors import NoCapacity
-from orchestrator.scheduler.base import Weighed
+from orchestrator.scheduler.base import UNUSED, Weighed
 from orchestrator.scheduler.remote.seen import updated
 from orchestrator.scheduler.remote.wire import (
     FROM_SCHEDULER,
     LENGTH_BYTES,
     MAX_HELLO_BYTES,
-    UNUSED,
     VERSION,
     Acquire,
     Changes,
