@@ -43,7 +43,7 @@ from orchestrator.scheduler.nodes import Nodes
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.scheduler.state import Expert, Host, Replicas, Waiter, host_key
-from orchestrator.scheduler.weighing import Weighing
+from orchestrator.scheduler.weighing import NO_HOSTS, Weighing
 from orchestrator.types import Endpoint
 
 MAX_WAITING = 1000
@@ -89,9 +89,10 @@ class Core:
         if worth.note(request.candidates, request.mu, self._moves.roster.experts, now):
             self._outbox.news.update(dict.fromkeys(worth.noted))
             self._moves.settle(now)
-        expert, weighed = self._weighing.target(request, now)
+        struck = self._weighing.unreachable(request) if request.unreachable else NO_HOSTS
+        expert, weighed = self._weighing.target(request, now, struck)
         if expert is None:
-            raise self._weighing.refusal(request, now)
+            raise self._weighing.refusal(request, now, struck)
         if (
             not expert.awaited
             and expert.has_room(now)
@@ -103,6 +104,8 @@ class Core:
                 self._moves.prefetch(now)
             return lease
         waiter = self._queues.add(request, expert, now)
+        if struck:
+            self._queues.strike(waiter, struck)
         self._moves.dispatch(expert.host, now)
         self._moves.settle(now)
         return waiter

@@ -169,7 +169,7 @@ async def test_whoever_does_not_read_is_dropped_and_nobody_else_waits_for_it(cap
             began = loop.time()
             gateway.release(await gateway.acquire(ask("a")), OK)
             slowest = max(slowest, loop.time() - began)
-        assert slowest < 1.0
+        assert slowest < 5.0
         assert gateway.is_connected
         writer.close()
         del reader
