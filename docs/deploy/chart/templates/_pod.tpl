@@ -34,6 +34,7 @@ spec:
         - {name: RAY_SERVE_LOG_TO_STDERR, value: "0"}
         - {name: RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S, value: "2"}
         - {name: RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S, value: {{ $values.drainSeconds | quote }}}
+        - {name: RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER, value: 1s}
         # Ray would end a gateway or the scheduler when experts fill the memory.
         - {name: RAY_memory_monitor_refresh_ms, value: "0"}
         {{- if eq .name "head" }}
