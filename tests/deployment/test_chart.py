@@ -143,6 +143,14 @@ def test_pods_have_the_environment_that_switchyard_needs_on_ray(manifest: str):
     assert settings(HEALTH_CHECKS).items() <= head.items()
 
 
+def test_a_pod_whose_gateway_leaves_is_sent_no_more_before_its_haproxy_goes(manifest: str):
+    """Which is after 30 s, Serve's `PROXY_MIN_DRAINING_PERIOD_S`; Kubernetes has to tell its nodes by then, too."""
+    _, *workers = pod_templates(manifest)
+    probes = [template["spec"]["containers"][0]["readinessProbe"] for template in workers]
+    assert [probe["httpGet"] for probe in probes] == [{"path": "/-/healthz", "port": "serve"}]
+    assert all(probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"] <= 15 for probe in probes)
+
+
 def test_only_the_api_is_open_to_everyone(manifest: str):
     policy = of_kind("NetworkPolicy", manifest)["spec"]
     assert [rule["ports"] for rule in policy["ingress"] if "from" not in rule] == [[{"port": 8700}]]

@@ -56,8 +56,8 @@ spec:
       # Whether the head may be sent requests KubeRay finds out itself.
       readinessProbe: {httpGet: {path: /api/healthz, port: 52365}, timeoutSeconds: 5}
       {{- else }}
-      # HAProxy's answer: a worker is ready while it has a gateway.
-      readinessProbe: {httpGet: {path: /-/healthz, port: serve}, timeoutSeconds: 5}
+      # HAProxy's answer: a worker is ready while it has a gateway. Where the last one leaves, HAProxy goes 30 s after it has said so.
+      readinessProbe: {httpGet: {path: /-/healthz, port: serve}, periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 5}
       {{- end }}
       volumeMounts:
         # The folder, not the file: only a folder is kept up to date.
