@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.gateway.tokens import estimate_attachments, estimate_json
 from orchestrator.gateway.validation import (
@@ -37,8 +38,7 @@ TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 """Every part of another type is an attachment, and an expert that can't see is taken to be unable to hear or read files too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
+class Dialogue(Struct, frozen=True):
     """conversation: the same for every turn of it. has_answers: this is not its first turn. tools: one was called before.
 
     vision: there are attachments, be they pictures, sound or files.
