@@ -135,8 +135,7 @@ class CompatibleServer:
             async with asyncio.timeout(min(self._timeouts.first_byte_s, _remaining_s(call))) as limit:
                 response = await post(self._http, target, body, self._client_timeout)
                 try:
-                    if not response.content.is_eof():
-                        response.limit_silence(self._timeouts.idle_s)
+                    response.limit_silence(self._timeouts.idle_s)
                     return await self._receive(call, response, limit, secrets)
                 except BaseException:  # a cancelled call aborts the expert, too
                     response.close()
