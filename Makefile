@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH ?= gateway
+WORKERS ?= 2
 LITELLM := .bench/litellm
 LLMROUTER := .bench/llmrouter
 SOURCES := kernels routers orchestrator evals tests
@@ -20,8 +21,8 @@ setup: weights  ## everything `make run` needs: .venv, packages, the shipped fle
 run: setup  ## serve the shipped fleet on port 8700
 	@exec $(BIN)/switchyard serve
 
-test: $(VENV)/.dev weights  ## the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev weights  ## the tests; WORKERS=2 processes, each with whole files
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-all: $(VENV)/.dev weights  ## the slow ones too, and property tests on new examples
 	$(BIN)/python -m pytest --hypothesis-profile=default -m ''

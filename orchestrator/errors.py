@@ -33,6 +33,7 @@ from typing import Literal
 
 FailureKind = Literal[
     "refused",  # no connection
+    "unreachable",  # nothing is heard of its machine: before there is a connection, or amid the answer
     "reset",  # the connection broke before the answer was whole
     "timeout",  # the attempt's own time ran out
     "rate_limited",  # 429
@@ -44,6 +45,9 @@ FailureKind = Literal[
     "truncated",  # a stream that stopped without its end
     "no_quorum",  # a panel, too few of whose members answered
 ]
+
+
+_PASSING = frozenset({"refused", "unreachable", "reset", "rate_limited", "overloaded", "server_error"})
 
 
 class SwitchyardError(Exception):
@@ -181,7 +185,7 @@ class ExpertError(SwitchyardError):
     @property
     def retryable(self) -> bool:
         """Whether the same expert may do better in a moment."""
-        return not self.lasting and self.kind in {"refused", "reset", "rate_limited", "overloaded", "server_error"}
+        return not self.lasting and self.kind in _PASSING
 
 
 class ExpertRejected(ExpertError):

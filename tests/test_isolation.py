@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -33,10 +34,10 @@ def test_what_a_router_reads_of_a_query_does_not_depend_on_its_batch(victim, att
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=8), min_size=1, max_size=12))
 async def test_concurrent_requests_get_their_own_results(requests):
-    async def as_text(items: Sequence[int]) -> list[str]:
+    def as_text(items: Sequence[int]) -> list[str]:
         return [str(item) for item in items]
 
-    batcher = Batcher(as_text, max_items=5)
+    batcher = Batcher(partial(asyncio.to_thread, as_text), max_items=5)
     results = await asyncio.gather(*(batcher.run(items) for items in requests))
     assert results == [[str(item) for item in items] for items in requests]
 

@@ -55,6 +55,26 @@ def test_help_needs_nothing_heavy():
     assert python(code) == "[]\n"
 
 
+@pytest.mark.parametrize(
+    "module", ["orchestrator.commands.gateway", "orchestrator.gateway.app", "orchestrator.engines.ray.driving"]
+)
+def test_serving_needs_neither_what_trains_nor_what_measures(module):
+    """Images and services are installed with the extras local, ray and postgres."""
+    absent = (
+        "scipy",
+        "sklearn",
+        "faiss",
+        "threadpoolctl",
+        "pyarrow",
+        "joblib",
+        "plotly",
+        "matplotlib",
+        "torch",
+        "litellm",
+    )
+    python(f"import sys; sys.modules.update(dict.fromkeys({absent})); import orchestrator.service, {module}")
+
+
 @pytest.mark.parametrize("verb", ["setup", "run", "test", "test-all", "lint", "fix", "bench", "bench-litellm", "help"])
 def test_make_has_every_verb(verb):
     assert re.search(rf"^  make {verb} ", MAKE, re.MULTILINE)

@@ -200,18 +200,19 @@ class Answerer:
             lease = await self._scheduler.acquire(wanted)
         except (NoCapacity, RateLimited) as exc:
             raise ExpertError(spec.name, "overloaded", exc.message, retry_after_s=exc.retry_after_s) from exc
-        began, ok, retry_after_s = time.monotonic(), None, None
+        began, ok, retry_after_s, reached = time.monotonic(), None, None, True
         try:
             answer = await expert.answer(structs.replace(call, endpoint=lease.endpoint))
             ok = True
             return answer
         except ExpertError as error:
             ok = None if isinstance(error, ExpertRejected) else False
-            retry_after_s = error.retry_after_s
+            retry_after_s, reached = error.retry_after_s, error.kind != "unreachable"
             raise
         finally:
             duration_s = time.monotonic() - began
-            self._scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, retry_after_s=retry_after_s))
+            outcome = LeaseOutcome(ok=ok, duration_s=duration_s, retry_after_s=retry_after_s, reached=reached)
+            self._scheduler.release(lease, outcome)
 
     def _pipeline(self, fleet: Fleet, scheduler: Leases, asked: Asked, job: Job | None = None) -> Pipeline:
         """Its dice fall the same in every run of a line."""

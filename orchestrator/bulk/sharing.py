@@ -19,7 +19,7 @@ import numpy as np
 
 from orchestrator.bulk.lines import Request
 from orchestrator.errors import DataError
-from routers.assignment import assign
+from orchestrator.experts.served import require
 
 SCORED_AT_ONCE = 64
 
@@ -28,7 +28,13 @@ Utilities = Callable[[Request], Awaitable[Mapping[str, float]]]
 
 
 async def share_out(requests: Iterable[Request], utilities: Utilities, places: Mapping[str, int]) -> dict[str, str]:
-    """places: of each expert that has few. Raises `DataError` when there are too few for the lines that can go nowhere else."""
+    """places: of each expert that has few.
+
+    Raises `DataError` when there are too few for the lines that can go nowhere else, and `MissingExtra` without SciPy.
+    """
+    require("scipy", "a batch with few places", "train")
+    from routers.assignment import assign
+
     found: dict[str, Mapping[str, float]] = {}
     rest = iter(requests)
     while some := list(islice(rest, SCORED_AT_ONCE)):

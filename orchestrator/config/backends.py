@@ -90,7 +90,7 @@ class VLLMSpec(ServedBase):
         parser = ArgumentParser(add_help=False, exit_on_error=False)
         parser.add_argument("--tensor-parallel-size", "-tp", dest="wide", type=int, default=1)
         parser.add_argument("--pipeline-parallel-size", "-pp", dest="deep", type=int, default=1)
-        parallel, _ = parser.parse_known_args(self.args)
+        parallel, _ = parser.parse_known_args([arg.replace("_", "-") for arg in self.args])  # vLLM takes both
         return float(parallel.wide * parallel.deep)
 
     @model_validator(mode="after")

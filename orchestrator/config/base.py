@@ -228,8 +228,9 @@ class ExpertBase(Section):
 class ResourcesSpec(Section):
     """What the expert's server takes of a Ray node, as Ray counts it; with `engine: local` nobody counts.
 
-    gpus: a share of one GPU, or a whole number of them on one node; by default 1 for an expert that lives on a device. The shares
-    of one GPU add up to 1 at most, those of sleeping servers included.
+    gpus: a share of one GPU, or a whole number of them on one node, which are given all at once; by default 1 for an expert that
+    lives on a device, and for vLLM as many as one copy of the model is spread over. The shares of one GPU add up to 1 at most,
+    those of sleeping servers included.
     """
 
     cpus: NonNegative = 0.0

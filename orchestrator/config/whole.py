@@ -90,13 +90,14 @@ class BatchesSpec(Section):
 class GatewaysSpec(Section):
     """How many gateways share the requests on a Ray cluster: as many as have about `target_ongoing` of them under way each.
 
-    Requests that wait for an expert count, and another gateway doesn't shorten their wait: let the target be generous. They are
-    read at start.
+    Requests that wait for an expert count, and another gateway doesn't shorten their wait: let the target be generous. A start
+    is given up when no gateway has got any further for `start_s` seconds. They are read at start.
     """
 
     min: Annotated[int, Field(ge=1)] = 1
     max: Annotated[int, Field(ge=1)] = 4
     target_ongoing: Positive = 64.0
+    start_s: Positive = 120.0
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

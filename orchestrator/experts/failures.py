@@ -23,6 +23,7 @@ import msgspec
 
 from orchestrator.errors import ExpertError, ExpertRejected, FailureKind
 from orchestrator.experts.envelope import Envelope
+from orchestrator.experts.keepalive import UNREACHABLE
 
 MAX_MESSAGE_CHARS = 500
 SHORTEST_SECRET = 8
@@ -108,17 +109,26 @@ def from_complaint(
     return ExpertError(expert, kind, message, retry_after_s=retry_after, lasting=status in LASTING)
 
 
-def from_exception(expert: str, exc: Exception) -> ExpertError:
+def from_exception(expert: str, exc: BaseException) -> ExpertError:
     """What aiohttp or a timer raised. The texts of its exceptions hold addresses, so none is used."""
-    if isinstance(
-        exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientSSLError | aiohttp.InvalidURL
-    ):
+    if isinstance(exc, aiohttp.ConnectionTimeoutError) or _errno(exc) in UNREACHABLE:
+        return ExpertError(expert, "unreachable", f"{expert} can't be reached")
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ClientSSLError | aiohttp.InvalidURL):
         return ExpertError(expert, "refused", f"could not connect to {expert}")
     if isinstance(exc, TimeoutError):
         return ExpertError(expert, "timeout", f"{expert} did not answer in time")
     if isinstance(exc, aiohttp.ClientResponseError):
         return ExpertError(expert, "malformed", f"{expert} does not speak HTTP")
     return ExpertError(expert, "reset", f"{expert} broke the connection")
+
+
+def _errno(exc: BaseException | None) -> int | None:
+    """The system's own error number, wherever it was raised from."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            return exc.errno
+        exc = exc.__cause__
+    return None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -229,7 +229,7 @@ class CompatibleServer:
                     yield block
             await _wait_for_end(content)
         except (TimeoutError, aiohttp.ClientError) as exc:
-            raise from_exception(self._name, exc) from exc
+            raise from_exception(self._name, response.failure or exc) from exc
         finally:
             cut_off.cancel()
             if not content.is_eof():

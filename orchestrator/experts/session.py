@@ -81,6 +81,12 @@ class Response:
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What has broken its connection. Reading tells only what is missing then."""
+        protocol = self._connection.protocol
+        return None if protocol is None else protocol.exception()
+
     def limit_silence(self, idle_s: float) -> None:
         """From now on, reading fails when nothing comes for `idle_s`; aiohttp's `sock_read` would hold before the headers, too."""
         protocol = self._connection.protocol
@@ -110,7 +116,7 @@ async def _post_once(
     http: aiohttp.ClientSession, target: Target, body: bytes, timeout: aiohttp.ClientTimeout
 ) -> Response:
     assert http.connector is not None
-    connection = await http.connector.connect(target.request, traces=[], timeout=timeout)
+    connection = await _connect(http.connector, target, timeout)
     try:
         protocol = connection.protocol
         assert protocol is not None
@@ -126,6 +132,13 @@ async def _post_once(
     except BaseException:  # a cancelled request gives up its connection, too
         connection.close()
         raise
+
+
+async def _connect(connector: aiohttp.BaseConnector, target: Target, timeout: aiohttp.ClientTimeout) -> Connection:
+    try:
+        return await connector.connect(target.request, traces=[], timeout=timeout)
+    except TimeoutError as exc:
+        raise aiohttp.ConnectionTimeoutError("no connection in time") from exc
 
 
 async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:

@@ -155,7 +155,8 @@ def _outcome(failure: ExpertError | None, duration_s: float) -> LeaseOutcome:
     """A failed or cancelled attempt, as the scheduler hears of it."""
     if failure is None or isinstance(failure, ExpertRejected):
         return LeaseOutcome(ok=None, duration_s=duration_s)
-    return LeaseOutcome(ok=False, duration_s=duration_s, retry_after_s=failure.retry_after_s)
+    reached = failure.kind != "unreachable"
+    return LeaseOutcome(ok=False, duration_s=duration_s, retry_after_s=failure.retry_after_s, reached=reached)
 
 
 def _verdict(query: Query, failures: Sequence[ExpertError], decision: Decision) -> SwitchyardError:

@@ -79,7 +79,8 @@ def settle(
         ok = None
     duration_s = latency_s + time.monotonic() - began
     first_byte_s = None if answer.events is None else latency_s
-    scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s))
+    reached = not (isinstance(failure, ExpertError) and failure.kind == "unreachable")
+    scheduler.release(lease, LeaseOutcome(ok=ok, duration_s=duration_s, first_byte_s=first_byte_s, reached=reached))
     charge(fleet, lease.expert, answer, decision)
     if failure is not None:
         outcome = failure.kind if isinstance(failure, ExpertError) else "cancelled"

@@ -88,6 +88,7 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s. tenant: whose request it
     is; tenants share an expert's queue fairly. session: requests of one session tend to come back to the same expert. node: where
     who asks is: of replicas alike, the one there is taken. tried: nodes where the request has failed; replicas elsewhere are taken.
+    unreachable: nodes that who asks can't reach; replicas there are none for it.
     """
 
     id: str
@@ -99,6 +100,7 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     session: str | None = None
     node: str = ""
     tried: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
 
     @property
     def bulk(self) -> bool:
@@ -146,13 +148,19 @@ class LeaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a lease ended. ok None: says nothing about the expert's health (the client left, or its request was wrong).
 
     duration_s: until the lease was released, which is what occupies the expert. first_byte_s: to a stream's first content byte;
-    None for a whole answer, whose time says more about its length than about the expert.
+    None for a whole answer, whose time says more about its length than about the expert. reached: False when nothing was heard of
+    the expert's machine.
     """
 
     ok: bool | None
     duration_s: float
     first_byte_s: float | None = None
     retry_after_s: float | None = None
+    reached: bool = True
+
+
+UNUSED = LeaseOutcome(ok=None, duration_s=0.0)
+"""How a lease ends that nobody has used."""
 
 
 @dataclass(frozen=True, slots=True)

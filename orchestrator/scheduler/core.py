@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from orchestrator.errors import DeadlineExceeded, NoCapacity, UnknownModel
 from orchestrator.scheduler.actions import Action, Outbox
 from orchestrator.scheduler.base import (
+    UNUSED,
     ExpertStatus,
     Lease,
     LeaseOutcome,
@@ -42,7 +43,7 @@ from orchestrator.scheduler.nodes import Nodes
 from orchestrator.scheduler.queues import Queues
 from orchestrator.scheduler.rules import Rules, SwitchyardRules
 from orchestrator.scheduler.state import Expert, Host, Replicas, Waiter, host_key
-from orchestrator.scheduler.weighing import Weighing
+from orchestrator.scheduler.weighing import NO_HOSTS, Weighing
 from orchestrator.types import Endpoint
 
 MAX_WAITING = 1000
@@ -88,9 +89,10 @@ class Core:
         if worth.note(request.candidates, request.mu, self._moves.roster.experts, now):
             self._outbox.news.update(dict.fromkeys(worth.noted))
             self._moves.settle(now)
-        expert, weighed = self._weighing.target(request, now)
+        struck = self._weighing.unreachable(request) if request.unreachable else NO_HOSTS
+        expert, weighed = self._weighing.target(request, now, struck)
         if expert is None:
-            raise self._weighing.refusal(request, now)
+            raise self._weighing.refusal(request, now, struck)
         has_room = expert.is_free(now) or (not expert.awaited and expert.has_room(now) and expert.breaker.admits(now))
         if has_room and self._moves.may_serve(expert, None, now):
             lease = self._moves.lease(expert, request.id, request.session, now, now, weighed)
@@ -98,6 +100,8 @@ class Core:
                 self._moves.prefetch(now)
             return lease
         waiter = self._queues.add(request, expert, now)
+        if struck:
+            self._queues.strike(waiter, struck)
         self._moves.dispatch(expert.host, now)
         self._moves.settle(now)
         return waiter
@@ -215,6 +219,13 @@ class Core:
             host.held = 1
         self._moves.is_ready(host, drained, now)
         return host
+
+    def let_go(self, hold: Lease, now: float) -> None:
+        """The server that was adopted with this hold is kept no longer than others."""
+        _, host, generation, _ = self._leases[hold.id]
+        if generation == host.generation:
+            host.held = 0
+        self.release(hold, UNUSED, now)
 
     def adopt_asleep(self, name: str, node: str, kept_bytes: int, now: float) -> Host | None:
         """The same for a server that sleeps. kept_bytes: of its node's memory, as measured; 0 when it can't be."""

@@ -23,6 +23,7 @@ from orchestrator.engines.base import Engine, Launchable, RunningServer
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.scheduler.actions import Action, Grant, Load, Refuse, Sleep, Stop, Wake
 from orchestrator.scheduler.base import (
+    UNUSED,
     ExpertStatus,
     Lease,
     LeaseOutcome,
@@ -40,8 +41,6 @@ from routers.policy import Choice
 
 MEMORY_WAIT_S = 5.0
 MEMORY_POLL_S = 0.1
-
-_UNUSED = LeaseOutcome(ok=None, duration_s=0.0)
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ class LocalScheduler:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.release(future.result(), _UNUSED)  # granted in the moment of the cancellation
+                self.release(future.result(), UNUSED)  # granted in the moment of the cancellation
             else:
                 self._futures.pop(admitted, None)
                 self._core.cancel(admitted, self._clock())
@@ -123,7 +122,7 @@ class LocalScheduler:
         self._carry_out()
         if not any(replica.host.serving for replica in self._core.replicas(expert)):
             request = LeaseRequest(f"warm-{expert}", (Choice(expert, 0.0),), mu=0.0, deadline=math.inf)
-            self.release(await self.acquire(request), _UNUSED)
+            self.release(await self.acquire(request), UNUSED)
 
     async def unload(self, expert: str) -> None:
         """Whoever waits for it keeps waiting, and has it loaded again. Raises `UnknownModel`."""
@@ -190,13 +189,13 @@ class LocalScheduler:
         self._launches[host] = launch
         self._has_server(host, server)
         if host.held:
-            asyncio.get_running_loop().call_later(hold_s, self._let_go, host, hold)
+            asyncio.get_running_loop().call_later(hold_s, self._let_go, hold)
         self._carry_out()
         return True
 
-    def _let_go(self, host: Host, hold: Lease) -> None:
-        host.held = 0
-        self.release(hold, _UNUSED)
+    def _let_go(self, hold: Lease) -> None:
+        self._core.let_go(hold, self._clock())
+        self._carry_out()
 
     def restore(self, leases: Iterable[Lease]) -> None:
         """Count leases that others hold from a scheduler before this one; those whose servers are gone don't count."""
@@ -235,7 +234,7 @@ class LocalScheduler:
             case Grant(waiter, lease):
                 future = self._futures.pop(waiter)
                 if future.cancelled():
-                    self._core.release(lease, _UNUSED, self._clock())
+                    self._core.release(lease, UNUSED, self._clock())
                 else:
                     future.set_result(lease)
             case Refuse(waiter, error):

@@ -325,7 +325,8 @@ class Waiter:
     """A request that waits, bound to one of its candidates for now. Tickets are in order of arrival. bulk: nobody waits for it.
 
     ranks: at each host that could have served it since it came. utilities: of the candidates that it came with. node: where it came
-    from. tried: nodes where it has failed. struck: hosts that could not be loaded, and are not for it any more.
+    from. tried: nodes where it has failed. struck: hosts that are none for it, since they could not be loaded, or can't be reached
+    from where it came.
     """
 
     ticket: int

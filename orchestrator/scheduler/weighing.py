@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from orchestrator.errors import ExpertError, NoCapacity, RateLimited, SwitchyardError
-from orchestrator.scheduler.base import Weighed
+from orchestrator.scheduler.base import LeaseRequest, Weighed
 from orchestrator.scheduler.fairness import LAST, Kind
 from orchestrator.scheduler.nodes import Nodes
 from orchestrator.scheduler.rules import queue_wait_s
@@ -31,6 +31,9 @@ FAR_S = 0.001
 
 TRIED_S = 30.0
 """What a replica on a node where the same request has failed costs more: as long as another takes to load, mostly."""
+
+RETRY_AFTER_S = 2.0
+"""For who can't reach any of the experts' nodes now."""
 
 CROWD = 8
 """How many times what one tenant may have waiting an expert's queue may hold in all."""
@@ -283,14 +286,19 @@ class Weighing:
             return False
         return not expert.windows or _rate_wait_s(expert, waiter, now) <= waiter.deadline - now
 
-    def refusal(self, asking: Asking, now: float) -> SwitchyardError:
-        """Why nobody takes the request; 429 with the shortest wait where waiting helps."""
-        refusals = [r for e in self.known(asking.candidates) if (r := self._refusal(e, asking, now)) is not None]
+    def refusal(self, asking: Asking, now: float, struck: AbstractSet[Host] = NO_HOSTS) -> SwitchyardError:
+        """Why nobody takes the request; 429 with the shortest wait where waiting helps. struck: hosts that can't be reached."""
+        refusals = [
+            r for e in self.known(asking.candidates, struck) if (r := self._refusal(e, asking, now)) is not None
+        ]
         limited = [refusal for refusal in refusals if isinstance(refusal, RateLimited)]
         if limited:
             return min(limited, key=lambda refusal: refusal.retry_after_s)
         if refusals:
             return refusals[0]
+        if struck:
+            message = "the nodes of the experts that could answer can't be reached from the gateway that was asked"
+            return NoCapacity(message, retry_after_s=RETRY_AFTER_S)
         if any(choice.expert in self.experts for choice in asking.candidates):
             return NoCapacity("the nodes of the experts that could answer are lost")
         return NoCapacity("none of the experts that could answer is there any more")
@@ -309,6 +317,10 @@ class Weighing:
             message = f"'{name}' failed to load, and is not tried again before {backoff_s:.0f} s"
             return ExpertError(name, "not_loaded", message, retry_after_s=backoff_s)
         return None
+
+    def unreachable(self, request: LeaseRequest) -> frozenset[Host]:
+        """The hosts of its candidates on nodes that who asks can't reach."""
+        return frozenset(e.host for e in self.known(request.candidates) if e.host.node in request.unreachable)
 
     def known(self, candidates: Iterable[Choice], struck: AbstractSet[Host] = NO_HOSTS) -> Iterator[Expert]:
         """The candidates' replicas that are there, but for those on struck hosts."""

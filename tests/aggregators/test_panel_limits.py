@@ -32,7 +32,7 @@ def member_calls(decision) -> int:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("limit", [{"timeout_s": 0.2}, {"budget": {"seconds": 0.2}}])
+@pytest.mark.parametrize("limit", [{"timeout_s": 0.5}, {"budget": {"seconds": 0.5}}])
 async def test_a_writer_that_takes_too_long_is_not_waited_for(tmp_path, stream, limit):
     slow = {"name": "slow", "backend": "echo", "latency_s": 30}
     panels = {"council": {"experts": ["echo", "other"], "aggregator": "synthesis", "judge": "slow", **limit}}
@@ -156,13 +156,13 @@ async def test_a_member_need_not_stream_for_the_panel_to(tmp_path):
 
 
 async def test_the_writers_time_is_not_the_gateways(tmp_path, upstream):
-    upstream.delay_s = 0.4
+    upstream.delay_s = 1.0
     writer = openai_expert("writer", upstream.base_url)
     panels = {"council": {"experts": ["echo", "other"], "aggregator": "synthesis", "judge": "writer"}}
     async with service_of(tmp_path, ECHO, OTHER, writer, panels=panels) as service:
         reply = await service.pipeline.answer(chat_query("Hello", model="panel/council", stream=True))
         await text_of(reply)
-        assert reply.decision.overhead_ms < 350
+        assert reply.decision.overhead_ms < 900
 
 
 async def test_usage_is_what_everybody_used_the_writer_as_well(tmp_path, upstream):

@@ -11,7 +11,7 @@ from orchestrator.types import ANONYMOUS
 from tests.support.batches import URL
 from tests.support.postgres import KINDS, database_url
 
-LEASE_S = 0.4
+LEASE_S = 2.0
 
 
 @pytest.fixture(params=KINDS)

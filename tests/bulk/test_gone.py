@@ -33,7 +33,7 @@ async def run(folder, name, url, upstream):
     (folder / name).mkdir()
     expert = openai_expert("a", upstream, limits={"concurrency": 1})
     async with service_of(folder / name, expert, ledger={"url": url}) as service:
-        batches = Batches(service.bulk, Store(url, folder / "batches", lease_s=1.0), lambda: service.fleet.config.batches)
+        batches = Batches(service.bulk, Store(url, folder / "batches", lease_s=2.0), lambda: service.fleet.config.batches)
         await batches.open()
         print("open", flush=True)
         await asyncio.Event().wait()

@@ -36,7 +36,7 @@ async def gateways(folder, url, *experts, count=2, **sections):
             service = await stack.enter_async_context(
                 service_of(folder / str(i), *experts, ledger={"url": url}, **sections)
             )
-            store = Store(url, folder / "batches", lease_s=1.0)
+            store = Store(url, folder / "batches", lease_s=2.0)
             batches = Batches(service.bulk, store, lambda service=service: service.fleet.config.batches)
             stack.push_async_callback(batches.close)
             await batches.open()

@@ -86,7 +86,7 @@ async def test_a_database_that_stands_still_keeps_nobody_from_other_work_and_who
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable):
         await in_thread(len, "behind them")
-    assert time.monotonic() - began < PATIENCE_S + 1.0
+    assert time.monotonic() - began < 2 * PATIENCE_S
     goes_on.set()
     ended = await asyncio.gather(*stuck, return_exceptions=True)
     assert {end if end is True else type(end) for end in ended} == {True, LedgerUnavailable}

@@ -26,7 +26,7 @@ from orchestrator.experts.base import Resources, ServerCommand
 from tests.support.launching import Fixed
 from tests.support.pagecache import drop, until_cached
 from tests.support.rays import all_gone, one_node
-from tests.support.servers import command, server
+from tests.support.servers import command, dies_when, server
 from tests.support.sleepers import WEIGHTS_MB, sleepy_launch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -100,9 +100,9 @@ async def test_stdin_is_written_and_closed(engine: Engine) -> None:
     await running.stop()
 
 
-async def test_a_server_that_crashes_resolves_exited_and_is_launched_again(engine: Engine) -> None:
-    crash = "import threading\nthreading.Timer(0.3, lambda: os.kill(os.getpid(), 11)).start()"
-    running = await engine.launch("expert", server(crash))
+async def test_a_server_that_crashes_resolves_exited_and_is_launched_again(engine: Engine, tmp_path: Path) -> None:
+    running = await engine.launch("expert", server(dies_when(tmp_path / "die")))
+    (tmp_path / "die").touch()
     assert await asyncio.wait_for(running.exited, 5) == 128 + signal.SIGSEGV
     assert running.memory_bytes() == 0
     await (await engine.launch("expert", server())).stop()

@@ -17,7 +17,7 @@ from orchestrator.engines.local import LocalEngine
 from orchestrator.engines.registry import make_engine
 from orchestrator.errors import ConfigError, ExpertError
 from tests.support.launching import Fixed
-from tests.support.servers import command, server
+from tests.support.servers import command, dies_when, server
 
 GONE_WITHIN_S = 10
 FD_SETSIZE = 1024
@@ -100,10 +100,11 @@ async def test_servers_are_launched_beside_a_thousand_connections(engine: LocalE
     assert (await ask(launched.endpoint.base_url + "/models", launched.endpoint.token))[0] == 200
 
 
-async def test_a_server_that_crashes_resolves_exited(engine: LocalEngine, caplog: pytest.LogCaptureFixture) -> None:
-    running = await engine.launch(
-        "expert", server("import threading\nthreading.Timer(0.3, lambda: os.kill(os.getpid(), 11)).start()")
-    )
+async def test_a_server_that_crashes_resolves_exited(
+    engine: LocalEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await engine.launch("expert", server(dies_when(tmp_path / "die")))
+    (tmp_path / "die").touch()
     assert await asyncio.wait_for(running.exited, 5) == 128 + signal.SIGSEGV
     assert running.memory_bytes() == 0
     assert "exited with code 139" in caplog.text
@@ -125,7 +126,7 @@ async def test_a_health_check_that_nobody_answers_is_asked_again() -> None:
 
 
 async def test_an_unhealthy_answer_is_told(engine: LocalEngine) -> None:
-    error = await failure(engine, server(env={}, timeout_s=1.0))
+    error = await failure(engine, server(env={}, timeout_s=3.0))
     assert "its health check answered 401" in error.message
 
 

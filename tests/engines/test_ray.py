@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,7 +21,7 @@ from orchestrator.errors import ConfigError, ExpertError
 from orchestrator.experts.base import Resources
 from orchestrator.types import Endpoint
 from tests.support.rays import all_gone, one_node, owner_of
-from tests.support.servers import command, server
+from tests.support.servers import command, dies_when, server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,12 +69,10 @@ async def test_a_failed_launch_tells_the_servers_last_output(engine: RayEngine) 
 
 
 async def test_a_crash_is_noticed_and_logged_with_the_last_output(
-    engine: RayEngine, caplog: pytest.LogCaptureFixture
+    engine: RayEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    crash = (
-        "import threading\nthreading.Timer(0.3, lambda: (print('ouch', flush=True), os.kill(os.getpid(), 11))).start()"
-    )
-    running = await engine.launch("expert", server(crash))
+    running = await engine.launch("expert", server(dies_when(tmp_path / "die", saying="ouch")))
+    (tmp_path / "die").touch()
     assert await asyncio.wait_for(running.exited, 5) == 128 + 11
     assert running.memory_bytes() == 0
     assert "the server of expert exited with code 139: ouch" in caplog.text
@@ -136,6 +136,18 @@ async def test_what_others_hold_is_waited_for_only_so_long(node: ClusterNode) ->
 async def test_an_address_that_can_not_be_joined_is_refused(address: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         join(address)
+
+
+async def test_who_has_no_token_is_told(node: ClusterNode, tmp_path: Path) -> None:
+    script = f"from orchestrator.engines.ray.cluster import join; join({ray.get_runtime_context().gcs_address!r})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=env, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert b"ConfigError: can't join the Ray cluster at" in said
+    assert b"no authentication token was found" in said
 
 
 @pytest.mark.slow

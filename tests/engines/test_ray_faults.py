@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import aiohttp
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
@@ -17,8 +16,7 @@ from orchestrator.engines.ray.cluster import ClusterNode, living_nodes
 from orchestrator.engines.ray.engine import RayEngine
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Resources
-from orchestrator.types import Endpoint
-from tests.support.rays import all_gone, nodes_apart, owner_of, raylet_of
+from tests.support.rays import all_gone, devices_of, nodes_apart, owner_of, raylet_of
 from tests.support.servers import server
 
 pytestmark = pytest.mark.slow
@@ -44,22 +42,15 @@ async def engine_on(node: ClusterNode) -> AsyncIterator[RayEngine]:
         await engine.close()
 
 
-async def devices(endpoint: Endpoint) -> str | None:
-    headers = {"Authorization": f"Bearer {endpoint.token}"}
-    async with aiohttp.ClientSession() as http, http.get(endpoint.base_url, headers=headers) as response:
-        devices: str | None = (await response.json(content_type=None))["env"].get("CUDA_VISIBLE_DEVICES")
-        return devices
-
-
 async def test_servers_listen_at_their_nodes_address_and_see_the_devices_they_have(cluster: Cluster) -> None:
     async with engine_on(node_apart()) as engine:
         wide = await engine.launch("wide", replace(server(), resources=Resources(gpus=2)))
         assert wide.endpoint.base_url.startswith("http://127.0.0.2:")
-        assert await devices(wide.endpoint) == "0,1"
+        assert await devices_of(wide.endpoint) == "0,1"
         await wide.stop()
         half = replace(server(), resources=Resources(gpus=0.5))
         halves = [await engine.launch(f"half-{i}", half) for i in range(2)]
-        assert len({await devices(server.endpoint) for server in halves}) == 1
+        assert len({await devices_of(server.endpoint) for server in halves}) == 1
 
 
 @pytest.mark.parametrize("reaped", [True, False])

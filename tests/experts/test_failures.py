@@ -1,3 +1,4 @@
+import errno
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -158,7 +159,9 @@ def test_messages_are_short():
     [
         (TimeoutError(), "timeout"),
         (aiohttp.SocketTimeoutError(), "timeout"),
-        (aiohttp.ConnectionTimeoutError(), "refused"),
+        (aiohttp.ConnectionTimeoutError(), "unreachable"),
+        (aiohttp.ClientOSError(errno.ETIMEDOUT, "at http://10.1.2.3"), "unreachable"),
+        (aiohttp.ClientOSError(errno.ECONNRESET, "at http://10.1.2.3"), "reset"),
         (aiohttp.ServerDisconnectedError(), "reset"),
         (aiohttp.ClientPayloadError("at http://10.1.2.3"), "reset"),
         (aiohttp.InvalidURL("http://10.1.2.3"), "refused"),

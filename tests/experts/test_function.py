@@ -202,7 +202,7 @@ async def test_who_leaves_a_batch_costs_the_others_nothing():
     expert = function("answer_all", **BATCH)
     callables.BATCHES.clear()
     callables.RELEASE.clear()
-    leaving = asyncio.create_task(expert.answer(chat("leaves", seconds=0.05)))
+    leaving = asyncio.create_task(expert.answer(chat("leaves", seconds=0.5)))
     staying = [asyncio.create_task(expert.answer(chat(question))) for question in "ab"]
     with pytest.raises(ExpertError, match="in time"):
         await leaving
@@ -214,7 +214,7 @@ async def test_who_leaves_a_batch_costs_the_others_nothing():
 async def test_a_batch_that_hangs_holds_up_those_that_come_later_no_longer_than_somebody_waits_for_it():
     expert = function("never_all", **BATCH)
     callables.BATCHES.clear()
-    hanging = [asyncio.create_task(expert.answer(chat("hang", seconds=seconds))) for seconds in (0.05, 0.1)]
+    hanging = [asyncio.create_task(expert.answer(chat("hang", seconds=seconds))) for seconds in (0.5, 0.6)]
     while not callables.BATCHES:  # noqa: ASYNC110 (nothing else would tell)
         await asyncio.sleep(0)
     assert text_of(await expert.answer(chat("go"))) == "go"

@@ -85,7 +85,7 @@ async def test_what_is_under_way_at_a_cut_falls_back_or_ends_with_an_error(machi
         assert '"Once"' in events
         assert events.splitlines()[-3:-1] == [
             "event: error",
-            'data: {"error":{"message":"far broke the connection","type":"api_error","param":null,"code":"reset"}}',
+            """data: {"error":{"message":"far can't be reached","type":"api_error","param":null,"code":"unreachable"}}""",
         ]
         assert time.monotonic() - began < NOTICED_WITHIN_S
 

@@ -27,9 +27,10 @@ async def test_a_pooled_connection_that_was_just_closed_is_no_failure():
 
 async def test_several_pooled_connections_that_were_just_closed_are_no_failure():
     async with running_upstream() as upstream, open_session() as http:
-        upstream.delay_s = 0.05
+        upstream.delay_s = 0.5
         await asyncio.gather(*(ask(http, upstream) for _ in range(3)))
         assert upstream.num_connections == 3
+        upstream.delay_s = 0.0
         upstream.script.extend(["reset-reused"] * 3)
         assert (await ask(http, upstream)).status == 200
         assert upstream.num_connections == 4

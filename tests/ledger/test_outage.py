@@ -54,7 +54,7 @@ async def test_a_server_that_stands_still_is_like_one_that_is_gone():
             asked = [asyncio.create_task(ledger.feedback(Feedback("sw-before", score=0.0))) for _ in range(20)]
             told = await asyncio.gather(*asked, return_exceptions=True)
             assert {type(error) for error in told} == {LedgerUnavailable}
-            assert time.monotonic() - began < PATIENCE_S + 1.0, "nobody waits for those before it, too"
+            assert time.monotonic() - began < 2 * PATIENCE_S, "nobody waits for those before it, too"
             server.thaw()
             await ledger.feedback(Feedback("sw-49", score=0.5))
             assert len([made async for made in ledger.decisions()]) == 51

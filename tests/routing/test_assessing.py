@@ -88,11 +88,11 @@ async def test_assessments_leave_half_of_the_time_for_the_answer(tmp_path, unfit
 
 
 async def test_assessments_overlap_and_are_no_overhead(tmp_path, unfit, fit):
-    unfit.delay_s = fit.delay_s = 0.3
+    unfit.delay_s = fit.delay_s = 1.0
     async with fleet(tmp_path, unfit, fit) as service:
         reply = await service.pipeline.answer(chat_query("Capital of France?"))
-    assert reply.decision.overhead_ms < 250
-    assert reply.decision.duration_ms < 850
+    assert reply.decision.overhead_ms < 900
+    assert reply.decision.duration_ms < 2900
 
 
 async def test_embeddings_are_not_asked_about(tmp_path, unfit, fit):

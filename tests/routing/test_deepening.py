@@ -173,7 +173,7 @@ async def test_the_deadline_is_for_all_together(tmp_path, upstreams):
     say(upstreams, best="13", good="42")
     upstreams["fair"].usual = "hang"
     async with deep(tmp_path, upstreams) as service:
-        assert (await ask(service, chat_query("?", deadline=time.monotonic() + 0.5)))[0] == "13"
+        assert (await ask(service, chat_query("?", deadline=time.monotonic() + 2.0)))[0] == "13"
         upstreams["best"].usual = upstreams["good"].usual = "hang"
         with pytest.raises(DeadlineExceeded):
             await ask(service, chat_query("?", deadline=time.monotonic() + 0.3))

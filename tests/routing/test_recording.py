@@ -37,17 +37,18 @@ async def test_a_back_off_is_waiting_and_no_overhead(tmp_path):
         running_upstream() as upstream,
         service_of(tmp_path, openai_expert("only", upstream.base_url)) as service,
     ):
-        upstream.script.extend(["500", "ok"])
+        upstream.script.extend(["500", "500", "ok"])
         query, plan = chat_query(model="only"), Plan((Choice("only", 0.0),))
         decision = open_decision(query)
         dispatcher = Dispatcher(service.scheduler, Late())
-        _, lease = await dispatcher.ask(query, service.fleet, plan, decision, max_attempts=2)
+        _, lease = await dispatcher.ask(query, service.fleet, plan, decision, max_attempts=3)
         note_overhead(decision, query)
         service.scheduler.release(lease, LeaseOutcome(ok=True, duration_s=0.0))
-    first, second = decision.attempts
+    first, second, third = decision.attempts
     assert first.wait_s < 0.2 <= second.wait_s
-    assert decision.wait_ms >= 200
-    assert decision.overhead_ms < 150
+    assert third.wait_s >= 0.4
+    assert decision.wait_ms >= 600
+    assert decision.overhead_ms < 550
 
 
 def test_what_overlaps_counts_once_and_a_panel_is_what_its_members_are():

@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError, DeadlineExceeded, ExpertError, NoCa
 from orchestrator.experts.base import ServerCommand
 from tests.support.engine import FakeEngine
 from tests.support.places import FAILED, OK, ask, local, persona, remote
-from tests.support.schedulers import KINDS, scheduling, state, status, until
+from tests.support.schedulers import KINDS, scheduling, settled, state, status, until
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
@@ -21,9 +21,9 @@ async def test_a_free_expert_is_leased(kind):
         lease = await scheduler.acquire(ask("a", request_id="r1"))
         assert (lease.expert, lease.endpoint) == ("a", None)
         assert lease.weighed.waits_s == {"a": 0.0}
-        await until(lambda: status(scheduler, "a").leases == 1)
+        await settled(kind, lambda: status(scheduler, "a").leases == 1)
         scheduler.release(lease, OK)
-        await until(lambda: status(scheduler, "a").leases == 0)
+        await settled(kind, lambda: status(scheduler, "a").leases == 0)
 
 
 async def test_a_lease_is_given_back_once(kind):
@@ -42,7 +42,7 @@ async def test_a_cold_expert_is_launched_and_leased_when_ready(kind):
         server = launch.succeed(memory_bytes=60)
         lease = await waiting
         assert (lease.endpoint, lease.endpoint.token) == (server.endpoint, server.endpoint.token)
-        await until(lambda: state(scheduler, "a") == "ready")
+        await settled(kind, lambda: state(scheduler, "a") == "ready")
         assert scheduler.memory().used_bytes == 60
 
 
@@ -75,9 +75,9 @@ async def test_cancelling_gives_the_place_in_the_queue_up(kind):
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert scheduler.position("w") is None
-        await until(lambda: status(scheduler, "a").waiting == 0)
+        await settled(kind, lambda: status(scheduler, "a").waiting == 0)
         scheduler.release(lease, OK)
-        await until(lambda: status(scheduler, "a").leases == 0)
+        await settled(kind, lambda: status(scheduler, "a").leases == 0)
 
 
 @pytest.mark.parametrize("cancelled_first", [True, False])
@@ -94,7 +94,7 @@ async def test_a_lease_granted_in_the_moment_of_the_cancellation_is_not_lost(kin
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await until(lambda: status(scheduler, "a").leases == 0)
+        await settled(kind, lambda: status(scheduler, "a").leases == 0)
         assert (await scheduler.acquire(ask("a"))).expert == "a"
 
 
@@ -116,7 +116,7 @@ async def test_a_failed_launch_is_the_error_of_who_waits(kind):
         with pytest.raises(ExpertError, match="exited with code 1") as caught:
             await waiting
         assert (caught.value.expert, caught.value.kind) == ("a", "not_loaded")
-        await until(lambda: status(scheduler, "a").last_error is not None)
+        await settled(kind, lambda: status(scheduler, "a").last_error is not None)
 
 
 async def test_a_server_that_dies_is_launched_again(kind):
@@ -125,7 +125,8 @@ async def test_a_server_that_dies_is_launched_again(kind):
         server = (await engine.launched("a")).succeed()
         lease = await waiting
         server.crash()
-        await until(lambda: state(scheduler, "a") == "cold")
+        await asyncio.sleep(0)
+        await settled(kind, lambda: state(scheduler, "a") == "cold")
         waiting = asyncio.create_task(scheduler.acquire(ask("a")))
         (await engine.launched("a", times=2)).succeed()
         await waiting
@@ -254,4 +255,4 @@ async def test_many_requests_over_few_places_are_all_served_once(kind):
 
         served = await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(300))), 30)
         assert len(served) == 300
-        await until(lambda: all(each.leases == each.waiting == 0 for each in scheduler.status()))
+        await settled(kind, lambda: all(each.leases == each.waiting == 0 for each in scheduler.status()))

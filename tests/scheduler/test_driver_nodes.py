@@ -170,6 +170,20 @@ async def test_an_adopted_server_that_nobody_has_leases_of_goes_after_that():
         assert (await waiting).expert == "b"
 
 
+async def test_the_hold_of_a_server_that_died_is_no_other_ones():
+    async with cluster(*everywhere(local("a", 60))) as (scheduler, one, other):
+        first, second = found(), found()
+        scheduler.adopt("a", "n1", first, launch_of("a"), hold_s=HOLD_S)
+        first.crash()
+        await until(lambda: states(scheduler, "a") == ["cold", "cold"])
+        assert scheduler.adopt("a", "n1", second, launch_of("a"), hold_s=600.0)
+        await asyncio.sleep(3 * HOLD_S)
+        lease = await asyncio.wait_for(scheduler.acquire(ask("a")), 5)  # its only place, which the hold does not take
+        assert (lease.node, lease.endpoint) == ("n1", second.endpoint)
+        assert not one.launches
+        assert not other.launches
+
+
 async def test_a_server_that_sleeps_is_adopted_asleep_and_woken_when_it_is_asked_for():
     places = [replace(place, node="n1") for place in (local("a", 60, asleep_bytes=20), local("b", 60))]
     async with cluster(*places) as (scheduler, one, _):

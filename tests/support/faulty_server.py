@@ -2,7 +2,7 @@
 
     python faulty_server.py FOLDER PORT HOST
 
-FOLDER/fault, read whenever it could matter, is one of:
+FOLDER/fault, read when it starts, at a health check, and at a request before that is noted, is one of:
 
     never_ready     its health check never says so          dies_answering  at a request, before it answers
     dies_loading    before it listens                       dies_streaming  after the first piece of an answer
@@ -39,8 +39,8 @@ def until_told() -> None:
         time.sleep(0.01)
 
 
-def hang_if_told(text: str) -> None:
-    if fault() in {"hangs", f"hangs {text}"}:
+def hang_if_told(told: str, text: str) -> None:
+    if told in {"hangs", f"hangs {text}"}:
         until_told()
 
 
@@ -51,24 +51,25 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+        told = fault()
         note("asked", text)
-        if fault() == "dies_answering":
+        if told == "dies_answering":
             os._exit(9)
         if body.get("stream"):
-            self.stream(text)
+            self.stream(told, text)
             return
-        hang_if_told(text)
+        hang_if_told(told, text)
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
         self.reply(200, "application/json", json.dumps(answer).encode())
 
-    def stream(self, text: str) -> None:
+    def stream(self, told: str, text: str) -> None:
         first, rest = text[:1], text[1:]
         self.reply(200, "text/event-stream", self.event({"role": "assistant", "content": first}))
-        if fault() == "dies_streaming":
+        if told == "dies_streaming":
             os._exit(9)
-        hang_if_told(text)
+        hang_if_told(told, text)
         self.wfile.write(self.event({"content": rest}) + self.event({}, "stop") + b"data: [DONE]\n\n")
 
     def event(self, delta: dict[str, str], finish: str | None = None) -> bytes:

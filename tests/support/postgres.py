@@ -17,12 +17,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
@@ -32,6 +31,8 @@ from typing import Any, Literal, Self
 import psutil
 import psycopg
 import pytest
+
+from tests.support.supervised import free_port
 
 Kind = Literal["sqlite", "postgres"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgres")
@@ -61,9 +62,7 @@ class PostgresServer:
         self._folder = folder
         self._programs = programs
         self._as = _nobody() if os.geteuid() == 0 else {}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -122,11 +121,13 @@ class PostgresServer:
     def freeze(self) -> None:
         """It stands still, as on a disk that has stopped: its sockets are there, and nobody answers."""
         for process in self._processes():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # it was about to end
+                process.suspend()
 
     def thaw(self) -> None:
         for process in self._processes():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _processes(self) -> list[psutil.Process]:
         assert self._process is not None

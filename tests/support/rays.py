@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 import ray
@@ -77,6 +78,14 @@ def owner_of(endpoint: Endpoint) -> psutil.Process:
     return next(each for each in psutil.Process(listening.pid).parents() if each.name().startswith("ray::"))
 
 
+async def devices_of(endpoint: Endpoint) -> str | None:
+    """What a server of `tests.support.servers` was told of GPUs."""
+    headers = {"Authorization": f"Bearer {endpoint.token}"}
+    async with aiohttp.ClientSession() as http, http.get(endpoint.base_url, headers=headers) as response:
+        devices: str | None = (await response.json(content_type=None))["env"].get("CUDA_VISIBLE_DEVICES")
+        return devices
+
+
 async def all_gone(processes: list[psutil.Process]) -> bool:
     """Whether they are, soon."""
     _, left = await asyncio.to_thread(psutil.wait_procs, processes, GONE_WITHIN_S)
@@ -102,7 +111,7 @@ def _alone() -> Iterator[None]:
             yield
         finally:
             left = [process for process in psutil.Process().children(recursive=True) if process not in before]
-            _, left = psutil.wait_procs(left, timeout=GONE_WITHIN_S)
+            _, left = psutil.wait_procs([*left, *_started_in(Path(folder))], timeout=GONE_WITHIN_S)
             shutil.rmtree(folder, ignore_errors=True)
     assert not left + _started_in(Path(folder))
 

@@ -96,6 +96,14 @@ def state(scheduler: Scheduler, name: str) -> str:
     return status(scheduler, name).state
 
 
+async def settled(kind: SchedulerKind, condition: Callable[[], bool]) -> None:
+    """It is so: on this machine at once, elsewhere as soon as it has been pushed."""
+    if kind == "local":
+        assert condition()
+    else:
+        await until(condition)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - what is pushed from elsewhere gives no event

@@ -1,5 +1,7 @@
 """Small servers to launch: what a test needs of a model server, in a few lines of the standard library."""
 
+from pathlib import Path
+
 from orchestrator.experts.base import ServerCommand
 from tests.support.launching import Fixed
 
@@ -28,6 +30,19 @@ def server(before: str = "", *argv: str, **keys: object) -> Fixed:
     """A server that tells how it was started, to whom shows the token. before: Python to run first."""
     script = f"{_WITH_HANDLER}\n{before}\nHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()"
     return command(script, "{host}", "{port}", *argv, **{"env": {"TOKEN": "{token}"}, **keys})
+
+
+def dies_when(there: Path, saying: str = "") -> str:
+    """Python for `server`: as soon as there is such a file it says that, and ends as by a bug in C."""
+    return f"""
+import threading
+def die():
+    while not os.path.exists({str(there)!r}):
+        time.sleep(0.01)
+    print({saying!r}, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+threading.Thread(target=die, daemon=True).start()
+"""
 
 
 def command(script: str, *argv: str, **keys: object) -> Fixed:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import psutil
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray.exceptions import AuthenticationError
 
 from orchestrator.errors import ConfigError
 from orchestrator.experts.base import Resources
@@ -100,7 +101,7 @@ def join(address: str | None = None, environment: Mapping[str, str] | None = Non
     )  # as `ray start` does; `ray.init` asks to be told
     try:
         ray.init(address, **quiet, runtime_env={"env_vars": dict(environment or {})})
-    except (ConnectionError, RuntimeError, ValueError) as exc:
+    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as exc:
         raise ConfigError(f"can't join the Ray cluster at '{address}' from this machine: {exc}") from exc
     return Cluster(started_here=False, vital=_vital())
 

@@ -6,21 +6,20 @@ Writes the port to its output when the service answers. Stops when its input end
 service gone from it. Several may serve on one cluster: the first deploys the service, the last that stops takes it down. Then
 gateways refuse new requests and finish what they have, Serve ends, the experts' servers, and the cluster, if it was started here.
 
-Not here: the parts (`cluster.py`, `control.py`, `ingress.py`), and who starts this again (`serving.py`).
+Not here: the parts (`cluster.py`, `control.py`, `deploying.py`), whose turn it is (`turns.py`), when it is given up (`watch.py`),
+and who starts this again (`serving.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +27,25 @@ import ray
 from ray.exceptions import RayError
 
 from orchestrator.config import Config
+from orchestrator.engines.ray import deploying
 from orchestrator.engines.ray.attached import require_same
 from orchestrator.engines.ray.cluster import Cluster, is_to_be_started, join, living_nodes
 from orchestrator.engines.ray.control import running_control_actor
 from orchestrator.engines.ray.engine import end_servers
-from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, gateways, require_fit
+from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, require_fit
 from orchestrator.engines.ray.serving import Wanted
-from orchestrator.errors import ConfigError, GatewayError, SwitchyardError
+from orchestrator.engines.ray.turns import turn
+from orchestrator.engines.ray.watch import Phase, Watch
+from orchestrator.errors import SwitchyardError
 from orchestrator.fleet.configfile import load_config
-from orchestrator.gateway.auth import is_loopback, require_loopback
-from orchestrator.gateway.server import KEEP_ALIVE_S, authority, bind
+from orchestrator.gateway.auth import require_loopback
+from orchestrator.gateway.server import authority
 from orchestrator.service import read_keys, rehearse
 
 PROGRAM = "orchestrator.engines.ray.driving"
 """What command lines of this have in them."""
-ANSWERS_S = 30.0
-LOOK_S = 0.05
 STOP_S = 15.0
 """For what has no reason to take long: the end of servers, each of which has 10 s."""
-LISTEN_S = 1.0
-LOST_S = 30.0
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": 8404, "RAY_SERVE_HAPROXY_METRICS_PORT": 9101}
 
 logger = logging.getLogger(__name__)
 
@@ -92,23 +88,23 @@ def _drive(wanted: Wanted, orders: Orders, report: int) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if is_to_be_started(config.ray.address):
-        _move_haproxy()
-    with _joined(config) as cluster:
+        deploying.move_haproxy()
+    with _joined(config) as cluster, Watch(cluster, _is_there) as watch:
         require_fit(config, host, living_nodes())
-        if (scheduled := _ask_scheduler("config")) is not None:
-            require_same(scheduled, wanted.config)
-        orders.begun = True
-        if orders.stop.is_set():
-            return
-        if APPLICATION in _applications():
-            logger.info("the service runs on this cluster already")
-        else:
-            _deploy(wanted.config, config, host, port)
-        host, port = _listens_at()
-        logger.info("listening on http://%s/v1", authority(host, port))
-        os.write(report, str(port).encode())
-        _wait(orders.stop, cluster)
-        _end(cluster)
+        with turn():
+            orders.begun = True
+            if orders.stop.is_set():
+                return
+            _begin(wanted.config, config, host, port, orders.stop)
+        if not orders.stop.is_set():
+            watch.expect(Phase.SERVING)
+            host, port = deploying.listens_at()
+            logger.info("listening on http://%s/v1", authority(host, port))
+            os.write(report, str(port).encode())
+            orders.stop.wait()
+        watch.expect(Phase.ENDING)
+        with turn():
+            _end(cluster)
 
 
 @contextmanager
@@ -123,84 +119,30 @@ def _joined(config: Config) -> Iterator[Cluster]:
         cluster.leave()
 
 
-def _applications() -> dict[str, str]:
-    """What Serve runs on the cluster, and how it was put there: `imperative` is from a program, such as this one."""
-    from ray.serve.context import _get_global_client
-
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)  # importing it has set another
-    client = _get_global_client(raise_if_no_controller_running=False)
-    details = {"applications": {}} if client is None else client.get_serve_details()
-    return {name: application["source"] for name, application in details["applications"].items()}
+def _is_there() -> bool:
+    return APPLICATION in deploying.applications()
 
 
-def _serve_runs() -> bool:
-    from ray.serve.context import _get_global_client
-
-    return _get_global_client(raise_if_no_controller_running=False) is not None
-
-
-def _deploy(path: Path, config: Config, host: str, port: int) -> None:
-    """Returns when it answers. Raises `ConfigError` and `GatewayError`, and then nothing is left of it."""
-    from ray import serve
-
-    if not _serve_runs():  # or its HAProxy has the port, left by a process that was killed amid this
-        port = _free(host, port)
-    options = {"host": host, "port": port, "keep_alive_timeout_s": KEEP_ALIVE_S}
-    logger.info("starting the gateways")
+def _begin(path: Path, config: Config, host: str, port: int, stop: threading.Event) -> None:
+    """Join the service, or deploy it. Raises `ConfigError` and `GatewayError`, and then nothing is left of what was begun here."""
+    if (scheduled := _ask_scheduler("config")) is not None:
+        require_same(scheduled, path)
+    if _is_there():
+        logger.info("the service runs on this cluster already")
+        deploying.until_it_answers(stop)
+        return
     try:
-        try:
-            serve.start(
-                http_options=options,
-                proxy_location="HeadOnly" if is_loopback(host) else "EveryNode",
-                logging_config={"enable_access_log": False, "log_level": "WARNING"},
-            )
-            serve.run(gateways(path, config, host), name=APPLICATION)
-        except (RayError, TimeoutError) as exc:
-            raise GatewayError(f"the gateways can't be started: {exc}") from exc
-        except RuntimeError as exc:
-            raise GatewayError(f"the gateways can't be started: {_reason() or exc}") from exc
-        _until_it_answers(*_listens_at())
+        deploying.deploy(path, config, host, port, stop)
     except BaseException:
         _take_down()
         raise
-
-
-def _reason() -> str:
-    """Why gateways could not start that Serve has given up: the end of what their process has told it. Empty if it told nothing."""
-    from ray import serve
-
-    application = serve.status().applications.get(APPLICATION)
-    told = "" if application is None else "\n".join(each.message for each in application.deployments.values())
-    _, is_ours, raised = told.rpartition("\norchestrator.errors.")
-    return raised.partition(": ")[2] if is_ours else told.rpartition("\n")[2]
-
-
-def _wait(stop: threading.Event, cluster: Cluster) -> None:
-    """Until it is set. When the cluster is lost, or the service has been gone from it for long, this process ends instead."""
-    served_at = time.monotonic()
-
-    def look() -> None:
-        nonlocal served_at
-        while not stop.wait(LISTEN_S):  # asked while this process leaves, Ray would end it with an error
-            try:
-                if APPLICATION in _applications():  # while the head is away this doesn't return
-                    served_at = time.monotonic()
-            except RayError:  # Serve's controller is starting again
-                pass
-
-    threading.Thread(target=look, name="cluster", daemon=True).start()
-    while not stop.wait(LISTEN_S):
-        silent_s = time.monotonic() - served_at
-        if cluster.is_lost or silent_s > LOST_S:
-            logger.error("the cluster is lost" if cluster.is_lost else "the service is gone, or its cluster")
-            os._exit(1)  # what would end in order has nobody to ask
 
 
 def _end(cluster: Cluster) -> None:
     """Take the service down, unless it goes on without this process."""
     if _goes_on(cluster):
         logger.info("the service goes on, because another process serves it")
-    elif _applications().get(APPLICATION) == "imperative":
+    elif deploying.applications().get(APPLICATION) == "imperative":
         _drain()
         _take_down()
 
@@ -215,71 +157,8 @@ def _goes_on(cluster: Cluster) -> bool:
 
 
 def _take_down() -> None:
-    from ray import serve
-
-    if _applications().keys() - {APPLICATION}:
-        serve.delete(APPLICATION)
-    else:
-        _end_serve()
+    deploying.take_down()
     _stop_scheduler()
-
-
-def _end_serve() -> None:
-    """As `serve.shutdown` does, but that waits for half a minute if the head was away meanwhile: it isn't told then."""
-    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
-    from ray.serve.context import _get_global_client
-
-    client = _get_global_client(raise_if_no_controller_running=False)
-    if client is None:
-        return
-    client._controller.graceful_shutdown.remote()
-    give_up_at = time.monotonic() + 2 * STOP_S
-    with suppress(ValueError):  # there is none by that name any more
-        while time.monotonic() < give_up_at:
-            ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
-            time.sleep(LOOK_S)
-
-
-def _move_haproxy() -> None:
-    """Where another cluster on this machine has the ports of HAProxy's statistics, those of this one's go elsewhere."""
-    for name, usual in HAPROXY_PORTS.items():
-        try:
-            port = _free(next(iter(EVERYWHERE)), int(os.environ.get(name, usual)))
-        except ConfigError:
-            port = _free(next(iter(EVERYWHERE)), 0)
-        os.environ[name] = str(port)
-
-
-def _free(host: str, port: int) -> int:
-    """The port, or any that is free for port 0. Raises `ConfigError` when somebody else listens there."""
-    with bind(host, port) as probe:
-        found: int = probe.getsockname()[1]
-        return found
-
-
-def _listens_at() -> tuple[str, int]:
-    """The host and port of the cluster's ingress, whoever began it."""
-    from ray.serve.context import _get_global_client
-
-    options = _get_global_client().http_config
-    return options.host, options.port
-
-
-def _until_it_answers(host: str, port: int) -> None:
-    """HAProxy learns of the gateways a moment after they are there. Raises `GatewayError`."""
-    give_up_at = time.monotonic() + ANSWERS_S
-    while time.monotonic() < give_up_at:
-        connection = http.client.HTTPConnection(EVERYWHERE.get(host, host), port, timeout=1.0)
-        try:
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(LOOK_S)
-    raise GatewayError(f"no gateway answers at {authority(host, port)}")
 
 
 def _drain() -> None:

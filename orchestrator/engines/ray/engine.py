@@ -14,35 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    ActorUnschedulableError,
-    RayActorError,
-    RayError,
-    RayTaskError,
-)
-from ray.util import list_named_actors
+from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.engines.base import Launchable
-from orchestrator.engines.ray.cluster import NAMESPACE, ClusterNode
-from orchestrator.engines.ray.servers import (
-    HEARD_S,
-    PREFIX,
-    NodeActor,
-    ServerActor,
-    ServerFailed,
-    ServerState,
-    actor_name,
-    expert_of,
-)
+from orchestrator.engines.ray.cluster import ClusterNode
+from orchestrator.engines.ray.placing import Placed, place, standing
+from orchestrator.engines.ray.running import RayServer, answer
+from orchestrator.engines.ray.servers import NodeActor, ServerState
 from orchestrator.errors import ExpertError
 from orchestrator.experts.base import Resources
 
@@ -51,71 +36,8 @@ BEAT_TIMEOUT_S = 2.0
 START_S, SILENCE_S = 20.0, 10.0
 """After this long without an answer, the first or another, a node counts as lost, whatever the head says."""
 ADOPT_S = 5.0
-NAME_S = 5.0
-RETRY_S = 0.1
-KILLED = 128 + signal.SIGKILL
 
 log = logging.getLogger(__name__)
-
-
-class RayServer:
-    """An `orchestrator.engines.base.RunningServer` that an actor owns. launch, since, asleep: as of `ServerState`."""
-
-    def __init__(self, expert: str, actor: Any, state: ServerState) -> None:
-        self.endpoint = state.endpoint
-        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.launch = state.launch
-        self.since = state.since
-        self.asleep = state.asleep
-        self._expert = expert
-        self._actor = actor
-        self._memory_bytes = state.memory_bytes
-        self._stopping = False
-        self._watcher = asyncio.create_task(self._watch())
-
-    def memory_bytes(self) -> int:
-        return 0 if self.exited.done() else self._memory_bytes
-
-    async def sleep(self) -> None:
-        self._memory_bytes = await _answer(self._expert, self._actor.sleep.remote(), self.exited)
-        self.asleep = True
-
-    async def wake(self) -> None:
-        self._memory_bytes = await _answer(self._expert, self._actor.wake.remote(), self.exited)
-        self.asleep = False
-
-    async def stop(self) -> None:
-        self._stopping = True
-        if not self.exited.done():
-            with suppress(ExpertError):  # it has ended already, or whoever held it is gone: the watcher knows
-                await _answer(self._expert, self._actor.stop.remote(), self.exited)
-        await asyncio.wait({self._watcher})
-
-    def end(self) -> None:
-        """Nothing is heard of its node; should that come back, the server is not to be there."""
-        if not self.exited.done():
-            self._watcher.cancel()
-            self.exited.set_result(KILLED)
-            ray.kill(self._actor)
-
-    async def _watch(self) -> None:
-        while not self.exited.done():
-            try:
-                code, output = await self._actor.exited.remote()
-                if not self._stopping:
-                    log.warning("the server of %s exited with code %d: %s", self._expert, code, output)
-                self.exited.set_result(code)
-                async with asyncio.timeout(2 * HEARD_S):
-                    await self._actor.heard.remote()
-            except TimeoutError:
-                pass
-            except ActorUnavailableError:  # the connection broke; the actor may still be there
-                await asyncio.sleep(RETRY_S)
-            except RayError:  # it is gone, or past its use
-                if not self.exited.done():
-                    log.warning("the process that held the server of %s is gone", self._expert)
-                    self.exited.set_result(KILLED)
-        ray.kill(self._actor)  # which gives its node's resources back
 
 
 class RayEngine:
@@ -131,13 +53,15 @@ class RayEngine:
         self._host = host or node.address
         self._room_s = room_s
         self._servers: set[RayServer] = set()
+        self._undoing: set[asyncio.Task[None]] = set()
         self._speaker: Any = None
         self._beating: asyncio.Task[None] | None = None
         self._available_bytes = 0
 
     async def start(self) -> None:
         """Returns when the node has answered, or is lost."""
-        options = {**self._on_node, "max_restarts": -1, "num_cpus": 0}
+        here = NodeAffinitySchedulingStrategy(self.node.id, soft=False)
+        options = {"scheduling_strategy": here, "max_restarts": -1, "num_cpus": 0}
         self._speaker = await asyncio.to_thread(ray.remote(NodeActor).options(**options).remote)
         answered = asyncio.Event()
         self._beating = asyncio.create_task(self._beat(answered))
@@ -149,20 +73,21 @@ class RayEngine:
             waiting.cancel()
 
     async def launch(self, name: str, launch: Launchable) -> RayServer:
-        """Place an actor on the node, and have it launch the server."""
+        """Place an actor on the node, and have it launch the server. Of a launch that failed or was cancelled nothing is left."""
         self._check(name, launch.resources)
-        placing = asyncio.ensure_future(asyncio.to_thread(self._place, name, launch.resources))
+        placing = asyncio.ensure_future(asyncio.to_thread(place, name, self.node.id, self._host, launch.resources))
         try:
-            actor = await asyncio.shield(placing)
-            await self._until_placed(name, actor, launch.resources)
-            return self._add(name, actor, await _answer(name, actor.launch.remote(launch), self.lost))
+            placed = await asyncio.shield(placing)
+            await self._until_placed(name, placed, launch.resources)
+            return self._add(placed, await answer(name, placed.actor.launch.remote(launch), self.lost))
         except ActorUnschedulableError as exc:
-            placing.add_done_callback(_discard)
             self.lose()
-            await asyncio.sleep(0)  # whoever watches over the node hears of it before whoever wants the server
+            await self._undo(
+                placing
+            )  # meanwhile whoever watches over the node hears of it, before whoever wants the server
             raise ExpertError(name, "not_loaded", "its node is gone") from exc
-        except BaseException:  # a launch that failed, or was cancelled, leaves no actor, and so no process
-            placing.add_done_callback(_discard)
+        except BaseException:
+            await self._undo(placing)
             raise
 
     async def found(self) -> dict[str, RayServer]:
@@ -170,10 +95,9 @@ class RayEngine:
 
         To be asked before anything is launched.
         """
-        names = [each["name"] for each in await asyncio.to_thread(list_named_actors, all_namespaces=True)]
-        experts = filter(None, (expert_of(name, self.node.id) for name in names))
-        servers = await asyncio.gather(*(self._adopt(expert) for expert in experts))
-        return {expert: server for expert, server in servers if server is not None}
+        there = await asyncio.to_thread(standing, lambda node_id: node_id == self.node.id)
+        servers = await asyncio.gather(*map(self._adopt, there))
+        return {placed.expert: server for placed, server in zip(there, servers, strict=True) if server is not None}
 
     def lose(self) -> None:
         """The node is gone: whoever watches the cluster may know it before its silence tells."""
@@ -192,74 +116,51 @@ class RayEngine:
 
     async def close(self) -> None:
         """Stop every server that was launched or found."""
-        await asyncio.gather(*(server.stop() for server in list(self._servers)))
+        await asyncio.gather(*(server.stop() for server in list(self._servers)), *self._undoing)
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait({self._beating})
             ray.kill(self._speaker)
-
-    @property
-    def _on_node(self) -> dict[str, Any]:
-        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(self.node.id, soft=False)}
 
     def _check(self, name: str, resources: Resources) -> None:
         """Raises `ExpertError` for what the node can never give; Ray would wait for it."""
         if self.lost.done():
             raise ExpertError(name, "not_loaded", "its node is gone")
         if not resources.within(self.node.resources):
-            asked, has = _in_words(resources), _in_words(self.node.resources)
+            asked, has = in_words(resources), in_words(self.node.resources)
             raise ExpertError(name, "not_loaded", f"its server asks for {asked}; its node has {has}")
 
-    def _place(self, name: str, resources: Resources) -> Any:
-        """An actor of its own, which is kept when this process ends. Blocks. One that was left over is replaced."""
-        options = {
-            **self._on_node,
-            "name": actor_name(name, self.node.id),
-            "namespace": NAMESPACE,
-            "lifetime": "detached",
-            "num_cpus": resources.cpus,
-            "num_gpus": resources.gpus,
-            "memory": resources.memory_bytes,
-        }
-        give_up_at = time.monotonic() + NAME_S
-        while True:
-            try:
-                return ray.remote(ServerActor).options(**options).remote(name, self._host)
-            except ValueError:  # the name is taken, if only by one that is being killed
-                if time.monotonic() > give_up_at:
-                    raise
-                with suppress(ValueError):
-                    ray.kill(ray.get_actor(options["name"], NAMESPACE))
-                time.sleep(RETRY_S)
-
-    async def _until_placed(self, name: str, actor: Any, resources: Resources) -> None:
+    async def _until_placed(self, name: str, placed: Placed, resources: Resources) -> None:
         try:
             async with asyncio.timeout(self._room_s):
-                await _answer(name, actor.state.remote(), self.lost)
+                await answer(name, placed.actor.state.remote(), self.lost)
         except TimeoutError as exc:
-            asked = _in_words(resources)
+            asked = in_words(resources)
             reason = f"its node had no room for its server within {self._room_s:g} s, which asks for {asked}"
             raise ExpertError(name, "not_loaded", reason) from exc
 
-    async def _adopt(self, expert: str) -> tuple[str, RayServer | None]:
-        try:
-            actor = await asyncio.to_thread(ray.get_actor, actor_name(expert, self.node.id), NAMESPACE)
-        except ValueError:  # it has ended since
-            return expert, None
-        try:
-            async with asyncio.timeout(ADOPT_S):
-                state = await _answer(expert, actor.state.remote(), self.lost)
-        except (ExpertError, TimeoutError):
-            state = None
-        if state is None:
-            ray.kill(actor)
-            return expert, None
-        return expert, self._add(expert, actor, state)
+    async def _undo(self, placing: asyncio.Future[Placed]) -> None:
+        """Also when whoever waits for that is cancelled once more."""
+        undoing = asyncio.create_task(_end(placing))
+        self._undoing.add(undoing)
+        undoing.add_done_callback(self._undoing.discard)
+        await asyncio.shield(undoing)
 
-    def _add(self, name: str, actor: Any, state: ServerState) -> RayServer:
-        server = RayServer(name, actor, state)
+    async def _adopt(self, placed: Placed) -> RayServer | None:
+        state = None
+        if placed.actor is not None:
+            with suppress(ExpertError, TimeoutError):
+                async with asyncio.timeout(ADOPT_S):
+                    state = await answer(placed.expert, placed.actor.state.remote(), self.lost)
+        if state is None:
+            await asyncio.to_thread(placed.end)
+            return None
+        return self._add(placed, state)
+
+    def _add(self, placed: Placed, state: ServerState) -> RayServer:
+        server = RayServer(placed, state)
         self._servers.add(server)
-        server.exited.add_done_callback(lambda _: self._servers.discard(server))
+        server.given_back.add_done_callback(lambda _: self._servers.discard(server))
         return server
 
     async def _beat(self, answered: asyncio.Event) -> None:
@@ -280,39 +181,17 @@ class RayEngine:
         self.lose()
 
 
-def end_servers() -> None:
-    """On every node, whoever launched them. Blocks."""
-    for each in list_named_actors(all_namespaces=True):
-        if each["namespace"] == NAMESPACE and each["name"].startswith(PREFIX):
-            with suppress(ValueError):  # it has ended meanwhile
-                ray.kill(ray.get_actor(each["name"], NAMESPACE))
+def end_servers(but_on: Collection[str] = ()) -> None:
+    """On every node but those of these ids, whoever launched them. Blocks."""
+    for placed in standing(lambda node_id: node_id not in but_on):
+        placed.end()
 
 
-async def _answer(expert: str, answer: Any, gone: asyncio.Future[Any]) -> Any:
-    """What an actor answers, unless `gone` resolves before.
-
-    Raises `ExpertError`, what a `Launchable` raises, and `ActorUnschedulableError` where the node was gone before the actor began.
-    """
-    asked = asyncio.ensure_future(answer)
-    try:
-        await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            raise ExpertError(expert, "not_loaded", "its server is gone")
-        return asked.result()
-    except RayTaskError as exc:
-        if isinstance(exc.cause, ServerFailed):
-            raise ExpertError(expert, "not_loaded", str(exc.cause)) from exc
-        raise exc.cause from exc
-    except RayActorError as exc:
-        raise ExpertError(expert, "not_loaded", "the process that held its server is gone") from exc
-    finally:
-        asked.cancel()
-
-
-def _discard(placing: asyncio.Future[Any]) -> None:
-    if placing.exception() is None:
-        ray.kill(placing.result())
-
-
-def _in_words(resources: Resources) -> str:
+def in_words(resources: Resources) -> str:
     return f"{resources.cpus:g} CPUs, {resources.gpus:g} GPUs and {resources.memory_bytes / 1e9:.1f} GB of memory"
+
+
+async def _end(placing: asyncio.Future[Placed]) -> None:
+    await asyncio.wait({placing})
+    if placing.exception() is None:
+        await asyncio.to_thread(placing.result().end)

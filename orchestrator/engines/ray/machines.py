@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestrator.config import Config
 from orchestrator.engines.ray.cluster import ClusterNode, living_nodes
-from orchestrator.engines.ray.engine import RayEngine, RayServer
+from orchestrator.engines.ray.engine import RayEngine, end_servers, in_words
+from orchestrator.engines.ray.running import RayServer
 from orchestrator.fleet.memory import asleep_budget_bytes, budget_bytes
 from orchestrator.fleet.snapshot import make_places
 from orchestrator.fleet.spreading import NOWHERE, Room, spread
@@ -62,6 +64,7 @@ class Machines:
         rules = SwitchyardRules(prefetches=config.memory.prefetch)
         self._scheduler = LocalScheduler((), {}, budget_bytes=0, nodes={NOWHERE: NodeMemory(0)}, rules=rules)
         self._scheduler.lost(NOWHERE, "no node has room for it")
+        await asyncio.to_thread(_end_what_is_lost)
         await self._take_in(await asyncio.to_thread(_nodes_for_experts))
         self._watching = asyncio.create_task(self._watch(), name="nodes")
         return self._scheduler
@@ -177,15 +180,31 @@ class Machines:
         return nodes
 
     def _tell_nowhere(self, places: tuple[Place, ...]) -> None:
-        nowhere = frozenset(place.expert for place in places if place.node == NOWHERE)
-        for name in sorted(nowhere - self._nowhere):
-            logger.error("no node has room for %s: requests for it are refused until one comes", name)
-        self._nowhere = nowhere
+        nowhere = {place.expert: place for place in places if place.node == NOWHERE}
+        for name in sorted(nowhere.keys() - self._nowhere):
+            asked = _asked_by(nowhere[name])
+            logger.error("no node has room for %s%s: requests for it are refused until one comes", name, asked)
+        self._nowhere = frozenset(nowhere)
 
 
 def _nodes_for_experts() -> tuple[ClusterNode, ...]:
     """The living nodes but for those that were started with `--memory 0`, as a head had better be. Asks the head; blocks."""
     return tuple(node for node in living_nodes() if node.memory_bytes)
+
+
+def _end_what_is_lost() -> None:
+    """What still waits for nodes that went while there was no scheduler. Blocks."""
+    end_servers(but_on={node.id for node in living_nodes()})
+
+
+def _asked_by(place: Place) -> str:
+    """Empty for a persona: what it asks for is its host's."""
+    if place.command is None:
+        return ""
+    asked = replace(
+        place.command.resources, memory_bytes=place.memory_bytes or 0
+    )  # on a device, if that is where it lives
+    return f", which asks for {in_words(asked)}"
 
 
 def _room(config: Config, node: ClusterNode) -> Room:

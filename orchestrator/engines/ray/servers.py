@@ -1,12 +1,12 @@
 """What runs on the nodes: an actor for each server process, and one that speaks for its node.
 
-    actor = ray.remote(ServerActor).options(name=actor_name("smollm2", node.id), ...).remote("smollm2", node.address)
+    actor = ray.remote(ServerActor).options(...).remote("smollm2", node.address)
     state = await actor.launch.remote(launch)     # the command is made on the node
     code, output = await actor.exited.remote()    # when the process has ended
     await actor.heard.remote()                    # then nobody needs the actor any more
 
 A server is launched, watched and ended by the `local` engine's own code, in the actor's process, and never outlives that. Not here:
-who asks (`engine.py`), and when (the scheduler): actors restart nothing.
+where (`placing.py`), who asks (`running.py`), and when (the scheduler): actors restart nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from orchestrator.engines.process import ServerProcess
 from orchestrator.errors import ExpertError
 from orchestrator.types import Endpoint
 
-PREFIX = "server/"
 HEARD_S = 0.2
 """For those who asked when the server ends to hear that it has; some may be gone."""
 
@@ -47,16 +46,6 @@ class ServerState:
     since: float
     memory_bytes: int
     asleep: bool
-
-
-def actor_name(expert: str, node_id: str) -> str:
-    return f"{PREFIX}{expert}@{node_id}"
-
-
-def expert_of(name: str, node_id: str) -> str | None:
-    """Whose server the actor of this name holds on that node; None when it holds none there."""
-    found = name.removeprefix(PREFIX).removesuffix(f"@{node_id}")
-    return found if name == actor_name(found, node_id) else None
 
 
 class ServerActor:

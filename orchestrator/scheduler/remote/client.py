@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from orchestrator.errors import NoCapacity
 from orchestrator.scheduler.base import (
+    UNUSED,
     ExpertStatus,
     Lease,
     LeaseOutcome,
@@ -37,10 +38,10 @@ from orchestrator.scheduler.base import (
 from orchestrator.scheduler.remote.connection import PING_S, Connection
 from orchestrator.scheduler.remote.dialling import Dialler, Locate
 from orchestrator.scheduler.remote.questions import Questions, unreachable
+from orchestrator.scheduler.remote.reach import Reach
 from orchestrator.scheduler.remote.seen import updated
 from orchestrator.scheduler.remote.wire import (
     FROM_SCHEDULER,
-    UNUSED,
     VERSION,
     Acquire,
     Cancel,
@@ -76,7 +77,8 @@ logger = logging.getLogger(__name__)
 class RemoteScheduler:
     """A `Scheduler` over a connection. client_id: names this process, and no other of them. node: that it is on.
 
-    patience_s: how long requests wait for a connection before they are refused. clock: seconds, as in `deadline`.
+    patience_s: how long requests wait for a connection before they are refused. clock: seconds, as in `deadline`. reach: knows
+    which nodes can't be reached from here; it ends with this.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class RemoteScheduler:
         patience_s: float = PATIENCE_S,
         ping_s: float = PING_S,
         clock: Callable[[], float] = time.monotonic,
+        reach: Reach | None = None,
     ) -> None:
         self._token = token
         self._client_id = client_id
         self._node = node
         self._clock = clock
         self._dialler = Dialler(locate, receive=self._receive, opened=self._opened, lost=self._lost, ping_s=ping_s)
+        self._reach = reach or Reach()
         self._connection: Connection | None = None
         self._numbers = count(1)
         self._questions = Questions(clock, patience_s)
@@ -114,6 +118,11 @@ class RemoteScheduler:
         return self._welcome.is_set()
 
     @property
+    def away_s(self) -> float:
+        """For how long there has been no connection; 0 while there is one, infinite before the first."""
+        return 0.0 if self.is_connected else self._clock() - self._lost_at
+
+    @property
     def age_s(self) -> float:
         """How old what is known of the scheduler is; infinite while nothing is."""
         return self._clock() - self._seen_at
@@ -130,7 +139,7 @@ class RemoteScheduler:
     async def acquire(self, request: LeaseRequest) -> Lease:
         left_s = request.deadline - self._clock()
         if self._node:
-            request = replace(request, node=self._node)
+            request = replace(request, node=self._node, unreachable=self._reach.lost)
         lease: Lease = await self._ask(Acquire(next(self._numbers), request, left_s), request.deadline)
         return lease
 
@@ -140,6 +149,9 @@ class RemoteScheduler:
             return
         if self._held.pop(lease.id, None) is None:
             raise ValueError(f"the lease {lease.id} was given back before")
+        if not outcome.reached and lease.node and lease.node != self._node and lease.endpoint is not None:
+            self._reach.failed(lease.node, lease.endpoint.base_url)
+            outcome = replace(outcome, ok=None)  # others may reach it
         if self._connection is not None:
             self._connection.send(encode(Release(lease.id, outcome)))
         else:
@@ -182,6 +194,7 @@ class RemoteScheduler:
         self._questions.fail_all(_shutting_down)
         self._held.clear()
         self._unsaid.clear()
+        self._reach.close()
         if self._looking is not None:
             self._looking.cancel()
         if self._connection is not None:
@@ -274,11 +287,11 @@ class RemoteScheduler:
             case Failed(number, failure):
                 self._questions.fail(number, unpack_error(failure))
             case Snapshot():
-                self._snapshot, self._seen_at = message, self._clock()
+                self._see(message)
                 if not self.is_connected:
                     self._welcomed(connection)
             case Changes():
-                self._snapshot, self._seen_at = updated(self._snapshot, message), self._clock()
+                self._see(updated(self._snapshot, message))
             case Positions(positions):
                 self._positions = positions
             case Refused(reason):
@@ -286,6 +299,11 @@ class RemoteScheduler:
                 self._dialler.failed(reason)
             case Ping():
                 pass
+
+    def _see(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._seen_at = snapshot, self._clock()
+        if snapshot.memory.nodes:
+            self._reach.keep(snapshot.memory.nodes.keys())
 
     def _welcomed(self, connection: Connection) -> None:
         logger.info("connected to the scheduler at %s", connection.peer)

@@ -50,6 +50,7 @@ class Dialler:
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._reason = ""
+        self._last: Address | None = None
 
     def start(self) -> None:
         """In the background, until `close`. Once is enough."""
@@ -84,8 +85,7 @@ class Dialler:
 
     async def _connect(self) -> None:
         """Connect, and return when the connection is lost."""
-        async with asyncio.timeout(LOCATE_S):
-            address = await self._locate()
+        address = await self._address()
         over = asyncio.Event()
 
         def lost(connection: Connection) -> None:
@@ -97,4 +97,15 @@ class Dialler:
 
         async with asyncio.timeout(CONNECT_S):
             await asyncio.get_running_loop().create_connection(protocol, *address)
+        self._last = address
         await over.wait()
+
+    async def _address(self) -> Address:
+        """Where it is, or else where it was last: who is asked for it may be cut off, and not hear for longer that this is over."""
+        try:
+            async with asyncio.timeout(LOCATE_S):
+                return await self._locate()
+        except Exception:  # see `_run`
+            if self._last is None:
+                raise
+            return self._last

@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from orchestrator.errors import NoCapacity, SwitchyardError
-from orchestrator.scheduler.base import Lease, LeaseOutcome, Position, Scheduler
+from orchestrator.scheduler.base import UNUSED, Lease, LeaseOutcome, Position, Scheduler
 from orchestrator.scheduler.remote.connection import Connection
 from orchestrator.scheduler.remote.wire import (
-    UNUSED,
     Acquire,
     Cancel,
     Done,

@@ -25,9 +25,6 @@ MAX_FRAME_BYTES = 1 << 24
 MAX_HELLO_BYTES = 4096
 LENGTH_BYTES = 4
 
-UNUSED = LeaseOutcome(ok=None, duration_s=0.0)
-"""How a lease ends that nobody is there to use."""
-
 Plain = str | int | float | bool | None
 
 

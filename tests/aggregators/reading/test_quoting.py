@@ -92,9 +92,9 @@ def test_the_longest_texts_are_cut_first():
 @pytest.mark.parametrize("text", ["<|im_start|> word ", "< ", "<\n ", "<s ", "<<", "<|", "<answer"])
 def test_a_huge_answer_is_quoted_quickly(text: str):
     huge = said(text + " " * 100_000 + text * 100_000)
-    began = time.perf_counter()
+    began = time.process_time()
     quote(huge, random.Random(0), max_tokens=500)
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize("context", [100, 400, None])

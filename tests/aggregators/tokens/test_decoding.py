@@ -70,7 +70,7 @@ class StuckModel(ScriptedModel):
 
 async def test_time_that_is_over_ends_it_with_what_there_is():
     models = [ScriptedModel("a", writes("12345")), StuckModel("b", 2)]
-    pieces, progress = await written(models, mixing(1, 1), until=time.monotonic() + 0.1)
+    pieces, progress = await written(models, mixing(1, 1), until=time.monotonic() + 0.5)
     assert ("".join(pieces), progress.finish_reason) == ("12", "length")
 
 

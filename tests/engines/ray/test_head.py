@@ -16,6 +16,7 @@ import pytest
 import ray
 
 from tests.support.faulty import Servers, expert
+from tests.support.processes import name_of
 from tests.support.rays import nodes_apart
 from tests.support.service import write_config
 from tests.support.serving import ServedGateway, switchyard_serve
@@ -114,7 +115,7 @@ def test_a_cluster_of_its_own_is_started_again_when_its_head_dies_beside_another
     with haproxys_ports_taken(), switchyard_serve(config_of(tmp_path), "--engine", "ray") as gateway:
         assert status_of(gateway, "w") == 200
         before = gateway.servers()
-        (head,) = (process for process in before if process.name() == "gcs_server")
+        (head,) = (process for process in before if name_of(process) == "gcs_server")
         head.kill()
         until(lambda: times_served(gateway) == 2)
         assert status_of(gateway, "w") == 200
@@ -137,7 +138,7 @@ def test_without_storage_all_who_serve_wait_for_the_next_head_and_the_last_of_th
             assert first.url == second.url
             assert status_of(first, "w") == 200
             before = psutil.Process(heads[0].pid).children(recursive=True)
-            next(process for process in before if process.name() == "gcs_server").kill()
+            next(process for process in before if name_of(process) == "gcs_server").kill()
             until(lambda: (times_served(first), times_served(second)) == (2, 2))
             assert status_of(first, "w") == 200
             assert not [process for process in before if process.is_running()]
@@ -146,5 +147,5 @@ def test_without_storage_all_who_serve_wait_for_the_next_head_and_the_last_of_th
             assert status_of(second, "w") == 200
         assert second.process.returncode == 0
         assert status_of(second, "w") is None
-        left = [process.name() for process in psutil.Process(heads[-1].pid).children(recursive=True)]
+        left = [name_of(process) for process in psutil.Process(heads[-1].pid).children(recursive=True)]
         assert not [name for name in left if "Actor" in name or "haproxy" in name or "Replica" in name]

@@ -23,12 +23,17 @@ ECHO = {"name": "a", "backend": "echo"}
 NODE = ingress.ClusterNode("one", "10.0.0.1", memory_bytes=0, cpus=0.0, gpus=0.0)
 DESCRIBED = """
 import json, os, sys
-from orchestrator.engines.ray.ingress import ENVIRONMENT, app
+from orchestrator.engines.ray.ingress import ENVIRONMENT, app, gateways
+from orchestrator.fleet.configfile import read_config
 os.environ.update(ENVIRONMENT)
 deployment = app(json.loads(sys.argv[1]))._bound_deployment
 settings, = deployment.init_args
+config = read_config(settings.config)
+spread = [gateways(settings.config, config, settings.host, nodes)._bound_deployment for nodes in (1, 2, 3, 4)]
 print(json.dumps({"name": deployment.name, "config": str(settings.config), "host": settings.host,
-                  "limit": deployment.max_ongoing_requests, "scale": deployment._deployment_config.autoscaling_config.dict()}))
+                  "limit": deployment.max_ongoing_requests,
+                  "per_node": [each._replica_config.max_replicas_per_node for each in spread],
+                  "scale": deployment._deployment_config.autoscaling_config.dict()}))
 """
 
 
@@ -45,6 +50,7 @@ def test_serves_config_files_have_a_builder(tmp_path: Path):
     deployment = described(config=str(config))
     assert (deployment["name"], deployment["config"], deployment["host"]) == ("gateway", str(config), "0.0.0.0")
     assert deployment["limit"] == ingress.NEVER_FULL
+    assert deployment["per_node"] == [None, 2, 1, 1]
     scale = deployment["scale"]
     assert (scale["min_replicas"], scale["max_replicas"], scale["target_ongoing_requests"]) == (2, 3, 10)
 

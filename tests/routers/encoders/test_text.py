@@ -71,9 +71,9 @@ def test_any_text_has_a_vector_of_length_one(text):
 
 @pytest.mark.parametrize("unit", ["\n", " ", "$", "\n\t", "_", "```", ";  ", "A. ", "\\"])
 def test_no_text_takes_long(unit):
-    began = time.perf_counter()
+    began = time.process_time()
     TextFeatures().encode([unit * 100_000])
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.25
 
 
 def test_another_version_is_not_found():

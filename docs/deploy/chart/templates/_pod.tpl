@@ -5,6 +5,14 @@ metadata:
   labels: {switchyard: {{ .root.Release.Name | quote }}}
 spec:
   terminationGracePeriodSeconds: 60
+  automountServiceAccountToken: false
+  # On machines of their own, where there are enough.
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector: {matchLabels: {switchyard: {{ .root.Release.Name | quote }}}}
+      matchLabelKeys: [ray.io/cluster]
   securityContext: {runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000, seccompProfile: {type: RuntimeDefault}}
   containers:
     - name: {{ .name }}
@@ -26,22 +34,18 @@ spec:
         - {name: RAY_SERVE_LOG_TO_STDERR, value: "0"}
         - {name: RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S, value: "2"}
         - {name: RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S, value: {{ $values.drainSeconds | quote }}}
+        # Ray would end a gateway or the scheduler when experts fill the memory.
+        - {name: RAY_memory_monitor_refresh_ms, value: "0"}
         {{- if eq .name "head" }}
         # A node that is gone is noticed within two seconds instead of fifteen.
         - {name: RAY_health_check_initial_delay_ms, value: "0"}
         - {name: RAY_health_check_period_ms, value: "500"}
         - {name: RAY_health_check_timeout_ms, value: "1000"}
         - {name: RAY_health_check_failure_threshold, value: "3"}
-        # Ray would end a gateway or the scheduler when experts fill the memory.
-        - {name: RAY_memory_monitor_refresh_ms, value: "0"}
         {{- end }}
       ports:
         - {name: serve, containerPort: 8700}
         - {name: haproxy, containerPort: 9101}
-        # Where gateways listen for HAProxy, the first that is free; Prometheus reads the /metrics of each there.
-        {{- range until 4 }}
-        - {name: gateway-{{ . }}, containerPort: {{ add 30000 . }}}
-        {{- end }}
         {{- if eq .name "head" }}
         - {name: gcs-server, containerPort: 6379}
         - {name: dashboard, containerPort: 8265}
