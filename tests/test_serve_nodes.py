@@ -1,4 +1,4 @@
-"""`switchyard serve` on a cluster of three machines, of which one is lost with a gateway and an expert that work."""
+"""`switchyard serve` on a cluster of three machines, each with a gateway, of which one is lost with the expert that it has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +45,13 @@ def pids_on(machine: Machine) -> list[int]:
     return [int(pid) for pid in pids.split()]
 
 
-def has_a_gateway(machine: Machine) -> bool:
+def actors_on(machine: Machine) -> str:
+    """What Ray calls its processes there."""
     found = []
     for pid in pids_on(machine):
         with suppress(psutil.NoSuchProcess):
             found.append(title_of(psutil.Process(pid)))
-    return any(title.startswith("ray::ServeReplica") for title in found)
+    return " ".join(title for title in found if title.startswith("ray::"))
 
 
 def turn_off(machine: Machine) -> None:
@@ -136,7 +136,7 @@ def test_a_lost_machine_costs_seconds_and_nothing_that_was_answered(
             expert("w", limits={"concurrency": 8}),
             memory={"budget_gb": 0.1},
             ledger={"url": postgres.local_url("test_1")},
-            ray={"gateways": {"min": 5, "max": 5}},
+            ray={"gateways": {"min": 3, "max": 3}},
         )
         address = f"{head.address}:{RAYS_PORT}"
         roomiest = ("--head", f"--port={RAYS_PORT}", "--include-dashboard=false", "--memory=2000000000")
@@ -146,20 +146,20 @@ def test_a_lost_machine_costs_seconds_and_nothing_that_was_answered(
             stack.enter_context(kept_up(*node, inside=machine.inside))
         serve = switchyard_serve(config, "--host", "0.0.0.0", inside=head.inside, RAY_ADDRESS=address)
         url = stack.enter_context(serve).url.replace("0.0.0.0", head.address)
-        asyncio.run(_lose_one(url, others, config))
+        assert all("ServeReplica" in actors_on(machine) for machine in (head, *others))
+        assert "ControlActor" in actors_on(head)
+        asyncio.run(_lose_one(url, *others, config))
 
 
-async def _lose_one(url: str, others: Sequence[Machine], config: Path) -> None:
-    lost = next(machine for machine in others if has_a_gateway(machine))
-    (left,) = (machine for machine in others if machine is not lost)
+async def _lose_one(url: str, lost: Machine, left: Machine, config: Path) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=SOON_S) as http:
         client = Client(http)
         place(config, lost)
         await client.until_it_may_be_on(lost)
         assert await client.ask()
-        place(config, *others)
-        await client.until_it_may_be_on(*others)
+        place(config, lost, left)
+        await client.until_it_may_be_on(lost, left)
         asking = [asyncio.create_task(client.ask_on()) for _ in range(ASKING)]
         await asyncio.sleep(4 * BATCH_INTERVAL_S)
         assert await client.states() == {lost.address: "ready", left.address: "cold"}

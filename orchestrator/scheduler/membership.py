@@ -50,6 +50,7 @@ class Membership:
         self._nodes.configure(memory)
         for host in roster.hosts.values():
             host.forgive()
+        self._tell_lost(roster)
         self._take_over(roster, now)
         for residents in self._nodes.residents:
             for drained in residents.shrink(now):
@@ -64,13 +65,16 @@ class Membership:
         """As `Core.lost`, but for what follows on the nodes."""
         if node in self._nodes.lost:
             return
-        alive = self._nodes.lose(node)
+        alive = self._nodes.lose(node, reason)
         for host in {*alive, *(host for host in self._moves.roster.hosts.values() if host.node == node)}:
             host.lose()
         self._remake(now)
-        for host in self._moves.roster.hosts.values():
-            if host.node == node:
-                host.last_error = reason
+        self._tell_lost(self._moves.roster)
+
+    def _tell_lost(self, roster: Roster) -> None:
+        for host in roster.hosts.values():
+            if host.node in self._nodes.lost:
+                host.last_error = self._nodes.lost[host.node]
 
     def find(self, node: str, now: float) -> None:
         """As `Core.found`, but for what follows on the nodes."""

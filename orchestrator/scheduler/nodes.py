@@ -2,7 +2,7 @@
 
     nodes = Nodes({"": NodeMemory(4_000_000_000)}, outbox, rules)   # "" is this machine
     nodes.of(host).plan(now)
-    nodes.lose("node-1")                                            # nothing of it counts any more
+    nodes.lose("node-1", "it does not answer")                      # nothing of it counts any more
 
 Not here: what happens to those that wait for a node that is lost (`core.py`).
 """
@@ -21,12 +21,12 @@ from orchestrator.scheduler.worth import Worth
 
 
 class Nodes:
-    """memory: of each node that there is to be. lost: those that aren't there. residencies: also of nodes lately removed."""
+    """memory: of each node that there is to be. lost: why some aren't there. residencies: also of nodes lately removed."""
 
     def __init__(self, memory: Mapping[str, NodeMemory], outbox: Outbox, rules: Rules) -> None:
         self.worth = Worth()
         self.memory: Mapping[str, NodeMemory] = {}
-        self.lost: set[str] = set()
+        self.lost: dict[str, str] = {}
         self.residencies: dict[str, Residency] = {}
         self._outbox = outbox
         self._rules = rules
@@ -38,7 +38,7 @@ class Nodes:
             if not self.residencies[name].residents.alive:
                 del self.residencies[name]
         self.memory = memory
-        self.lost &= memory.keys()
+        self.lost = {name: reason for name, reason in self.lost.items() if name in memory}
         self._count()
         for name, budgets in memory.items():
             if name not in self.residencies:
@@ -47,7 +47,7 @@ class Nodes:
             residents.budget_bytes = budgets.budget_bytes
             residents.sleepers.budget_bytes = budgets.asleep_budget_bytes
 
-    def lose(self, name: str) -> dict[Host, None]:
+    def lose(self, name: str, reason: str) -> dict[Host, None]:
         """It is gone, with all that was in its memory or waited for it. Returns who had a server.
 
         Raises KeyError for a node that is none, and ValueError for this machine, which can't be lost.
@@ -57,7 +57,7 @@ class Nodes:
         if not name:
             raise ValueError("this machine can't be lost")
         alive = self.residencies[name].residents.alive
-        self.lost.add(name)
+        self.lost[name] = reason
         self.residencies[name] = self._residency(name)
         self._count()
         return alive
@@ -66,8 +66,7 @@ class Nodes:
         """It is there; returns whether it was lost. Raises KeyError for a node that is none."""
         if name not in self.memory:
             raise KeyError(name)
-        was_lost = name in self.lost
-        self.lost.discard(name)
+        was_lost = self.lost.pop(name, None) is not None
         self._count()
         return was_lost
 

@@ -71,6 +71,11 @@ def environment(template: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in template["spec"]["containers"][0]["env"]}
 
 
+def settings(config: dict[str, int]) -> dict[str, str]:
+    """Of a node of Ray's, as its environment has them."""
+    return {f"RAY_{name}": str(value) for name, value in config.items()}
+
+
 def mounts(template: dict[str, Any]) -> dict[str, bool]:
     """Where something is mounted, and whether it can be written there."""
     found = template["spec"]["containers"][0]["volumeMounts"]
@@ -93,7 +98,8 @@ def test_the_plain_manifest_is_what_the_chart_renders_by_default(manifest: str):
 def test_kubernetes_takes_what_the_chart_renders(values: dict[str, Any], version: str):
     text = render(values)
     templates = [{"apiVersion": "v1", "kind": "PodTemplate", "template": each} for each in pod_templates(text)]
-    for each in (of_kind("ConfigMap", text), of_kind("NetworkPolicy", text), *templates):
+    others = [of_kind(kind, text) for kind in ("ConfigMap", "NetworkPolicy", "PodDisruptionBudget")]
+    for each in (*others, *templates):
         kubernetes_validate.validate(each, version, strict=True)
 
 
@@ -133,8 +139,16 @@ def test_pods_have_the_environment_that_switchyard_needs_on_ray(manifest: str):
     head, *workers = map(environment, pod_templates(manifest))
     there = {name: f"{SITE_PACKAGES}/{path}" for name, path in PATHS.items()}
     for pod in (head, *workers):
-        assert (ENVIRONMENT | there).items() <= pod.items()
-    assert {f"RAY_{name}": str(value) for name, value in (HEALTH_CHECKS | NO_KILLING).items()}.items() <= head.items()
+        assert (ENVIRONMENT | there | settings(NO_KILLING)).items() <= pod.items()
+    assert settings(HEALTH_CHECKS).items() <= head.items()
+
+
+def test_a_pod_whose_gateway_leaves_is_sent_no_more_before_its_haproxy_goes(manifest: str):
+    """Which is after 30 s, Serve's `PROXY_MIN_DRAINING_PERIOD_S`; Kubernetes has to tell its nodes by then, too."""
+    _, *workers = pod_templates(manifest)
+    probes = [template["spec"]["containers"][0]["readinessProbe"] for template in workers]
+    assert [probe["httpGet"] for probe in probes] == [{"path": "/-/healthz", "port": "serve"}]
+    assert all(probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"] <= 15 for probe in probes)
 
 
 def test_only_the_api_is_open_to_everyone(manifest: str):
@@ -144,9 +158,28 @@ def test_only_the_api_is_open_to_everyone(manifest: str):
     assert all(selected <= template["metadata"]["labels"].items() for template in pod_templates(manifest))
 
 
+def test_pods_that_serve_are_not_all_evicted_at_once(manifest: str):
+    """KubeRay's label says which pods serve; the budget is of those of this release."""
+    budget = of_kind("PodDisruptionBudget", manifest)["spec"]
+    selected = budget["selector"]["matchLabels"]
+    assert budget["minAvailable"] == 1
+    assert selected.pop("ray.io/serve") == "true"
+    assert all(selected.items() <= template["metadata"]["labels"].items() for template in pod_templates(manifest))
+    without = [each["kind"] for each in objects(render({"disruptionBudget": {"enabled": False}}))]
+    assert "PodDisruptionBudget" not in without
+
+
+def test_pods_are_on_machines_of_their_own_where_there_are_enough(manifest: str):
+    for template in pod_templates(manifest):
+        [spread] = template["spec"]["topologySpreadConstraints"]
+        assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert spread["topologyKey"] == "kubernetes.io/hostname"
+
+
 def test_pods_run_without_privileges(manifest: str):
     for template in pod_templates(manifest):
         assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert template["spec"]["automountServiceAccountToken"] is False
         own = template["spec"]["containers"][0]["securityContext"]
         assert own == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 

@@ -1,5 +1,6 @@
-"""One machine: the image, the compose file and the systemd unit. None is built or started; they are read by their own rules."""
+"""One machine: the image, the compose file and the systemd units. None is built or started; they are read by their own rules."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -76,9 +77,13 @@ def test_what_the_image_copies_is_in_its_context():
     assert all((ROOT / each).exists() for each in copied)
 
 
+UNITS = sorted(DEPLOY.glob("*.service"))
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
-def test_systemd_takes_the_unit(tmp_path: Path):
-    unit = tmp_path / "switchyard.service"
-    unit.write_text((DEPLOY / "switchyard.service").read_text().replace("/opt/switchyard/bin/switchyard", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+@pytest.mark.parametrize("unit", UNITS, ids=[unit.stem for unit in UNITS])
+def test_systemd_takes_the_units(unit: Path, tmp_path: Path):
+    for each in UNITS:
+        (tmp_path / each.name).write_text(re.sub(r"/opt/switchyard/bin/\w+", "/bin/true", each.read_text()))
+    done = subprocess.run(["systemd-analyze", "verify", str(tmp_path / unit.name)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

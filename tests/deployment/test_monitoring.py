@@ -1,7 +1,6 @@
 """Prometheus and Grafana: every query is PromQL, over metrics that gateways really have, and every alert is explained."""
 
 import json
-import re
 
 import promql_parser
 import pytest
@@ -25,9 +24,13 @@ QUERIES = {
     },
 }
 METRICS = Metrics(
-    lambda: [make_status("echo")], lambda: MemoryStatus(1, 0, 0, 0), lost=lambda: 0, reload_failed=lambda: False
+    lambda: [make_status("echo", node="10.0.0.1")],
+    lambda: MemoryStatus(1, 0, 0, 0, {"10.0.0.1": MemoryStatus(1, 0, 0, 0)}),
+    lost=lambda: 0,
+    reload_failed=lambda: False,
 )
 FAMILIES = list(text_string_to_metric_families(METRICS.render().decode()))
+"""Of a gateway on a cluster, which has those of one machine, too."""
 
 
 def known() -> set[str]:
@@ -91,14 +94,13 @@ def test_grafana_finds_its_data_source_and_its_dashboards():
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
 
 
-def test_the_job_for_kubernetes_keeps_the_ports_of_gateways():
+def test_the_job_for_kubernetes_asks_the_service_that_kuberay_makes_of_the_chart():
     manual = (DEPLOY.parent / "OPERATIONS.md").read_text()
     blocks = [block.split("```")[0] for block in manual.split("```yaml\n")[1:]]
-    [[[job]]] = [objects(block) for block in blocks if "kubernetes_sd_configs" in block]
-    names = re.compile(
-        next(rule["regex"] for rule in job["relabel_configs"] if "port_name" in rule["source_labels"][0])
-    )
+    [[[job]]] = [objects(block) for block in blocks if "job_name" in block]
+    [[target]] = [config["targets"] for config in job["static_configs"]]
     [service] = [each for each in objects((DEPLOY / "rayservice.yaml").read_text()) if each["kind"] == "RayService"]
     container = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
-    kept = {port["containerPort"] for port in container["ports"] if names.fullmatch(port["name"])}
-    assert kept == {30000, 30001, 30002, 30003}
+    [port] = [port["containerPort"] for port in container["ports"] if port["name"] == "serve"]
+    assert target == f"{service['metadata']['name']}-serve-svc.default:{port}"
+    assert job["job_name"] == read(DEPLOY / "prometheus.yaml")["scrape_configs"][0]["job_name"]

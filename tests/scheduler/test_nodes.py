@@ -130,6 +130,15 @@ def test_who_can_go_nowhere_else_hears_that_the_node_is_lost():
     assert happened(core) == ["load a"]
 
 
+def test_why_a_node_is_lost_is_told_of_those_that_are_placed_there_later():
+    core = cluster(on("n1", local("a", 60)))
+    core.lost("n1", "it does not answer", 1.0)
+    core.reconfigure([on("n1", local("b", 60))], 0, frozenset(), 2.0)
+    assert [(each.expert, each.last_error) for each in core.status(2.0)] == [("b", "it does not answer")]
+    with pytest.raises(NoCapacity, match="lost"):
+        core.acquire(request("b", "r"), 2.0)
+
+
 def test_what_is_heard_of_a_lost_node_later_changes_nothing():
     core = cluster(on("n1", local("a", 60)))
     warm(core, "a", "n1")

@@ -26,6 +26,7 @@ from ray.cluster_utils import Cluster
 
 from orchestrator.engines.ray.cluster import HEALTH_CHECKS, NAMESPACE, ClusterNode, join, living_nodes
 from orchestrator.types import Endpoint
+from tests.support.supervised import PORTS, free_port
 
 COMMON = {"num_cpus": 1, "object_store_memory": 80_000_000}
 GONE_WITHIN_S = 20
@@ -47,7 +48,7 @@ def one_node() -> Iterator[ClusterNode]:
 def nodes_apart(count: int, **resources: Any) -> Iterator[Cluster]:
     """resources: of each node beside the head, as `ray start` has them."""
     with _alone():
-        cluster = Cluster(True, False, {**COMMON, "include_dashboard": False, "_system_config": HEALTH_CHECKS})
+        cluster = Cluster(True, False, {**COMMON, "include_dashboard": False, "_system_config": dict(HEALTH_CHECKS)})
         try:
             for i in range(count):
                 add_node(cluster, f"127.0.0.{i + 2}", **resources)
@@ -107,6 +108,8 @@ def _alone() -> Iterator[None]:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name in PORTS:
+            patch.setenv(name, str(free_port()))
         try:
             yield
         finally:

@@ -29,6 +29,8 @@ QUICK = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
+PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
+"""That the service has on every machine beside its own: another cluster's may be here."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -43,6 +45,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 def kept_up(*options: str, inside: Sequence[str] = ()) -> Iterator[list[subprocess.Popen[bytes]]]:
     """inside: what its command begins with, to run elsewhere."""
     command = (*inside, *COMMAND, *SMALL, *options)
+    ports = {} if inside else {name: str(free_port()) for name in PORTS}
     started: list[subprocess.Popen[bytes]] = []
     over = threading.Event()
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -51,7 +54,7 @@ def kept_up(*options: str, inside: Sequence[str] = ()) -> Iterator[list[subproce
         def keep_up() -> None:
             while not over.is_set():
                 with log.open("ab") as output:
-                    environment = os.environ | QUICK | {"RAY_TMPDIR": folder}
+                    environment = os.environ | QUICK | ports | {"RAY_TMPDIR": folder}
                     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
                 started.append(process)
                 process.wait()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._raylet import IMPLICIT_RESOURCE_PREFIX  # type: ignore[attr-defined]  # it is not Python
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.config import Config
@@ -221,6 +222,7 @@ def control_actor(settings: Settings, token: str | None = None) -> Any:
         "get_if_exists": True,
         "lifetime": "detached",
         "num_cpus": 0,
+        "resources": {f"{IMPLICIT_RESOURCE_PREFIX}{NAME}": 0.001},  # Ray puts what asks for nothing anywhere
         "max_restarts": -1,
         "scheduling_strategy": NodeAffinitySchedulingStrategy(roomiest.id, soft=True),
     }

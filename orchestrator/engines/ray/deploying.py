@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.config import Config
 from orchestrator.engines.ray.cluster import living_nodes
@@ -61,7 +61,8 @@ def deploy(path: Path, config: Config, host: str, port: int, stop: threading.Eve
         _start(path, config, host, port)
         _until_running(config.ray.gateways.start_s, stop)
     except (RayError, TimeoutError) as exc:
-        raise GatewayError(f"the gateways can't be started: {exc}") from exc
+        reason = exc.cause if isinstance(exc, RayTaskError) else exc  # without where in Ray it was raised
+        raise GatewayError(f"the gateways can't be started: {reason}") from exc
     until_it_answers(stop)
 
 

@@ -82,9 +82,7 @@ class RayEngine:
             return self._add(placed, await answer(name, placed.actor.launch.remote(launch), self.lost))
         except ActorUnschedulableError as exc:
             self.lose()
-            await self._undo(
-                placing
-            )  # meanwhile whoever watches over the node hears of it, before whoever wants the server
+            await self._undo(placing)  # so whoever watches over the node hears of it before whoever wants the server
             raise ExpertError(name, "not_loaded", "its node is gone") from exc
         except BaseException:
             await self._undo(placing)

@@ -179,9 +179,12 @@ def gateways(path: Path, config: Config, host: str, num_nodes: int = 1) -> Appli
     return application
 
 
-def _per_node(most: int, num_nodes: int) -> int | None:
-    """How many gateways one node may have: without a limit, Ray may put all on the same, whose loss would end the service."""
-    return None if num_nodes == 1 else min(math.ceil(most / num_nodes), MOST_PER_NODE)
+def _per_node(most: int, num_nodes: int) -> int:
+    """How many gateways one node may have: without a limit, Ray may put all on the same, whose loss would end the service.
+
+    One that is never met helps, too: what asks nothing of a node goes to any, all else to one node after the other.
+    """
+    return MOST_PER_NODE if num_nodes == 1 else min(math.ceil(most / num_nodes), MOST_PER_NODE)
 
 
 def app(args: dict[str, str]) -> Application:

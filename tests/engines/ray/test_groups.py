@@ -210,8 +210,9 @@ async def test_another_scheduler_removes_what_was_never_ready_or_has_ended(clust
         assert groups() == {}
 
 
-async def test_a_server_that_was_left_over_is_replaced(engine: RayEngine) -> None:
-    left = await engine.launch("wide", on_gpus(GPUS))
+@pytest.mark.parametrize("gpus", [GPUS, pytest.param(1, marks=pytest.mark.slow)])
+async def test_a_server_that_was_left_over_is_replaced(engine: RayEngine, gpus: int) -> None:
+    left = await engine.launch("wide", on_gpus(gpus))
     async with engine_on(ONE) as successor:
         running = await successor.launch("wide", on_gpus(GPUS))
         assert await asyncio.wait_for(left.exited, SOON_S) == 128 + signal.SIGKILL
@@ -228,6 +229,7 @@ async def test_all_servers_are_ended_with_their_groups(engine: RayEngine) -> Non
     assert await asyncio.wait_for(running.exited, SOON_S) == 128 + signal.SIGKILL
 
 
+@pytest.mark.slow
 async def test_the_next_scheduler_removes_what_its_file_does_not_want_and_what_lost_nodes_had(
     cluster: Cluster, engine: RayEngine, tmp_path: Path
 ) -> None:

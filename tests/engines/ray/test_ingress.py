@@ -50,7 +50,7 @@ def test_serves_config_files_have_a_builder(tmp_path: Path):
     deployment = described(config=str(config))
     assert (deployment["name"], deployment["config"], deployment["host"]) == ("gateway", str(config), "0.0.0.0")
     assert deployment["limit"] == ingress.NEVER_FULL
-    assert deployment["per_node"] == [None, 2, 1, 1]
+    assert deployment["per_node"] == [ingress.MOST_PER_NODE, 2, 1, 1]
     scale = deployment["scale"]
     assert (scale["min_replicas"], scale["max_replicas"], scale["target_ongoing_requests"]) == (2, 3, 10)
 

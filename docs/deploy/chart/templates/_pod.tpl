@@ -34,6 +34,7 @@ spec:
         - {name: RAY_SERVE_LOG_TO_STDERR, value: "0"}
         - {name: RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S, value: "2"}
         - {name: RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S, value: {{ $values.drainSeconds | quote }}}
+        - {name: RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER, value: 1s}
         # Ray would end a gateway or the scheduler when experts fill the memory.
         - {name: RAY_memory_monitor_refresh_ms, value: "0"}
         {{- if eq .name "head" }}
@@ -55,8 +56,8 @@ spec:
       # Whether the head may be sent requests KubeRay finds out itself.
       readinessProbe: {httpGet: {path: /api/healthz, port: 52365}, timeoutSeconds: 5}
       {{- else }}
-      # HAProxy's answer: a worker is ready while it has a gateway.
-      readinessProbe: {httpGet: {path: /-/healthz, port: serve}, timeoutSeconds: 5}
+      # HAProxy's answer: a worker is ready while it has a gateway. Where the last one leaves, HAProxy goes 30 s after it has said so.
+      readinessProbe: {httpGet: {path: /-/healthz, port: serve}, periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 5}
       {{- end }}
       volumeMounts:
         # The folder, not the file: only a folder is kept up to date.
