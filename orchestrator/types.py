@@ -5,7 +5,8 @@ A `Query` is what is routed; a `Call` is what one expert is asked; an `Answer` i
     query = Query(kind="chat", model="auto", body={"model": "auto", "messages": [...]}, text="What is 2 + 2?", ...)
     call = Call(kind=query.kind, body=query.body, deadline=query.deadline)
 
-Not here: anything that parses, sends, waits or stores.
+What every request makes is a msgspec Struct, which is made in a fraction of the time that a frozen dataclass takes; copies of it
+are made by `msgspec.structs.replace`, not by that of dataclasses. Not here: anything that parses, sends, waits or stores.
 """
 
 from __future__ import annotations
