@@ -12,9 +12,10 @@ expert is: `routers/confidence.py`. Not here: asking (`orchestrator/routing/casc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from routers.base import FloatArray

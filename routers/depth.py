@@ -14,9 +14,10 @@ vote that it can sway, or a panel is convened. The same functions decide in serv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from kernels.gating import gate as gated

@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 Number = TypeVar("Number", float, NDArray[np.float64])
@@ -30,8 +31,7 @@ def utility(reward: Number, cost_cents: Number, wait_s: Number, lambda_: float, 
     return reward - lambda_ * cost_cents - mu * wait_s
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """A feasible expert as the policy sees it. reward: expected, 0..1; one that is not a number counts as 0."""
 
     expert: str
@@ -39,8 +39,7 @@ class Option:
     cost_cents: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """lambda_, mu: as in `utility`. explore: probability of exploring. near_tie: how far below the best a tie may lie.
 
     stay: reward given up rather than leave the session's expert.
@@ -53,16 +52,14 @@ class Settings:
     stay: float = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """An expert in the plan. utility: before waiting is priced, with what staying with the conversation is worth."""
 
     expert: str
     utility: float
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Feasible experts, best first before waits, and why.
 
     ranking: the experts before exploration. draw: the one that exploration put first, if it did. ties: those it drew from.

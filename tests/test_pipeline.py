@@ -5,10 +5,10 @@ import itertools
 import json
 import random
 import time
-from dataclasses import replace
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from orchestrator.errors import (
     AllExpertsFailed,

@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from orchestrator.aggregators.panel import Panel
 from orchestrator.bulk.floor import Floor, Job, PutOff
 from orchestrator.bulk.leasing import Unleased
@@ -123,7 +125,7 @@ class Answerer:
         timeout_s = asked.deadline - time.monotonic()
         query, present = read_request(asked.url, asked.body, caller=asked.caller, timeout_s=timeout_s)
         if asked.expert is not None:
-            query = replace(query, options=replace(query.options, experts=(asked.expert,)))
+            query = structs.replace(query, options=structs.replace(query.options, experts=(asked.expert,)))
         view = self._view
         if view.reach.writes_together(query.model):
             async with self._floor.seat(job, query.model, holds_weights=True):
@@ -200,7 +202,7 @@ class Answerer:
             raise ExpertError(spec.name, "overloaded", exc.message, retry_after_s=exc.retry_after_s) from exc
         began, ok, retry_after_s, reached = time.monotonic(), None, None, True
         try:
-            answer = await expert.answer(replace(call, endpoint=lease.endpoint))
+            answer = await expert.answer(structs.replace(call, endpoint=lease.endpoint))
             ok = True
             return answer
         except ExpertError as error:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import RequestError
 from orchestrator.gateway import responses_request

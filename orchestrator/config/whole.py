@@ -143,7 +143,7 @@ class Config(Section):
             for spec in experts
         )
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, ExpertBase]:
         return {spec.name: spec for spec in self.experts}
 

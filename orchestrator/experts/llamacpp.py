@@ -21,10 +21,10 @@ where `max_tokens` ends it; with `logprobs` this is how likely the model holds i
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
+from msgspec.structs import replace
 
 from orchestrator.config import LlamaCppSpec
 from orchestrator.errors import ExpertError

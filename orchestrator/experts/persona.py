@@ -14,9 +14,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from orchestrator.config import IDENTITY_TOKENS, PersonaSpec
 from orchestrator.errors import ConfigError, ExpertError

@@ -10,10 +10,10 @@ Not here: what is put there (`persona.py`, `prompts.py`).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from orchestrator.config import PromptedBase
 from orchestrator.errors import ExpertError

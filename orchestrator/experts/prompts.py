@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.config import INSTRUCTION_TOKENS, PromptsSpec
 from orchestrator.errors import ConfigError, ExpertError

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from msgspec import Struct
 
 from orchestrator.aggregators.choosing import read_aggregation
 from orchestrator.aggregators.panel import Panel
@@ -40,8 +41,7 @@ from orchestrator.types import Query
 from routers.base import Encoder
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What a request's `model` stands for: a policy over experts, or (without one) an expert or a panel by name."""
 
     name: str

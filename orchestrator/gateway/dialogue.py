@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.gateway.tokens import estimate_attachments, estimate_json
 from orchestrator.gateway.validation import (
@@ -36,9 +37,10 @@ SYSTEM_CHARACTERS = 300
 TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 """Every part of another type is an attachment, and an expert that can't see is taken to be unable to hear or read files too."""
 
+RESULTS = (ToolResult, FunctionResult)
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
+
+class Dialogue(Struct, frozen=True):
     """conversation: the same for every turn of it. has_answers: this is not its first turn. tools: one was called before.
 
     vision: there are attachments, be they pictures, sound or files.
@@ -55,9 +57,21 @@ class Dialogue:
 
 def read_dialogue(messages: Sequence[Message], asker: Sequence[str | None] = ()) -> Dialogue:
     """asker: what else tells this conversation from those that begin with the same words."""
-    texts = [plain_text(message.content) for message in messages]
-    attachments = [part for message in messages for part in _attachments(message.content)]
-    calls = [call for message in messages if isinstance(message, Assistant) and (call := _calls(message))]
+    texts: list[str] = []
+    attachments: list[Part] = []
+    calls: list[list[dict[str, Any]] | dict[str, Any]] = []
+    has_answers = has_results = False
+    for message in messages:
+        content = message.content
+        texts.append(plain_text(content))
+        if isinstance(content, list):
+            attachments += [part for part in content if part.type not in TEXT_PARTS]
+        if isinstance(message, Assistant):
+            has_answers = True
+            if call := message.tool_calls or message.function_call:
+                calls.append(call)
+        elif isinstance(message, RESULTS):
+            has_results = True
     return Dialogue(
         text=_routed_text(messages, texts),
         prompt_tokens=(
@@ -67,9 +81,9 @@ def read_dialogue(messages: Sequence[Message], asker: Sequence[str | None] = ())
             + estimate_json(calls)
         ),
         vision=bool(attachments),
-        tools=bool(calls) or any(isinstance(message, ToolResult | FunctionResult) for message in messages),
-        tool_loop=_is_tool_loop(messages),
-        has_answers=any(isinstance(message, Assistant) for message in messages),
+        tools=bool(calls) or has_results,
+        tool_loop=has_results and _is_tool_loop(messages),
+        has_answers=has_answers,
         conversation=_conversation(messages, texts, asker),
     )
 
@@ -79,14 +93,6 @@ def plain_text(content: Content | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(text for part in content if (text := part.text or part.refusal))
-
-
-def _attachments(content: Content | None) -> Sequence[Part]:
-    return [part for part in content if part.type not in TEXT_PARTS] if isinstance(content, list) else ()
-
-
-def _calls(message: Assistant) -> list[dict[str, Any]] | dict[str, Any] | None:
-    return message.tool_calls or message.function_call
 
 
 def _routed_text(messages: Sequence[Message], texts: Sequence[str]) -> str:
@@ -123,7 +129,7 @@ def clip(text: str, characters: int = TURN_CHARACTERS) -> str:
 def _is_tool_loop(messages: Sequence[Message]) -> bool:
     """Whether a tool's result came after the last answer; agents may add reminders of their own behind it."""
     for message in reversed(messages):
-        if isinstance(message, ToolResult | FunctionResult):
+        if isinstance(message, RESULTS):
             return True
         if isinstance(message, Assistant):
             return False

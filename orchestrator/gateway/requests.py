@@ -14,7 +14,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.errors import RequestError
 from orchestrator.gateway.dialogue import clip, read_dialogue
@@ -33,10 +36,11 @@ from orchestrator.tokens import DEFAULT_MAX_TOKENS, estimate
 from orchestrator.types import ANONYMOUS, Caller, Capability, Kind, Query, RequestOptions
 
 MAX_SESSION_CHARACTERS = 256
+NO_OPTIONS = RequestOptions()
+CAPABILITIES: tuple[Capability, ...] = ("streaming", "tools", "vision", "json_schema", "logprobs")
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(Struct, frozen=True):
     """What is read off one kind of body. conversation: what tells this one from others. has_answers: it has begun before."""
 
     text: str
@@ -81,7 +85,7 @@ def make_query(
     reader = READERS[kind]
     parsed, body = validated(reader.struct, body)
     features = reader.features(parsed)
-    options = RequestOptions() if parsed.switchyard is None else parsed.switchyard.options()
+    options = NO_OPTIONS if parsed.switchyard is None else parsed.switchyard.options()
     named = _named_session(options.session or session)
     return Query(
         id=new_decision_id(),
@@ -181,14 +185,7 @@ def _needs(
     logprobs: bool = False,
 ) -> frozenset[Capability]:
     """`json_schema` stands for JSON mode too: an expert that can't hold a schema can't be relied on for JSON at all."""
-    wanted: dict[Capability, bool] = {
-        "streaming": streaming,
-        "tools": tools,
-        "vision": vision,
-        "json_schema": json_schema,
-        "logprobs": logprobs,
-    }
-    return frozenset(capability for capability, is_wanted in wanted.items() if is_wanted)
+    return frozenset(compress(CAPABILITIES, (streaming, tools, vision, json_schema, logprobs)))
 
 
 def _listed(texts: Texts) -> Sequence[str | int | list[int]]:

@@ -70,7 +70,6 @@ class Hold:
         self._query = query
         self._timer: asyncio.TimerHandle | None = None
         self._informer: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
 
     def __enter__(self) -> None:
         if self._query.stream:
@@ -89,16 +88,16 @@ class Hold:
         self._informer = asyncio.get_running_loop().create_task(self._inform())
 
     async def _inform(self) -> None:
-        context = self._request.context
-        self._request.on_note(self._news.set)
+        context, news = self._request.context, asyncio.Event()
+        self._request.on_note(news.set)
         await self._request.start_stream(((b"x-switchyard-decision-id", self._query.id.encode()),))
         while True:
-            self._news.clear()
+            news.clear()
             told = progress(self._request, self._query)
             await self._request.send_block(told or comment(context.scheduler.position(self._query.id)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(context.comment_s):  # wait_for may swallow the cancellation
-                    await self._news.wait()
+                    await news.wait()
 
 
 def progress(request: Request, query: Query) -> bytes:

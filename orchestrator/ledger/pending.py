@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from orchestrator.ledger.schema import storable
 from orchestrator.types import Decision
 
 MAX_ROWS = 100_000
@@ -121,9 +122,9 @@ def _row(decision: Decision) -> Row:
     return Row(
         id=decision.id,
         created_at=decision.created_at,
-        key_id=decision.key_id,
-        policy=decision.policy,
-        expert=decision.expert,
+        key_id=storable(decision.key_id),
+        policy=storable(decision.policy),
+        expert=None if decision.expert is None else storable(decision.expert),
         status=decision.status,
         cost_usd=decision.cost_usd,
         record=msgspec.json.encode(decision),

@@ -25,18 +25,21 @@ from sqlalchemy import (
 )
 
 
+def storable(text: str) -> str:
+    """`text` without what PostgreSQL can't hold (NUL) and what no encoding has (half a surrogate pair)."""
+    if text.isprintable():
+        return text
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class Words(TypeDecorator[str]):
-    """A text of any length, without what PostgreSQL can't hold (NUL) and what no encoding has (half a surrogate pair)."""
+    """A text of any length, made `storable`."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return (
-            None
-            if value is None
-            else value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-        )
+        return None if value is None else storable(value)
 
 
 Number = BigInteger().with_variant(Integer, "sqlite")

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.config import ExpertBase, LlamaCppSpec
 from orchestrator.errors import SwitchyardError

@@ -13,7 +13,8 @@ asked first (`routers/cascade.py`), and how sure an expert is (`judging.py`).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.config import ExpertBase, PanelExpert, PolicySpec
 from orchestrator.errors import SwitchyardError

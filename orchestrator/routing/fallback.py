@@ -22,8 +22,9 @@ BACKOFF_CAP_S = 8.0
 
 
 @dataclass(slots=True)
-class _Standing:
-    choice: Choice
+class _Failing:
+    """An expert whose failures may pass."""
+
     failures: int = 0
     not_before: float = 0.0
 
@@ -32,7 +33,8 @@ class Fallback:
     """`max_attempts` bounds the attempts of one request over all experts. Times are monotonic seconds."""
 
     def __init__(self, choices: Sequence[Choice], max_attempts: int) -> None:
-        self._standings = {choice.expert: _Standing(choice) for choice in choices}
+        self._choices = tuple(choices)
+        self._failing: dict[str, _Failing] = {}
         self._attempts_left = max_attempts
 
     def ready(self, now: float) -> tuple[Choice, ...]:
@@ -42,25 +44,34 @@ class Fallback:
         """
         if self.delay_s(now) is None:
             raise ValueError("nobody is left to be tried")
-        standings = self._standings.values()
-        untried = tuple(s.choice for s in standings if not s.failures)
-        soonest = min(s.not_before for s in standings)
-        return untried or tuple(s.choice for s in standings if s.not_before <= max(now, soonest))
+        failing = self._failing
+        if not failing:
+            return self._choices
+        if untried := tuple(choice for choice in self._choices if choice.expert not in failing):
+            return untried
+        due = max(now, self._soonest)
+        return tuple(choice for choice in self._choices if failing[choice.expert].not_before <= due)
 
     def delay_s(self, now: float) -> float | None:
         """Seconds until somebody may be tried; None when nobody will."""
-        if not self._standings or self._attempts_left <= 0:
+        if not self._choices or self._attempts_left <= 0:
             return None
-        if any(not s.failures for s in self._standings.values()):
+        if len(self._failing) < len(self._choices):
             return 0.0
-        return max(0.0, min(s.not_before for s in self._standings.values()) - now)
+        return max(0.0, self._soonest - now)
 
     def failed(self, error: ExpertError, now: float, *, uniform: float) -> None:
         """Note a failed attempt. `uniform` in [0, 1) is the jitter."""
         self._attempts_left -= 1
         if not error.retryable:
-            self._standings.pop(error.expert, None)
-        elif standing := self._standings.get(error.expert):
-            backoff = uniform * min(BACKOFF_CAP_S, BACKOFF_S * 2**standing.failures)
-            standing.failures += 1
-            standing.not_before = now + max(backoff, error.retry_after_s or 0.0)
+            self._choices = tuple(choice for choice in self._choices if choice.expert != error.expert)
+            self._failing.pop(error.expert, None)
+        elif any(choice.expert == error.expert for choice in self._choices):
+            failing = self._failing.setdefault(error.expert, _Failing())
+            backoff = uniform * min(BACKOFF_CAP_S, BACKOFF_S * 2**failing.failures)
+            failing.failures += 1
+            failing.not_before = now + max(backoff, error.retry_after_s or 0.0)
+
+    @property
+    def _soonest(self) -> float:
+        return min(failing.not_before for failing in self._failing.values())

@@ -8,7 +8,8 @@ The same rule guards the first choice and every fallback. Pure; what the schedul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.config import ExpertBase, PanelExpert
 from orchestrator.errors import ContextTooLong, Forbidden, RequestError
@@ -25,7 +26,7 @@ def infeasible_because(spec: ExpertBase, query: Query, spent_usd: float = 0.0) -
         return f"serves {spec.kind} requests"
     if isinstance(spec, PanelExpert):
         return _no_panel_because(spec, query)
-    if query.needs - spec.capabilities:
+    if not query.needs <= spec.capabilities:
         return f"lacks {', '.join(sorted(query.needs - spec.capabilities))}"
     if spec.context is not None and query.prompt_tokens + query.max_tokens > spec.context:
         return f"{_CONTEXT}{query.prompt_tokens + query.max_tokens} tokens, has {spec.context}"

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from orchestrator.aggregators.budget import Budget
 from orchestrator.aggregators.reading.usable import why_unusable
@@ -88,7 +89,7 @@ class Judge:
     async def answer(self, turn: Turn) -> Held:
         """Raises `SwitchyardError` when there is no answer. One that says nothing has the confidence 0."""
         held = await self._ways[turn.policy.holds_by](turn)
-        return held if held.said.text.strip() or held.said.tool_calls else replace(held, confidence=0.0)
+        return held if held.said.text.strip() or held.said.tool_calls else Held(held.said, 0.0, held.why)
 
     async def _by_logprobs(self, turn: Turn) -> Held:
         said = await self._ask_with_logprobs(turn, 1)

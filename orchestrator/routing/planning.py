@@ -9,7 +9,8 @@ they are then.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.config import ExpertBase, PanelExpert, PolicySpec
 from orchestrator.errors import RequestError

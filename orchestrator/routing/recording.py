@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from orchestrator.errors import ExpertError, SwitchyardError
 from orchestrator.fleet.snapshot import Fleet
@@ -54,7 +55,8 @@ def charge(fleet: Fleet, expert: str, answer: Answer, decision: Decision) -> Non
 
 def last_attempt(decision: Decision, expert: str) -> int:
     """Where the attempt stands that `expert` answered in."""
-    return max(i for i, attempt in enumerate(decision.attempts) if attempt.expert == expert)
+    attempts = decision.attempts
+    return next(i for i in range(len(attempts) - 1, -1, -1) if attempts[i].expert == expert)
 
 
 def settle(

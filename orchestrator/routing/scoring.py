@@ -24,6 +24,7 @@ import numpy as np
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from routers.artifact import Artifact
 from routers.base import OnlineRouter, Outcome, Router
+from routers.families.baselines import ConstantRouter
 from routers.families.self_select import SIGNALS, SelfSelectRouter
 
 MAX_BATCH = 32
@@ -48,6 +49,7 @@ class Scorer:
     ) -> None:
         self._router = router
         self._columns = [(i, name) for i, name in enumerate(router.experts_) if experts is None or name in experts]
+        self._constant = self._predict([""])[0] if isinstance(router, ConstantRouter) else None
         self.artifact = None if trained is None else trained.fingerprint
         self.costs = None if trained is None else trained.costs
         self._cache_size = cache_size
@@ -81,6 +83,8 @@ class Scorer:
 
         timeout_s: how long to wait for a thread's answer, `DeadlineExceeded` then.
         """
+        if self._constant is not None:
+            return self._constant
         if not self._router.needs_encoder:
             return self._predict([text])[0]
         key = _key(text)

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+import msgspec
+
 from orchestrator.engines.base import Launchable
 from orchestrator.types import Endpoint, Priority, Query
 from routers.policy import Choice
@@ -80,8 +82,7 @@ class NodeMemory:
     asleep_budget_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRequest:
+class LeaseRequest(msgspec.Struct, frozen=True):
     """Who wants a lease.
 
     candidates: at least one, best first. mu: utility given up per second of wait. deadline: monotonic s. tenant: whose request it
@@ -129,8 +130,7 @@ class Weighed(NamedTuple):
         return {expert: wait_s + self.imposed_s.get(expert, 0.0) for expert, wait_s in self.waits_s.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to use a ready expert once. wait_s: what was waited. node: where the expert's replica is.
 
     weighed: at binding, of the candidates that could be bound then; others (unhealthy, full) are absent.
@@ -140,12 +140,11 @@ class Lease:
     expert: str
     endpoint: Endpoint | None
     wait_s: float
-    weighed: Weighed = field(default_factory=lambda: Weighed({}, {}))
+    weighed: Weighed = msgspec.field(default_factory=lambda: Weighed({}, {}))
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseOutcome:
+class LeaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a lease ended. ok None: says nothing about the expert's health (the client left, or its request was wrong).
 
     duration_s: until the lease was released, which is what occupies the expert. first_byte_s: to a stream's first content byte;

@@ -93,12 +93,8 @@ class Core:
         expert, weighed = self._weighing.target(request, now, struck)
         if expert is None:
             raise self._weighing.refusal(request, now, struck)
-        if (
-            not expert.awaited
-            and expert.has_room(now)
-            and expert.breaker.admits(now)
-            and self._moves.may_serve(expert, None, now)
-        ):
+        has_room = expert.is_free(now) or (not expert.awaited and expert.has_room(now) and expert.breaker.admits(now))
+        if has_room and self._moves.may_serve(expert, None, now):
             lease = self._moves.lease(expert, request.id, request.session, now, now, weighed)
             if request.session is not None:
                 self._moves.prefetch(now)

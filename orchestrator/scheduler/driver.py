@@ -80,10 +80,10 @@ class LocalScheduler:
         self._timer_at = math.inf
 
     async def acquire(self, request: LeaseRequest) -> Lease:
-        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         try:
             admitted = self._core.acquire(request, self._clock())
             if isinstance(admitted, Waiter):
+                future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
                 self._futures[admitted] = future
         finally:
             self._carry_out()  # a request may have others loaded or evicted, whatever becomes of it

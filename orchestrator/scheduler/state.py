@@ -271,6 +271,20 @@ class Expert:
         """Neither its breaker nor its host's back-off keeps requests away."""
         return (self.breaker.closed or self.breaker.allows(now)) and self.host.not_before <= now
 
+    def is_free(self, now: float) -> bool:
+        """Healthy, nobody waits, and one more is served at once: most requests find their experts so, and need no more weighing."""
+        host = self.host
+        return (
+            host.serving
+            and not host.queued
+            and host.taken < host.limit
+            and host.not_before <= now
+            and self.breaker.closed
+            and self.limit == math.inf
+            and not self.windows
+            and host.place.batching == "continuous"
+        )
+
     def has_room(self, now: float) -> bool:
         """Whether a lease could be given now, health aside."""
         host = self.host

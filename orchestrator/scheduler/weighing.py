@@ -159,7 +159,11 @@ class Weighing:
             replicas = experts.get(choice.expert, ())
             if len(replicas) == 1:
                 expert = replicas[0]
-                if (not struck or expert.host not in struck) and self._takes(expert, asking, now):
+                if struck and expert.host in struck:
+                    continue
+                if expert.is_free(now):
+                    weighed.waits_s[choice.expert] = 0.0
+                elif self._takes(expert, asking, now):
                     self._weigh(weighed, expert, now, expert.host.queued, asking)
                 continue
             possible = [e for e in self._used(replicas) if e.host not in struck and self._takes(e, asking, now)]

@@ -106,8 +106,9 @@ class Worth:
                 here, best = host, utility
             elif host is not here and utility > second:
                 second = utility
-        if weights:  # or no load would make it wait
-            self._note_arrival(now)
+        if not weights:  # no load would make it wait, and nothing is brought into memory for it
+            return self._is_time_to_look(now)
+        self._note_arrival(now)
         if here is not None:
             self._note_here(here, best, second, away, mu, now)
         elif len(away) == 1 or (
@@ -140,6 +141,9 @@ class Worth:
             if utility > best:
                 host.worth.add(_seconds(utility - best, mu, self.price_s(host, now)), now)
                 self._noted.setdefault(host.node, {})[host] = None
+        return self._is_time_to_look(now)
+
+    def _is_time_to_look(self, now: float) -> bool:
         if not self._noted or now < self._look_at:
             return False
         self._look_at = now + LOOK_S

@@ -19,7 +19,7 @@ from routers.data.outcomes import read_outcomes
 from routers.data.table import RewardTable
 
 
-class _Constant:
+class ConstantRouter:
     """The same scores for every query: `scores_`, one per expert, which `fit` of a subclass sets."""
 
     type: ClassVar[str]
@@ -51,7 +51,7 @@ class RandomRouter:
         return np.array(draws, dtype=np.float32).reshape(len(queries), len(self.experts_))
 
 
-class CheapestRouter(_Constant):
+class CheapestRouter(ConstantRouter):
     """1 for the cheapest expert, less for every dearer price, equal for equal prices (input and output price, added)."""
 
     type = "cheapest"
@@ -66,7 +66,7 @@ class CheapestRouter(_Constant):
         return self
 
 
-class FixedRouter(_Constant):
+class FixedRouter(ConstantRouter):
     """1 for the first expert in `order`, less for every later one, 0 for those that aren't there; by default as declared.
 
     Names in `order` that are not among `experts` take their place in it, and nothing else (a router sees one kind of expert).
@@ -92,7 +92,7 @@ class FixedRouter(_Constant):
         return self
 
 
-class BestSingleRouter(_Constant):
+class BestSingleRouter(ConstantRouter):
     """Each expert's mean reward over the outcomes, by importance; one that was never tried gets the mean over all rewards.
 
     data: an outcome file to learn from when `fit` is given no outcomes.

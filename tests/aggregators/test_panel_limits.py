@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import ExpertError, RequestError
 from orchestrator.types import RequestOptions

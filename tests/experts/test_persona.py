@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.config import IDENTITY_PROMPT_TOKENS, IDENTITY_TOKENS
 from orchestrator.errors import ConfigError, ExpertError, ExpertRejected

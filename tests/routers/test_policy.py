@@ -3,12 +3,12 @@
 import math
 import random
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from routers.policy import Choice, Option, Plan, Settings, bind, forgone, make_plan, propensities, propensity, utility
 

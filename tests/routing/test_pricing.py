@@ -1,8 +1,7 @@
 """What a query is expected to cost, and what it costs at most."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.config import EchoSpec
 from orchestrator.routing.pricing import (

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import DeadlineExceeded, NoCapacity
 from orchestrator.routing.scoring import MAX_BATCH, Scorer, Sessions
 from routers.base import ExpertCard, Outcome
-from routers.families.baselines import FixedRouter
+from routers.families.baselines import FixedRouter, RandomRouter
 
 
 class SlowRouter:
@@ -79,6 +79,14 @@ async def test_other_routers_run_inline():
     with pytest.raises(StopIteration) as done:
         coroutine.send(None)
     assert done.value.value == {"a": 1.0, "b": 0.5}
+    await scorer.close()
+
+
+async def test_a_router_that_reads_texts_without_an_encoder_is_asked_for_each():
+    router = RandomRouter(experts=(ExpertCard("a"), ExpertCard("b"))).fit()
+    scorer = Scorer(router)
+    for text in ("one", "another"):
+        assert list((await scorer.scores(text)).values()) == router.predict([text])[0].tolist()
     await scorer.close()
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 
 import pytest
+from msgspec import structs
 
 from orchestrator.errors import ConfigError, ExpertError, NoCapacity, RateLimited
 from orchestrator.experts.base import ServerCommand
@@ -35,7 +36,7 @@ async def test_what_is_decided_for_a_request_that_is_refused_is_done():
     """A load that its request had paid for was begun with the next request, or never."""
     places, clock = (local("a", 60, keep_alive_s=0.0), remote("b", rpm=1)), [0.0]
     async with scheduling(*places, engine=FakeEngine(hold=False), clock=lambda: clock[0]) as (scheduler, engine):
-        scheduler.release(await scheduler.acquire(ask("a")), replace(OK, ok=False, retry_after_s=500.0))
+        scheduler.release(await scheduler.acquire(ask("a")), structs.replace(OK, ok=False, retry_after_s=500.0))
         scheduler.release(await scheduler.acquire(ask("b")), OK)
         await engine.launches[0].result.result().exited
         clock[0] = 1.0

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from orchestrator.errors import ExpertError, NoCapacity
 from orchestrator.experts.base import ServerCommand
@@ -148,7 +149,7 @@ async def test_an_adopted_server_is_kept_until_leases_of_it_can_be_restored():
         scheduler.adopt("a", "n1", server, launch_of("a"), hold_s=HOLD_S)
         waiting = acquiring(scheduler, ask("b"))
         held = Lease("gone/1", "a", server.endpoint, 0.0, node="n1")
-        scheduler.restore([held, replace(held, id="gone/2", node="n2")])
+        scheduler.restore([held, structs.replace(held, id="gone/2", node="n2")])
         await asyncio.sleep(3 * HOLD_S)
         assert not server.stopping.is_set()
         scheduler.release(held, OK)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.places import ask, local
 from tests.support.world import World
@@ -135,7 +136,7 @@ def test_who_is_left_behind_does_not_take_the_room_back():
 def test_bulk_work_gives_way_to_who_waits_for_another_expert():
     world = World([local("a", 60, concurrency=2), local("b", 60)], 100, load_s=1.0, stop_s=0.1, service_s=1.0)
     for i in range(200):
-        world.arrive(0.0, replace(ask("a", request_id=f"a{i}"), priority="bulk"))
+        world.arrive(0.0, structs.replace(ask("a", request_id=f"a{i}"), priority="bulk"))
     world.arrive(30.0, ask("b", request_id="w"))
     world.run(60.0)
     served = {s.request_id: s for s in world.served}
@@ -146,7 +147,7 @@ def test_bulk_work_does_not_take_the_place_of_who_has_just_been_used():
     world = World([local("a", 60), local("b", 60)], 100, load_s=2.0, stop_s=0.1, service_s=0.5)
     for i in range(30):
         world.arrive(float(i), ask("a", request_id=f"a{i}"))
-    world.arrive(5.0, replace(ask("b", request_id="w"), priority="bulk"))
+    world.arrive(5.0, structs.replace(ask("b", request_id="w"), priority="bulk"))
     world.run(60.0)
     assert [name for name, _ in world.loads] == ["a", "b"]
     assert world.loads[1][1] >= 29.0

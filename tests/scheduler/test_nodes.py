@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import ConfigError, NoCapacity
 from orchestrator.scheduler.base import Lease, LeaseRequest, MemoryStatus, NodeMemory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from orchestrator.scheduler.rules import SwitchyardRules
 from tests.support.places import ask, local, on

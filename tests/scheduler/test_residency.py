@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import ConfigError, ExpertError
 from orchestrator.scheduler.actions import Refuse

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import NoCapacity
 from orchestrator.scheduler.base import Lease, LeaseRequest

@@ -18,9 +18,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from orchestrator.errors import NoCapacity
 from orchestrator.scheduler.base import (

@@ -16,7 +16,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from orchestrator.errors import NoCapacity, SwitchyardError
 from orchestrator.scheduler.base import UNUSED, Lease, LeaseOutcome, Position, Scheduler

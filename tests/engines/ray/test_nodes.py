@@ -9,12 +9,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 from ray.cluster_utils import Cluster
 
 from orchestrator.engines.ray.cluster import ClusterNode, living_nodes
