@@ -84,14 +84,17 @@ class VLLMSpec(ServedBase):
 
     @property
     def gpus(self) -> float:
-        """As many as it is told to spread one copy of the model over."""
+        """As many as it is told to spread the model over: one copy, or several."""
         if self.resources.gpus is not None or not self.residency.device:
             return super().gpus
         parser = ArgumentParser(add_help=False, exit_on_error=False)
         parser.add_argument("--tensor-parallel-size", "-tp", dest="wide", type=int, default=1)
         parser.add_argument("--pipeline-parallel-size", "-pp", dest="deep", type=int, default=1)
+        parser.add_argument("--data-parallel-size", "-dp", dest="copies", type=int, default=1)
+        parser.add_argument("--data-parallel-size-local", "-dpl", dest="copies_here", type=int, default=None)
         parallel, _ = parser.parse_known_args([arg.replace("_", "-") for arg in self.args])  # vLLM takes both
-        return float(parallel.wide * parallel.deep)
+        copies = parallel.copies if parallel.copies_here is None else parallel.copies_here
+        return float(parallel.wide * parallel.deep * copies)
 
     @model_validator(mode="after")
     def _can_tell_how_it_woke_up(self) -> Self:

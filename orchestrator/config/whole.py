@@ -6,7 +6,7 @@ list(config.dangling())                       # [(("panels", "jury", "experts", 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -144,7 +144,7 @@ class Config(Section):
         )
 
     @cached_property
-    def by_name(self) -> dict[str, ExpertBase]:
+    def by_name(self) -> Mapping[str, ExpertBase]:
         return {spec.name: spec for spec in self.experts}
 
     @cached_property

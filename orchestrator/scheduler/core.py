@@ -52,7 +52,7 @@ MAX_WAITING = 1000
 class Core:
     """budget_bytes, asleep_budget_bytes: of this machine; nodes: of others. Raises `ConfigError`.
 
-    `uniform` draws from [0, 1) for jitter; `max_waiting` bounds each expert's queue.
+    `uniform` draws from [0, 1) for jitter; `max_waiting`, at least 1, bounds each expert's queue.
     """
 
     def __init__(

@@ -67,6 +67,8 @@ def test_another_folder_is_one_too(tmp_path: Path) -> None:
         ({}, Resources(gpus=1)),
         ({"args": ["-tp", "2", "--pipeline-parallel-size=2"]}, Resources(gpus=4)),
         ({"args": ["--tensor_parallel_size", "2", "--served-model-name=a_b"]}, Resources(gpus=2)),
+        ({"args": ["-tp", "2", "-dp", "2"]}, Resources(gpus=4)),
+        ({"args": ["-dp", "4", "--data-parallel-size-local", "2"]}, Resources(gpus=2)),
         ({"args": ["-tp", "2"], "resources": {"cpus": 3, "gpus": 0}}, Resources(cpus=3)),
         ({"residency": {"memory_gb": 9}}, Resources(gpus=1)),
         ({"residency": {"memory_gb": 9, "device": False}}, Resources(memory_bytes=9_000_000_000)),

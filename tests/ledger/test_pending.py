@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.ledger.pending import PAGE_BYTES, PAGE_ROWS, Pending
+from orchestrator.ledger import schema
+from orchestrator.ledger.pending import PAGE_BYTES, PAGE_ROWS, Pending, Row
 from tests.support.ledger import decision
 
 
@@ -67,3 +68,7 @@ def test_what_is_changed_later_is_kept_as_it_was():
     pending.add(made)
     made.status = 502
     assert pending.get("sw-1").status == 200
+
+
+def test_a_row_has_the_columns_of_its_table_in_their_order():
+    assert Row._fields == tuple(schema.decisions.columns.keys())  # drivers take them by their places

@@ -114,11 +114,13 @@ class RayEngine:
 
     async def close(self) -> None:
         """Stop every server that was launched or found."""
-        await asyncio.gather(*(server.stop() for server in list(self._servers)), *self._undoing)
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait({self._beating})
-            ray.kill(self._speaker)
+        try:
+            await asyncio.gather(*(server.stop() for server in list(self._servers)), *self._undoing)
+        finally:
+            if self._beating is not None:
+                self._beating.cancel()
+                await asyncio.wait({self._beating})
+                ray.kill(self._speaker)
 
     def _check(self, name: str, resources: Resources) -> None:
         """Raises `ExpertError` for what the node can never give; Ray would wait for it."""
@@ -147,7 +149,7 @@ class RayEngine:
     async def _adopt(self, placed: Placed) -> RayServer | None:
         state = None
         if placed.actor is not None:
-            with suppress(ExpertError, TimeoutError):
+            with suppress(ExpertError, TimeoutError, RayError):  # whatever it is, this one is not ready
                 async with asyncio.timeout(ADOPT_S):
                     state = await answer(placed.expert, placed.actor.state.remote(), self.lost)
         if state is None:
@@ -158,6 +160,8 @@ class RayEngine:
     def _add(self, placed: Placed, state: ServerState) -> RayServer:
         server = RayServer(placed, state)
         self._servers.add(server)
+        if self.lost.done():  # in this moment
+            server.end()
         server.given_back.add_done_callback(lambda _: self._servers.discard(server))
         return server
 

@@ -31,6 +31,8 @@ from orchestrator.experts.base import Resources
 PREFIX = "server/"
 NAME_S = 5.0
 RETRY_S = 0.1
+_SERVER_ACTOR = ray.remote(ServerActor)
+"""Made once: the head is told of each class that is made remote, and forgets none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,12 @@ class Placed:
 
     def end(self) -> None:
         """May be called twice."""
-        if self.actor is not None:
-            ray.kill(self.actor)
-        if self.group is not None:
-            remove_placement_group(self.group)
+        try:
+            if self.actor is not None:
+                ray.kill(self.actor)
+        finally:
+            if self.group is not None:
+                remove_placement_group(self.group)
 
 
 def place(expert: str, node_id: str, host: str, resources: Resources) -> Placed:
@@ -94,7 +98,7 @@ def _place(expert: str, node_id: str, host: str, resources: Resources) -> Placed
         "scheduling_strategy": on_node if group is None else PlacementGroupSchedulingStrategy(group),
     }
     try:
-        return Placed(expert, ray.remote(ServerActor).options(**options).remote(expert, host), group)
+        return Placed(expert, _SERVER_ACTOR.options(**options).remote(expert, host), group)
     except BaseException:
         Placed(expert, None, group).end()
         raise

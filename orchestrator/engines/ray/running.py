@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import suppress
 from typing import Any
 
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorPlacementGroupRemoved, ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from orchestrator.engines.ray.placing import Placed
 from orchestrator.engines.ray.servers import HEARD_S, ServerFailed, ServerState
 from orchestrator.errors import ExpertError
 
 RETRY_S = 0.1
+STOP_S = 15.0
+"""For a server to end in order, which insists after 10 s."""
 KILLED = 128 + signal.SIGKILL
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,10 @@ log = logging.getLogger(__name__)
 class RayServer:
     """An `orchestrator.engines.base.RunningServer` that an actor owns. launch, since, asleep: as of `ServerState`.
 
-    given_back: done when nothing is left of it, which takes the head.
+    stop_s: how long a stop may take. given_back: done when nothing is left of it, which takes the head.
     """
 
-    def __init__(self, placed: Placed, state: ServerState) -> None:
+    def __init__(self, placed: Placed, state: ServerState, *, stop_s: float = STOP_S) -> None:
         self.endpoint = state.endpoint
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.launch = state.launch
@@ -43,6 +44,7 @@ class RayServer:
         self._placed = placed
         self._memory_bytes = state.memory_bytes
         self._stopping = False
+        self._stop_s = stop_s
         self.given_back = asyncio.create_task(self._watch())
 
     def memory_bytes(self) -> int:
@@ -57,16 +59,29 @@ class RayServer:
         self.asleep = False
 
     async def stop(self) -> None:
+        """One that does not end in time, or whose actor does not answer, is ended without."""
         self._stopping = True
-        if not self.exited.done():
-            with suppress(ExpertError):  # it has ended already, or whoever held it is gone: the watcher knows
-                await answer(self._placed.expert, self._placed.actor.stop.remote(), self.exited)
+        try:
+            async with asyncio.timeout(self._stop_s):
+                while not (self.exited.done() or await self._has_stopped()):  # noqa: ASYNC110 (a connection gives no event)
+                    await asyncio.sleep(RETRY_S)
+                await asyncio.wait({self.exited})
+        except TimeoutError:
+            self.end()
         await asyncio.wait({self.given_back})
 
     def end(self) -> None:
         """Nothing is heard of its node; should that come back, the server is not to be there."""
         if not self.exited.done():
             self.exited.set_result(KILLED)
+
+    async def _has_stopped(self) -> bool:
+        """False when that can't be told: the connection broke, or whoever held it is gone, which its watcher will know."""
+        try:
+            await answer(self._placed.expert, self._placed.actor.stop.remote(), self.exited)
+        except ExpertError:
+            return False
+        return True
 
     async def _watch(self) -> None:
         while not self.exited.done():
@@ -102,7 +117,7 @@ async def answer(expert: str, asked: Any, gone: asyncio.Future[Any]) -> Any:
         if isinstance(exc.cause, ServerFailed):
             raise ExpertError(expert, "not_loaded", str(exc.cause)) from exc
         raise exc.cause from exc
-    except RayActorError as exc:
+    except (RayActorError, ActorPlacementGroupRemoved) as exc:
         raise ExpertError(expert, "not_loaded", "the process that held its server is gone") from exc
 
 

@@ -29,7 +29,7 @@ async def answers(address: Address) -> bool:
     try:
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(*address)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
     except OSError:  # `TimeoutError` is one
         return False
@@ -67,7 +67,10 @@ class Reach:
         self.keep(set())
 
     async def _look(self, node: str, address: Address) -> None:
-        while not await self._answers(address):  # noqa: ASYNC110 (a network gives no event)
-            await asyncio.sleep(self._look_s)
-        logger.info("the node at %s can be reached again", node)
-        del self._looking[node]
+        try:
+            while not await self._answers(address):  # noqa: ASYNC110 (a network gives no event)
+                await asyncio.sleep(self._look_s)
+            logger.info("the node at %s can be reached again", node)
+        finally:  # or it would stay unreachable for good
+            if self._looking.get(node) is asyncio.current_task():
+                del self._looking[node]
