@@ -16,7 +16,6 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ class ControlActor:
         self._ending = False
         self._reloading = asyncio.Lock()
         self._gateways: dict[str, Report] = {}
-        self._stopping: set[str] = set()
+        self._since = time.monotonic()
 
     async def token(self) -> str:
         return self._token
@@ -136,14 +135,13 @@ class ControlActor:
         await self.close()
         return True
 
-    async def stops_serving(self, job: str, others: Collection[str]) -> bool:
-        """A process that serves is about to stop. others: that do. Returns whether one of them has not said so, too."""
-        self._stopping.add(job)
-        return not self._stopping.issuperset(others)
-
     def _serving(self) -> bool:
-        """Whether a gateway that is there has requests under way, or has not heard yet that it is to end."""
-        return any(not report.is_drained for report in self._present().values())
+        """Whether a gateway that is there has requests under way, or has not heard yet that it is to end.
+
+        One that was restarted just now has not heard of them all.
+        """
+        is_new = time.monotonic() - self._since < SILENT_S
+        return is_new or any(not report.is_drained for report in self._present().values())
 
     def _present(self) -> dict[str, Report]:
         latest = time.monotonic() - SILENT_S

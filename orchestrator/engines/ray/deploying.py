@@ -26,6 +26,7 @@ from ray.exceptions import RayError, RayTaskError
 from orchestrator.config import Config
 from orchestrator.engines.ray.cluster import living_nodes
 from orchestrator.engines.ray.ingress import APPLICATION, gateways
+from orchestrator.engines.ray.serving import TAKEN_DOWN_S
 from orchestrator.errors import ConfigError, GatewayError
 from orchestrator.gateway.auth import is_loopback
 from orchestrator.gateway.server import KEEP_ALIVE_S, authority, bind
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 ANSWERS_S = 30.0
 LOOK_S = 0.05
-END_S = 30.0
 EVERYWHERE = ("0.0.0.0", "::")
 HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": 8404, "RAY_SERVE_HAPROXY_METRICS_PORT": 9101}
 
@@ -53,9 +53,10 @@ def applications() -> dict[str, str]:
 
 
 def deploy(path: Path, config: Config, host: str, port: int, stop: threading.Event) -> None:
-    """Returns when they answer, or `stop` is set. Raises `ConfigError` and `GatewayError`, and leaves what is there by then."""
-    if not _serve_runs():  # or its HAProxy has the port, left by a process that was killed amid this
-        port = _free(host, port)
+    """Returns when they answer, or `stop` is set. Raises `GatewayError`, and leaves what is there by then.
+
+    port: free, unless Serve runs already, which goes on listening where it does.
+    """
     logger.info("starting the gateways")
     try:
         _start(path, config, host, port)
@@ -76,6 +77,7 @@ def until_it_answers(stop: threading.Event) -> None:
     while not any(_answers(each, port) for each in _reached_at(host)):
         if time.monotonic() > give_up_at:
             raise GatewayError(f"no gateway answers at {authority(host, port)}")
+        _require_no_failure(_status())
         if stop.wait(LOOK_S):
             return
 
@@ -88,30 +90,38 @@ def listens_at() -> tuple[str, int]:
     return options.host, options.port
 
 
-def take_down() -> None:
-    """Serve's own processes end with the gateways, unless it runs something else."""
+def take_down(*, with_serve: bool = True) -> None:
+    """with_serve: Serve's own processes end with the gateways, unless it runs something else."""
     from ray import serve
 
-    if applications().keys() - {APPLICATION}:
-        serve.delete(APPLICATION)
-    else:
+    if with_serve and not applications().keys() - {APPLICATION}:
         _end_serve()
+    else:
+        serve.delete(APPLICATION)
 
 
 def move_haproxy() -> None:
     """Where another cluster on this machine has the ports of HAProxy's statistics, those of this one's go elsewhere."""
     for name, usual in HAPROXY_PORTS.items():
         try:
-            port = _free(EVERYWHERE[0], int(os.environ.get(name, usual)))
+            port = free_port(EVERYWHERE[0], int(os.environ.get(name, usual)))
         except ConfigError:
-            port = _free(EVERYWHERE[0], 0)
+            port = free_port(EVERYWHERE[0], 0)
         os.environ[name] = str(port)
 
 
-def _serve_runs() -> bool:
+def serve_runs() -> bool:
+    """Whether Serve's controller is there, whatever it runs."""
     from ray.serve.context import _get_global_client
 
     return _get_global_client(raise_if_no_controller_running=False) is not None
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or any that is free for port 0. Raises `ConfigError` when somebody else listens there."""
+    with bind(host, port) as probe:
+        found: int = probe.getsockname()[1]
+        return found
 
 
 def _start(path: Path, config: Config, host: str, port: int) -> None:
@@ -133,22 +143,31 @@ def _until_running(limit_s: float, stop: threading.Event) -> None:
     since = time.monotonic()
     while not stop.wait(LOOK_S):
         application = _status()
-        if application.status == "RUNNING":
+        if application is not None and application.status == "RUNNING":
             return
-        if application.status == "DEPLOY_FAILED":
-            raise GatewayError(f"the gateways can't be started: {_reason(application, line=-1)}")
-        states = {name: each.replica_states for name, each in application.deployments.items()}
-        if states != seen:
+        _require_no_failure(application)
+        states = application and {name: each.replica_states for name, each in application.deployments.items()}
+        if states not in (None, seen):
             seen, since = states, time.monotonic()
         elif time.monotonic() - since > limit_s:
-            reason = _reason(application, line=0) or "Serve tells nothing of them"
+            reason = (application and _reason(application, line=0)) or "Serve tells nothing of them"
             raise GatewayError(f"the gateways can't be started: none got any further for {limit_s:g} s: {reason}")
 
 
-def _status() -> ApplicationStatusOverview:
+def _status() -> ApplicationStatusOverview | None:
+    """None while Serve can't tell: its controller may be starting again."""
     from ray import serve
 
-    return serve.status().applications[APPLICATION]
+    try:
+        return serve.status().applications.get(APPLICATION)
+    except RayError:
+        return None
+
+
+def _require_no_failure(application: ApplicationStatusOverview | None) -> None:
+    """Raises `GatewayError` where Serve has given the gateways up."""
+    if application is not None and application.status == "DEPLOY_FAILED":
+        raise GatewayError(f"the gateways can't be started: {_reason(application, line=-1)}")
 
 
 def _reason(application: ApplicationStatusOverview, *, line: int) -> str:
@@ -161,24 +180,18 @@ def _reason(application: ApplicationStatusOverview, *, line: int) -> str:
 def _end_serve() -> None:
     """As `serve.shutdown` does, but that waits for half a minute if the head was away meanwhile: it isn't told then."""
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
-    from ray.serve.context import _get_global_client
+    from ray.serve.context import _get_global_client, _set_global_client
 
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is None:
         return
-    give_up_at = time.monotonic() + END_S
+    _set_global_client(None)  # else what is gone would count as running
+    give_up_at = time.monotonic() + TAKEN_DOWN_S
     with suppress(ValueError, RayError):  # there is none by that name any more
-        ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=END_S)
+        ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=TAKEN_DOWN_S)
         while time.monotonic() < give_up_at:
             ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
             time.sleep(LOOK_S)
-
-
-def _free(host: str, port: int) -> int:
-    """The port, or any that is free for port 0. Raises `ConfigError` when somebody else listens there."""
-    with bind(host, port) as probe:
-        found: int = probe.getsockname()[1]
-        return found
 
 
 def _reached_at(host: str) -> tuple[str, ...]:

@@ -32,11 +32,11 @@ from orchestrator.engines.ray.attached import require_same
 from orchestrator.engines.ray.cluster import Cluster, is_to_be_started, join, living_nodes
 from orchestrator.engines.ray.control import running_control_actor
 from orchestrator.engines.ray.engine import end_servers
-from orchestrator.engines.ray.ingress import APPLICATION, DRAIN_S, ENVIRONMENT, require_fit
-from orchestrator.engines.ray.serving import Wanted
-from orchestrator.engines.ray.turns import turn
+from orchestrator.engines.ray.ingress import APPLICATION, ENVIRONMENT, require_fit
+from orchestrator.engines.ray.serving import DRAINED_S, STOP_S, Wanted
+from orchestrator.engines.ray.turns import any_serves, note_serving, note_stopping, turn
 from orchestrator.engines.ray.watch import Phase, Watch
-from orchestrator.errors import SwitchyardError
+from orchestrator.errors import GatewayError, SwitchyardError
 from orchestrator.fleet.configfile import load_config
 from orchestrator.gateway.auth import require_loopback
 from orchestrator.gateway.server import authority
@@ -44,8 +44,8 @@ from orchestrator.service import read_keys, rehearse
 
 PROGRAM = "orchestrator.engines.ray.driving"
 """What command lines of this have in them."""
-STOP_S = 15.0
-"""For what has no reason to take long: the end of servers, each of which has 10 s."""
+IMPERATIVE = "imperative"
+"""Where Serve has an application from: a program, such as this one."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,8 @@ def _drive(wanted: Wanted, orders: Orders, report: int) -> None:
             orders.begun = True
             if orders.stop.is_set():
                 return
-            _begin(wanted.config, config, host, port, orders.stop)
+            _begin(cluster, wanted.config, config, host, port, orders.stop)
+            note_serving(cluster.own_job)
         if not orders.stop.is_set():
             watch.expect(Phase.SERVING)
             host, port = deploying.listens_at()
@@ -123,37 +124,61 @@ def _is_there() -> bool:
     return APPLICATION in deploying.applications()
 
 
-def _begin(path: Path, config: Config, host: str, port: int, stop: threading.Event) -> None:
-    """Join the service, or deploy it. Raises `ConfigError` and `GatewayError`, and then nothing is left of what was begun here."""
+def _begin(cluster: Cluster, path: Path, config: Config, host: str, port: int, stop: threading.Event) -> None:
+    """Join the service, or deploy it. Raises `ConfigError` and `GatewayError`, and then nothing is left of what was begun here.
+
+    What others have begun goes on then: a scheduler, which a batch may need, and Serve, even if it runs nothing.
+    """
     if (scheduled := _ask_scheduler("config")) is not None:
         require_same(scheduled, path)
-    if _is_there():
-        logger.info("the service runs on this cluster already")
-        deploying.until_it_answers(stop)
+    if _joins(cluster, stop):
         return
+    is_scheduled, serve_runs = running_control_actor() is not None, deploying.serve_runs()
+    if not serve_runs:  # else its own HAProxy may have the port
+        port = deploying.free_port(host, port)
     try:
         deploying.deploy(path, config, host, port, stop)
     except BaseException:
-        _take_down()
+        deploying.take_down(with_serve=not serve_runs)
+        if not is_scheduled:
+            _stop_scheduler()
         raise
+
+
+def _joins(cluster: Cluster, stop: threading.Event) -> bool:
+    """Whether the service is there. What a process that was killed has left of one that doesn't answer is taken down.
+
+    Raises `GatewayError` when it is somebody else's.
+    """
+    if (source := deploying.applications().get(APPLICATION)) is None:
+        return False
+    logger.info("the service runs on this cluster already")
+    try:
+        deploying.until_it_answers(stop)
+    except GatewayError as error:
+        if source != IMPERATIVE or any_serves(cluster.others(PROGRAM)):
+            raise
+        logger.warning(
+            "the service is deployed anew, because nobody looks after the one that is there: %s", error.message
+        )
+        deploying.take_down()
+        return False
+    return True
 
 
 def _end(cluster: Cluster) -> None:
     """Take the service down, unless it goes on without this process."""
     if _goes_on(cluster):
         logger.info("the service goes on, because another process serves it")
-    elif deploying.applications().get(APPLICATION) == "imperative":
+    elif deploying.applications().get(APPLICATION) == IMPERATIVE:
         _drain()
         _take_down()
 
 
 def _goes_on(cluster: Cluster) -> bool:
-    """Whether another process serves. Of several that stop at once, the last to ask hears that there is none."""
-    others = cluster.others(PROGRAM)
-    if cluster.started_here or not others:
-        return False
-    answer = _ask_scheduler("stops_serving", cluster.own_job, others)
-    return answer is None or answer
+    """Whether another process serves. Of several that stop at once, the last whose turn it is hears that there is none."""
+    note_stopping(cluster.own_job)
+    return not cluster.started_here and any_serves(cluster.others(PROGRAM))
 
 
 def _take_down() -> None:
@@ -163,7 +188,7 @@ def _take_down() -> None:
 
 def _drain() -> None:
     """New requests are refused, and those under way end."""
-    _ask_scheduler("end", timeout_s=DRAIN_S + STOP_S)
+    _ask_scheduler("end", timeout_s=DRAINED_S)
 
 
 def _stop_scheduler() -> None:
@@ -174,12 +199,12 @@ def _stop_scheduler() -> None:
     end_servers()  # of a scheduler that was gone, or didn't answer
 
 
-def _ask_scheduler(what: str, *about: object, timeout_s: float = STOP_S) -> Any:
+def _ask_scheduler(what: str, timeout_s: float = STOP_S) -> Any:
     """Its answer. It may be gone, or not answer, which is no reason to stop: None then."""
     if (actor := running_control_actor()) is None:
         return None
     try:
-        return ray.get(getattr(actor, what).remote(*about), timeout=timeout_s)
+        return ray.get(getattr(actor, what).remote(), timeout=timeout_s)
     except RayError as error:
         logger.warning("the scheduler could not be asked (%s): %s", what, error)
         return None

@@ -21,8 +21,14 @@ from pathlib import Path
 from orchestrator.engines import child
 from orchestrator.gateway.server import stop_on_signals
 
-END_S = 90.0
-"""How long the end of the service may take, whatever holds it up."""
+STOP_S = 15.0
+"""For what has no reason to take long: the end of servers, each of which has 10 s."""
+DRAINED_S = 30.0 + STOP_S
+"""For the gateways, which give requests under way 30 s."""
+TAKEN_DOWN_S = 30.0
+"""For Serve."""
+END_S = DRAINED_S + TAKEN_DOWN_S + 2 * STOP_S + 30.0
+"""How long the end of the service may take, whatever holds it up: more than all of it in order, which isn't cut short."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 """Before another attempt to serve again; twice as long after each that failed."""
 

@@ -40,7 +40,7 @@ class Phase(Enum):
 
 
 class Watch:
-    """serves: whether the service is there; may raise `RayError` while it can't be told, and not return while the head is away."""
+    """serves: whether the service is there; may raise while it can't be told, and not return while the head is away."""
 
     def __init__(self, cluster: Cluster, serves: Callable[[], bool]) -> None:
         self._cluster = cluster
@@ -73,6 +73,9 @@ class Watch:
             try:
                 is_well = self._serves() if phase is Phase.SERVING else bool(living_nodes())
             except RayError:  # Serve's controller is starting again
+                is_well = False
+            except Exception as error:  # noqa: BLE001 - whatever Serve raises: who asks no more takes the service for gone
+                logger.warning("the cluster could not be asked: %s: %s", type(error).__name__, error)
                 is_well = False
             if is_well and phase is self._phase:
                 self._well_at = time.monotonic()
