@@ -8,6 +8,8 @@ versions (`migrations.py`).
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,9 @@ CONNECTION: Mapping[str, str | int] = {
 Soon enough we notice a server that is gone, and the server that we are, amid a transaction, and lets go of its locks. One that
 stands still is noticed by `watched.py`.
 """
+BUSY_S = 5.0
+"""How long SQLite's locks are waited for."""
+RETRY_S = 0.01
 _EXPECTED = "expected sqlite:///PATH of a file that can be written, or postgresql://USER@HOST/DATABASE"
 _LOCKS = {"migrations": 1, "feedback": 2}
 _LOCK_CLASS = 0x5359
@@ -142,5 +147,20 @@ def _make_private(path: Path) -> None:
 
 def _durable(connection: Any, _: object) -> None:
     """SQLite: readers don't block the writer, and what is committed survives a power cut."""
-    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:g}").close()
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of several that change an old file's journal at once, SQLite tells all but one that it is locked, without any waiting."""
+    give_up_at = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(RETRY_S)
