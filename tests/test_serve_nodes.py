@@ -130,12 +130,11 @@ def test_a_lost_machine_costs_seconds_and_nothing_that_was_answered(
     with ExitStack() as stack:
         head, *others = stack.enter_context(network(3))
         postgres = stack.enter_context(PostgresServer.running())
-        postgres.new_database()
         config = write_config(
             tmp_path,
             expert("w", limits={"concurrency": 8}),
             memory={"budget_gb": 0.1},
-            ledger={"url": postgres.local_url("test_1")},
+            ledger={"url": postgres.new_local_database()},
             ray={"gateways": {"min": 3, "max": 3}},
         )
         address = f"{head.address}:{RAYS_PORT}"

@@ -85,6 +85,7 @@ def _machine(number: int, stack: ExitStack) -> Machine:
     _ip("netns", "add", machine.name)
     stack.callback(_ip, "netns", "del", machine.name)
     _ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
+    stack.callback(_ip, "link", "del", port)  # with its namespace it would go some time later
     _ip("link", "set", port, "master", _NAME, "up")
     _ip(*there, "address", "add", f"{machine.address}/24", "dev", "eth0")
     for device in ("lo", "eth0"):

@@ -143,8 +143,9 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://switchyard@127.0.0.1:{self.port}/{database}"
 
-    def local_url(self, database: str) -> str:
+    def new_local_database(self) -> str:
         """By its socket in the file system, which other network namespaces see, too."""
+        database = self.new_database().rpartition("/")[2]
         return f"postgresql://switchyard@/{database}?host={self._folder / 'data'}&port={self.port}"
 
     def _answers(self) -> bool:

@@ -35,8 +35,7 @@ def config_of(folder: Path, machine: Machine, ledger: str) -> Path:
 def test_a_machine_that_is_cut_off_costs_seconds_and_is_back_by_itself(tmp_path):
     servers = Servers(tmp_path)
     with network(2) as (here, there), PostgresServer.running() as postgres:
-        postgres.new_database()
-        config = config_of(tmp_path, there, postgres.local_url("test_1"))
+        config = config_of(tmp_path, there, postgres.new_local_database())
         with serving_apart(config, (here, there), memory_gb={here: 2}) as apart, ThreadPoolExecutor() as pool:
             ingress, gateway = apart.ingress[here], apart.gateways[here]
             assert is_answered(gateway, "w")

@@ -61,8 +61,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with network(4) as machines, PostgresServer.running() as postgres:
         _, scheduler, experts, other = machines
-        postgres.new_database()
-        config = config_of(folder, postgres.local_url("test_1"), [experts], [experts, other])
+        config = config_of(folder, postgres.new_local_database(), [experts], [experts, other])
         with serving_apart(config, machines, memory_gb={scheduler: 2}) as apart:
             yield Cluster(apart.ingress, apart.gateways, apart.nodes, *machines, Servers(folder))
 
